@@ -1,0 +1,110 @@
+"""Config keys that detr_d2 adds to Detectron2's. Defaults are DETR R-50 as published (arXiv:2005.12872)."""
+
+from detectron2.config import CfgNode
+
+
+def add_detr_config(cfg: CfgNode) -> None:
+    """Add detr_d2's keys to a fresh Detectron2 config, in place.
+
+    Raises:
+        ValueError: the keys are there already; a second call would silently reset their values.
+    """
+    if "DETR" in cfg.MODEL:
+        raise ValueError("add_detr_config: cfg.MODEL.DETR exists already; call it once per config")
+    _add_model_keys(cfg)
+    _add_panoptic_keys(cfg.MODEL.DETR)
+    _add_training_keys(cfg)
+
+
+def _add_model_keys(cfg: CfgNode) -> None:
+    cfg.MODEL.DETR = detr = CfgNode()
+    # Number of classes K, things and stuff together; 0 takes it from the data set's metadata.
+    # The "no object" class is added by the model and never counted here.
+    detr.NUM_CLASSES = 0
+    # Largest number of segments the model can find in one image.
+    detr.NUM_QUERIES = 100
+
+    # Transformer: channels d (a multiple of 8 and of the number of heads), heads, width of the
+    # feed-forward layers, layers, dropout probability.
+    detr.HIDDEN_DIM = 256
+    detr.NHEADS = 8
+    detr.DIM_FEEDFORWARD = 2048
+    detr.ENC_LAYERS = 6
+    detr.DEC_LAYERS = 6
+    detr.DROPOUT = 0.1
+    # Normalise before each sub-layer instead of after it: learns faster from scratch;
+    # the published weights are post-norm.
+    detr.PRE_NORM = False
+
+    # Weights of the losses; 0 switches a loss off, and it is then not computed.
+    detr.CLASS_WEIGHT = 1.0
+    detr.L1_WEIGHT = 5.0
+    detr.GIOU_WEIGHT = 2.0
+    # Weight of "no object" inside the class loss, since most queries find nothing.
+    detr.NO_OBJECT_WEIGHT = 0.1
+    # Class and box losses after every decoder layer, not only the last.
+    detr.DEEP_SUPERVISION = True
+    # Costs of the Hungarian matching.
+    detr.COST_CLASS = 1.0
+    detr.COST_L1 = 5.0
+    detr.COST_GIOU = 2.0
+
+    # Switches of the outputs. PANOPTIC_ON and SEM_SEG_ON need the mask head of PanopticDetr.
+    detr.INSTANCE_ON = True
+    # Thing queries above this score become `instances`. Average precision counts all
+    # queries (0.0); a mask costs time, so that panoptic configs set SCORE_THRESH's value.
+    detr.INSTANCE_SCORE_THRESH = 0.0
+
+
+def _add_panoptic_keys(detr: CfgNode) -> None:
+    # Freeze DETR (evaluation mode, no gradient): only bbox attention and mask head learn.
+    detr.FREEZE = False
+    detr.FOCAL_WEIGHT = 1.0
+    detr.DICE_WEIGHT = 1.0
+    # Train masks only of matched queries whose class score is above this; 0.0 takes all.
+    detr.MASK_TRAIN_SCORE_THRESH = 0.0
+
+    # Name in BBOX_ATTENTION_REGISTRY.
+    detr.BBOX_ATTENTION = CfgNode()
+    detr.BBOX_ATTENTION.NAME = "BBoxAttention"
+    # Number of attention maps per query, M.
+    detr.BBOX_ATTENTION.NHEADS = 8
+    # "joint": softmax over heads and pixels together, as the published weights were trained;
+    # "per_head": over the pixels of each head.
+    detr.BBOX_ATTENTION.NORMALIZE = "joint"
+
+    # Name in MASK_HEAD_REGISTRY, and the backbone features it adds, coarse to fine.
+    detr.MASK_HEAD = CfgNode()
+    detr.MASK_HEAD.NAME = "FPNMaskHead"
+    detr.MASK_HEAD.IN_FEATURES = ["res4", "res3", "res2"]
+
+    detr.PANOPTIC_ON = True
+    detr.SEM_SEG_ON = False
+    # Queries at or below this score take no part in the panoptic map.
+    detr.SCORE_THRESH = 0.85
+    # Segments of fewer pixels are dropped and their pixels given to the next best segment.
+    # 5 is the published rule "drop areas of 4 pixels and less".
+    detr.MIN_AREA = 5
+
+
+def _add_training_keys(cfg: CfgNode) -> None:
+    # DETR's crop: with probability 0.5 resize the shorter side to one of RESIZE, cut a region
+    # with sides drawn from SIZE (pixels), then resize as without a crop.
+    cfg.INPUT.CROP.RESIZE = [400, 500, 600]
+
+    # "ADAMW" or "SGD".
+    cfg.SOLVER.OPTIMIZER = "ADAMW"
+    # Learning rate of the backbone relative to BASE_LR.
+    cfg.SOLVER.BACKBONE_MULTIPLIER = 0.1
+    # Micro-batches per step: IMS_PER_BATCH stays the batch of one optimizer step and is cut
+    # into this many parts, which run one after the other.
+    cfg.SOLVER.ACCUMULATE = 1
+    # Exponential moving average of the weights, used in evaluation and saved as model_ema.pth.
+    cfg.SOLVER.EMA = CfgNode()
+    cfg.SOLVER.EMA.ENABLED = False
+    cfg.SOLVER.EMA.DECAY = 0.9998
+
+    # What to measure: any of "panoptic", "box", "mask", "semantic".
+    cfg.TEST.EVALUATORS = ["box"]
+    # Number of pictures (photo, truth, prediction) sent to TensorBoard at each evaluation.
+    cfg.TEST.VISUALIZE = 0

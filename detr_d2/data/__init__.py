@@ -1,0 +1,1 @@
+"""Data sets: COCO-panoptic files, registration, augmentation and the mapper."""

@@ -1,0 +1,139 @@
+"""Categories of a panoptic data set and their contiguous ids.
+
+The network knows one list of classes: things first, then stuff, each in the order of their ids
+in the data set. Detectron2's `coco_panoptic_standard` data sets use the same convention.
+"""
+
+import colorsys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+IGNORE_LABEL = 255
+LABEL_DIVISOR = 1000
+
+
+@dataclass(frozen=True)
+class Category:
+    """One class of a data set. `id` is the data set's own id: it may start anywhere, with gaps."""
+
+    id: int
+    name: str
+    isthing: bool
+    color: tuple[int, int, int]
+    supercategory: str
+
+
+class CategoryTable:
+    """The classes of a data set in the order of their contiguous ids.
+
+    Args:
+        categories: COCO-panoptic category entries, in any order: `id`, `name`, `isthing` (0, 1 or
+            a bool), and if there `color` ([R, G, B], 0..255) and `supercategory`.
+        source: where the entries come from, for error messages.
+
+    Raises:
+        ValueError: every faulty entry, all in one message.
+    """
+
+    def __init__(self, categories: Iterable[Mapping[str, Any]], source: str = "categories") -> None:
+        entries = list(categories)
+        faults = [fault for number, entry in enumerate(entries) for fault in _faults(number, entry)]
+        if not entries:
+            faults.append("the list is empty")
+        ids = [entry.get("id") for entry in entries]
+        faults += [f"id {i} occurs more than once" for i in {i for i in ids if ids.count(i) > 1}]
+        if faults:
+            raise ValueError(f"{source}: wrong categories:\n  " + "\n  ".join(faults))
+        things_first = sorted(entries, key=lambda entry: (not entry["isthing"], entry["id"]))
+        self.categories = [_make(entry, i) for i, entry in enumerate(things_first)]
+        self.contiguous_ids = {c.id: i for i, c in enumerate(self.categories)}
+
+    def __len__(self) -> int:
+        return len(self.categories)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CategoryTable) and self.categories == other.categories
+
+    def thing_flags(self) -> dict[int, bool]:
+        """Whether it is a thing, for every id of the data set."""
+        return {c.id: c.isthing for c in self.categories}
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """The entries in the form of a COCO-panoptic file, in the order of the contiguous ids."""
+        return [
+            {
+                "id": c.id,
+                "name": c.name,
+                "supercategory": c.supercategory,
+                "isthing": int(c.isthing),
+                "color": list(c.color),
+            }
+            for c in self.categories
+        ]
+
+    def metadata(self) -> dict[str, Any]:
+        """What Detectron2's evaluators and visualiser read.
+
+        `thing_classes` and `stuff_classes` are both the full list, since predictions carry the
+        common contiguous id; the two id maps hold things only and stuff only.
+        """
+        names = [c.name for c in self.categories]
+        colors = [list(c.color) for c in self.categories]
+        ids = self.contiguous_ids
+        return {
+            "thing_classes": names,
+            "stuff_classes": list(names),
+            "thing_colors": colors,
+            "stuff_colors": [list(color) for color in colors],
+            "thing_dataset_id_to_contiguous_id": {
+                c.id: ids[c.id] for c in self.categories if c.isthing
+            },
+            "stuff_dataset_id_to_contiguous_id": {
+                c.id: ids[c.id] for c in self.categories if not c.isthing
+            },
+            "ignore_label": IGNORE_LABEL,
+            "label_divisor": LABEL_DIVISOR,
+        }
+
+
+def _faults(number: int, entry: Mapping[str, Any]) -> list[str]:
+    """What is wrong with one entry; an empty list when it is sound."""
+    where = f"entry {number} ({entry.get('name', 'without a name')})"
+    found = []
+    category_id = entry.get("id")
+    if not isinstance(category_id, int) or isinstance(category_id, bool) or category_id < 0:
+        found.append(f"{where}: id {category_id!r}, must be an integer from 0")
+    if not isinstance(entry.get("name"), str) or not entry["name"]:
+        found.append(f"{where}: name {entry.get('name')!r}, must be a non-empty string")
+    if entry.get("isthing") not in (0, 1):
+        found.append(f"{where}: isthing {entry.get('isthing')!r}, must be 0 or 1")
+    color = entry.get("color")
+    if color is not None and not _is_color(color):
+        found.append(f"{where}: color {color!r}, must be three integers in 0..255")
+    return found
+
+
+def _is_color(value: Any) -> bool:
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) == 3
+        and all(isinstance(v, int) and 0 <= v <= 255 for v in value)
+    )
+
+
+def _make(entry: Mapping[str, Any], index: int) -> Category:
+    color = entry.get("color") or _default_color(index)
+    return Category(
+        id=entry["id"],
+        name=entry["name"],
+        isthing=bool(entry["isthing"]),
+        color=(color[0], color[1], color[2]),
+        supercategory=str(entry.get("supercategory", "")),
+    )
+
+
+def _default_color(index: int) -> tuple[int, int, int]:
+    # Steps of the golden ratio spread the hues evenly for any number of classes.
+    r, g, b = colorsys.hsv_to_rgb((index * 0.618034) % 1.0, 0.65, 0.9)
+    return round(r * 255), round(g * 255), round(b * 255)

@@ -1,0 +1,212 @@
+"""Reading COCO-panoptic files: one JSON for the set and one RGB PNG of segment ids for each image.
+
+A set's faults are gathered and reported together: whoever mends a data set wants the whole list.
+"""
+
+import json
+import os
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from detr_d2.data.categories import CategoryTable
+from detr_d2.ops.panoptic_ids import rgb_to_id
+
+FAULTS_SHOWN = 20
+SEGMENT_KEYS = ("id", "category_id", "iscrowd", "area")
+
+
+def read_panoptic_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read the JSON of a COCO-panoptic set and check that its three lists are there."""
+    with open(path, encoding="utf-8") as file:
+        content = json.load(file)
+    needed = ("images", "annotations", "categories")
+    lists = content if isinstance(content, dict) else {}
+    missing = [key for key in needed if not isinstance(lists.get(key), list)]
+    if missing:
+        raise ValueError(f"{path}: no list {', '.join(missing)}; COCO-panoptic has {needed}")
+    return content
+
+
+def load_records(
+    panoptic_json: str,
+    image_root: str,
+    panoptic_root: str,
+    categories: CategoryTable,
+) -> list[dict[str, Any]]:
+    """Read a COCO-panoptic set into Detectron2's panoptic records.
+
+    An image without segments keeps its record: evaluation needs it. Leaving it out of training
+    is the trainer's choice; Detectron2's own filter looks at "annotations" and never sees it.
+
+    Args:
+        panoptic_json: the set's JSON.
+        image_root: folder that the images' `file_name` is relative to; any extension, any depth.
+        panoptic_root: folder that the annotations' `file_name` (the PNG) is relative to.
+        categories: the table that gives the contiguous ids; the JSON's own must agree with it.
+
+    Returns:
+        One dict an annotation: `file_name`, `image_id`, `height`, `width`, `pan_seg_file_name`
+        and `segments_info`, whose entries hold `id`, `category_id` (contiguous), `iscrowd`,
+        `area`, `bbox` (if given) and `isthing` (a Python bool: Detectron2 compares with `is`).
+
+    Raises:
+        ValueError: the faults found, each with the name of its file.
+    """
+    content = read_panoptic_json(panoptic_json)
+    faults: list[str] = []
+    own = CategoryTable(content["categories"], panoptic_json)
+    if own.thing_flags() != categories.thing_flags():
+        faults.append("its categories (ids, isthing) differ from those given at registration")
+    images = {image.get("id"): image for image in content["images"]}
+    if len(images) < len(content["images"]):
+        faults.append("two images have the same id")
+    records = []
+    for annotation in content["annotations"]:
+        image = images.get(annotation.get("image_id"))
+        found = _annotation_faults(annotation, image, categories)
+        faults += found
+        if not found and image is not None:
+            records.append(_record(annotation, image, image_root, panoptic_root, categories))
+    faults += _set_faults(records)
+    if not content["annotations"]:
+        faults.append("it has no annotations")
+    raise_faults(panoptic_json, faults)
+    return records
+
+
+def raise_faults(source: str, faults: list[str]) -> None:
+    """Raise one ValueError that lists the faults, or return when there are none."""
+    if not faults:
+        return
+    shown = faults[:FAULTS_SHOWN]
+    if len(faults) > FAULTS_SHOWN:
+        shown.append(f"... and {len(faults) - FAULTS_SHOWN} more")
+    raise ValueError(f"{source}: {len(faults)} fault(s):\n  " + "\n  ".join(shown))
+
+
+def _annotation_faults(
+    annotation: Mapping[str, Any], image: Mapping[str, Any] | None, categories: CategoryTable
+) -> list[str]:
+    """Faults of one annotation and of its image entry that the JSON alone shows."""
+    name = annotation.get("file_name")
+    if not isinstance(name, str):
+        return [f"annotation of image {annotation.get('image_id')!r}: no file_name of its PNG"]
+    if image is None:
+        return [f"{name}: image_id {annotation.get('image_id')!r} is not among the images"]
+    found = []
+    if not isinstance(image.get("file_name"), str):
+        found.append(f"{name}: image {image.get('id')!r} has no file_name")
+    for side in ("height", "width"):
+        if not isinstance(image.get(side), int) or image[side] < 1:
+            found.append(f"{name}: {side} {image.get(side)!r}, must be an integer from 1")
+    segments = annotation.get("segments_info")
+    if not isinstance(segments, list):
+        return [*found, f"{name}: no list segments_info"]
+    for segment in segments:
+        found += [f"{name}: {fault}" for fault in _segment_faults(segment, categories)]
+    ids = [segment.get("id") for segment in segments]
+    if len(set(ids)) < len(ids):
+        found.append(f"{name}: a segment id occurs more than once")
+    return found
+
+
+def _segment_faults(segment: Mapping[str, Any], categories: CategoryTable) -> list[str]:
+    missing = [key for key in SEGMENT_KEYS if key not in segment]
+    if missing:
+        return [f"segment {segment.get('id')!r}: no {', '.join(missing)}"]
+    found = []
+    if not isinstance(segment["id"], int) or segment["id"] < 1:
+        found.append(f"segment id {segment['id']!r}, must be an integer from 1 (0 is void)")
+    if segment["category_id"] not in categories.contiguous_ids:
+        allowed = sorted(categories.contiguous_ids)
+        found.append(
+            f"segment {segment['id']}: category_id {segment['category_id']!r}, allowed: {allowed}"
+        )
+    return found
+
+
+def _record(
+    annotation: Mapping[str, Any],
+    image: Mapping[str, Any],
+    image_root: str,
+    panoptic_root: str,
+    categories: CategoryTable,
+) -> dict[str, Any]:
+    segments = []
+    for segment in annotation["segments_info"]:
+        index = categories.contiguous_ids[segment["category_id"]]
+        isthing = categories.categories[index].isthing
+        segments.append({**segment, "category_id": index, "isthing": isthing})
+    return {
+        "file_name": os.path.join(image_root, image["file_name"]),
+        "image_id": image["id"],
+        "height": image["height"],
+        "width": image["width"],
+        "pan_seg_file_name": os.path.join(panoptic_root, annotation["file_name"]),
+        "segments_info": segments,
+    }
+
+
+def _set_faults(records: list[dict[str, Any]]) -> list[str]:
+    """Faults that show only in the set as a whole: absent files and names that collide."""
+    found = []
+    for key, kind in (("file_name", "image"), ("pan_seg_file_name", "PNG")):
+        # One listing a folder is far cheaper than one look-up a file on a network disk.
+        present = _files_in({os.path.dirname(record[key]) for record in records})
+        found += [f"{r[key]}: {kind} not found" for r in records if r[key] not in present]
+    stems: dict[str, str] = {}
+    for record in records:
+        path = record["file_name"]
+        stem = os.path.splitext(os.path.basename(path))[0]
+        if stem in stems:
+            # Detectron2's evaluator names its PNGs by the stem alone: one would replace the other.
+            found.append(f"{path}: same base name as {stems[stem]}; base names must be unique")
+        stems[stem] = path
+    return found
+
+
+def _files_in(folders: Collection[str]) -> set[str]:
+    return {
+        os.path.join(folder, entry.name)
+        for folder in folders
+        if os.path.isdir(folder or ".")
+        for entry in os.scandir(folder or ".")
+    }
+
+
+def read_id_png(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read the PNG of one image's segment ids as (H, W, 3) uint8 colours, not yet decoded.
+
+    Raises:
+        ValueError: the file is not an RGB image; ids cannot be read from grey or palette files.
+    """
+    with Image.open(path) as png:
+        if png.mode not in ("RGB", "RGBA"):
+            raise ValueError(f"{path}: image mode {png.mode}, COCO-panoptic PNGs are RGB")
+        return np.asarray(png.convert("RGB"))
+
+
+def find_png_faults(record: Mapping[str, Any]) -> list[str]:
+    """Compare a record with the content of its PNG: size, ids and areas.
+
+    This decodes the whole file, so it is for preparing and looking at data, not for every epoch.
+    The area matters: the panoptic-quality code trusts the JSON's.
+    """
+    name = record["pan_seg_file_name"]
+    id_map = rgb_to_id(read_id_png(name))
+    if id_map.shape != (record["height"], record["width"]):
+        expected = f"{record['width']}x{record['height']}"
+        return [f"{name}: size {id_map.shape[1]}x{id_map.shape[0]}, the JSON says {expected}"]
+    areas = dict(zip(*(part.tolist() for part in np.unique(id_map, return_counts=True))))
+    listed = {segment["id"]: segment["area"] for segment in record["segments_info"]}
+    found = [f"{name}: segment {i} of the JSON is not in the PNG" for i in listed.keys() - areas]
+    found += [f"{name}: id {i} is not in the JSON" for i in areas.keys() - listed.keys() - {0}]
+    found += [
+        f"{name}: segment {i} has {areas[i]} pixels, the JSON's area says {listed[i]}"
+        for i in listed.keys() & areas
+        if areas[i] != listed[i]
+    ]
+    return sorted(found)

@@ -1,0 +1,96 @@
+"""Writing COCO-panoptic files: one JSON for the set and one RGB PNG of segment ids for each image.
+
+Every file is written under a temporary name and then renamed, so none is ever half there.
+"""
+
+import json
+import os
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from detr_d2.data.categories import CategoryTable
+from detr_d2.ops.panoptic_ids import id_to_rgb
+
+
+def describe_segments(
+    id_map: np.ndarray, category_ids: Mapping[int, int], crowd_ids: Collection[int] = ()
+) -> list[dict[str, Any]]:
+    """Make `segments_info` for an id map, with area and box measured from it.
+
+    Args:
+        id_map: (H, W) integers; 0 is void.
+        category_ids: data-set category id of every segment id; those absent from the map are
+            left out, as COCO-panoptic wants every listed id in the PNG.
+        crowd_ids: segment ids that are crowds.
+
+    Raises:
+        ValueError: the map holds an id that `category_ids` does not.
+    """
+    ids, inverse, areas = np.unique(id_map, return_inverse=True, return_counts=True)
+    unknown = sorted(set(ids.tolist()) - set(category_ids) - {0})
+    if unknown:
+        raise ValueError(f"segment ids {unknown} have no category, known: {sorted(category_ids)}")
+    index_map = inverse.reshape(id_map.shape)
+    segments = []
+    for index, (segment_id, area) in enumerate(zip(ids.tolist(), areas.tolist())):
+        if segment_id == 0:
+            continue
+        box = cv2.boundingRect((index_map == index).astype(np.uint8))
+        segments.append(
+            {
+                "id": segment_id,
+                "category_id": int(category_ids[segment_id]),
+                "iscrowd": int(segment_id in crowd_ids),
+                "area": area,
+                "bbox": [int(value) for value in box],
+            }
+        )
+    return segments
+
+
+def write_id_png(path: str | os.PathLike[str], id_map: np.ndarray) -> None:
+    """Write an (H, W) id map as an RGB PNG, under a temporary name first."""
+    done, buffer = cv2.imencode(".png", id_to_rgb(id_map)[..., ::-1])
+    if not done:
+        raise OSError(f"{path}: the PNG could not be encoded")
+    write_atomically(path, buffer.tobytes())
+
+
+def write_panoptic_json(
+    path: str | os.PathLike[str],
+    *,
+    images: Iterable[Mapping[str, Any]],
+    annotations: Iterable[Mapping[str, Any]],
+    categories: CategoryTable,
+    description: str = "",
+) -> None:
+    """Write the JSON of a COCO-panoptic set, under a temporary name first.
+
+    Args:
+        path: the file.
+        images: `id`, `file_name`, `height`, `width` of each image.
+        annotations: `image_id`, `file_name` (the PNG) and `segments_info` with the data set's own
+            category ids, as `describe_segments` makes them.
+        categories: the set's table.
+        description: free text for the file's `info`.
+    """
+    content = {
+        "info": {"description": description},
+        "images": list(images),
+        "annotations": list(annotations),
+        "categories": categories.to_json(),
+    }
+    write_atomically(path, json.dumps(content).encode())
+
+
+def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file so that it is there whole or not at all; makes its folder if needed."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(content)
+    os.replace(temporary, target)

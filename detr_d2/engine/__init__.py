@@ -1,0 +1,1 @@
+"""Training: optimizer, step, trainer, weight averaging, hooks."""

@@ -1,0 +1,39 @@
+"""Class and box of every query (DETR paper, section 3.2, "Prediction feed-forward networks")."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class MLP(nn.Module):
+    """Linear layers with ReLU between them."""
+
+    def __init__(self, input_dim: int, hidden_dim: int, output_dim: int, num_layers: int) -> None:
+        super().__init__()
+        sizes = [input_dim, *[hidden_dim] * (num_layers - 1), output_dim]
+        self.layers = nn.ModuleList(
+            nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., input_dim) -> (..., output_dim)."""
+        for layer in self.layers[:-1]:
+            x = F.relu(layer(x))
+        return self.layers[-1](x)
+
+
+class BoxHead(nn.Module):
+    """Linear classifier and box MLP, shared by all decoder layers."""
+
+    def __init__(self, *, hidden_dim: int, num_classes: int) -> None:
+        super().__init__()
+        self.class_embed = nn.Linear(hidden_dim, num_classes + 1)
+        self.bbox_embed = MLP(hidden_dim, hidden_dim, 4, num_layers=3)
+
+    def forward(self, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict from box embeddings (..., Q, d).
+
+        Returns:
+            Logits (..., Q, K + 1), the last column "no object", and boxes (..., Q, 4) as cxcywh,
+            fractions of the unpadded image.
+        """
+        return self.class_embed(queries), self.bbox_embed(queries).sigmoid()

@@ -1,0 +1,164 @@
+"""Set criterion: match queries to objects, then weigh the losses (DETR paper, section 3.1)."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from detectron2.utils import comm
+from torch import Tensor
+
+from ..ops.masks import unpad
+from . import losses
+from .matcher import HungarianMatcher, Matching
+from .targets import Targets
+
+LOSSES = ("class", "l1", "giou", "focal", "dice")
+
+
+class SetCriterion:
+    """Returns weighted losses and nothing else; a loss of weight 0 is not computed."""
+
+    def __init__(
+        self,
+        *,
+        matcher: HungarianMatcher,
+        weights: Mapping[str, float],
+        no_object_weight: float,
+        deep_supervision: bool,
+        mask_score_thresh: float,
+    ) -> None:
+        """
+        Args:
+            matcher: finds the pairs.
+            weights: weight of each of `LOSSES`; a missing one is off.
+            no_object_weight: weight of "no object" inside the class loss.
+            deep_supervision: class and box losses for every decoder layer.
+            mask_score_thresh: masks are trained only for matched queries that score above it.
+
+        Raises:
+            ValueError: an unknown name in weights.
+        """
+        if unknown := set(weights) - set(LOSSES):
+            raise ValueError(f"unknown losses {sorted(unknown)}; allowed: {list(LOSSES)}")
+        self.matcher = matcher
+        self.weights = {name: weight for name, weight in weights.items() if weight}
+        self.no_object_weight = no_object_weight
+        self.deep_supervision = deep_supervision
+        self.mask_score_thresh = mask_score_thresh
+
+    def match(self, logits: Tensor, boxes: Tensor, targets: Targets, frozen: bool) -> Matching:
+        """Match the layers whose losses are wanted: all of them, or the last."""
+        if frozen or not self.deep_supervision:
+            logits, boxes = logits[-1:], boxes[-1:]
+        return self.matcher(logits, boxes, targets)
+
+    def box_losses(
+        self, logits: Tensor, boxes: Tensor, targets: Targets, matching: Matching
+    ) -> dict[str, Tensor]:
+        """Class and box losses of the matched layers.
+
+        Args:
+            logits: (L, N, Q, K + 1), boxes: (L, N, Q, 4).
+            targets, matching: of the last len(matching.query) layers.
+
+        Returns:
+            `loss_class`, `loss_l1`, `loss_giou` of the last layer, and the same with `_0`, `_1`, ...
+            of those before it.
+        """
+        layers = len(matching.query)
+        logits, boxes = logits[-layers:].float(), boxes[-layers:].float()
+        values: dict[str, Tensor] = {}
+        if "class" in self.weights:
+            classes = target_classes(logits, targets, matching)
+            values["class"] = losses.class_loss(logits, classes, self.no_object_weight)
+        count = normalizer(targets)
+        row = torch.arange(layers, device=boxes.device)[:, None]
+        matched, truth = boxes[row, matching.image, matching.query], targets.boxes[matching.target]
+        if "l1" in self.weights:
+            values["l1"] = losses.l1_loss(matched, truth) / count
+        if "giou" in self.weights:
+            values["giou"] = losses.generalized_iou_loss(matched, truth) / count
+        return {
+            f"loss_{name}" + ("" if layer == layers - 1 else f"_{layer}"): value[layer] * weight
+            for name, value in values.items()
+            for layer, weight in enumerate([self.weights[name]] * layers)
+        }
+
+    def select(self, logits: Tensor, matching: Matching) -> Matching:
+        """The pairs of the last layer whose masks are trained, as a matching of one layer.
+
+        Args:
+            logits: (N, Q, K + 1) of the last layer.
+            matching: any number of layers.
+        """
+        query, target = matching.query[-1], matching.target[-1]
+        scores = logits[matching.image, query].softmax(-1)[:, :-1].amax(-1)
+        keep = scores > self.mask_score_thresh
+        return Matching(matching.image[keep], query[keep][None], target[keep][None])
+
+    def mask_losses(
+        self,
+        masks: Sequence[Tensor],
+        targets: Targets,
+        selected: Matching,
+        canvas: tuple[int, int],
+    ) -> dict[str, Tensor]:
+        """Focal and dice loss of the selected pairs, over the unpadded pixels of each image.
+
+        Args:
+            masks: N tensors (T_i, H/4, W/4) of logits, in the order of `selected`.
+            targets: the objects, with masks.
+            selected: result of `select`.
+            canvas: size of the padded batch in pixels.
+        """
+        assert targets.masks is not None, "mask losses need targets with masks"
+        totals = {name: masks[0].sum() * 0.0 for name in ("focal", "dice") if name in self.weights}
+        offset = 0
+        for i, (logits, truth) in enumerate(zip(masks, targets.masks, strict=True)):
+            rows = selected.target[0, selected.image == i] - offset
+            offset += len(truth)
+            if not len(rows):
+                continue
+            logits = unpad(logits.float(), canvas, truth.shape[-2:]).flatten(1)
+            chosen = truth[rows].flatten(1).to(logits.dtype)
+            for name in totals:
+                totals[name] = totals[name] + getattr(losses, f"{name}_loss")(logits, chosen)
+        count = normalizer(targets)
+        return {f"loss_{name}": self.weights[name] * v / count for name, v in totals.items()}
+
+
+def normalizer(targets: Targets) -> float:
+    """Mean number of objects per process, at least 1: the same for all processes."""
+    count = torch.tensor(float(len(targets.classes)), device=targets.classes.device)
+    if comm.get_world_size() > 1:
+        torch.distributed.all_reduce(count)
+    return max(count.item() / comm.get_world_size(), 1.0)
+
+
+def target_classes(logits: Tensor, targets: Targets, matching: Matching) -> Tensor:
+    """Class that each query should predict: int64 (L, N, Q), K = no object."""
+    classes = logits.new_full(logits.shape[:-1], logits.shape[-1] - 1, dtype=torch.int64)
+    row = torch.arange(len(matching.query), device=logits.device)[:, None]
+    classes[row, matching.image, matching.query] = targets.classes[matching.target]
+    return classes
+
+
+@torch.no_grad()
+def metrics(logits: Tensor, targets: Targets, matching: Matching) -> dict[str, float]:
+    """What to watch while training; never part of the loss.
+
+    Args:
+        logits: (N, Q, K + 1) of the last layer.
+
+    Returns:
+        `class_error`: wrong classes among matched queries, percent, and `cardinality_error`:
+        mean |predicted - true| number of objects per image. No objects: class_error is absent.
+    """
+    predicted = logits.argmax(-1)
+    found = (predicted != logits.shape[-1] - 1).sum(1)
+    true = torch.tensor(targets.counts, device=found.device)
+    result = {"cardinality_error": (found - true).abs().float().mean().item()}
+    if len(matching.image):
+        classes = predicted[matching.image, matching.query[-1]]
+        correct = classes == targets.classes[matching.target[-1]]
+        result["class_error"] = 100.0 - 100.0 * correct.float().mean().item()
+    return result

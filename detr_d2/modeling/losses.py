@@ -1,0 +1,51 @@
+"""DETR's losses as pure functions (DETR paper, appendix A.2). Sums, to be normalised by the caller.
+
+Legend: L decoder layers, T matched pairs, P pixels. All take and return float32.
+"""
+
+import torch
+from fvcore.nn import giou_loss, sigmoid_focal_loss
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.ops import box_convert
+
+
+def class_loss(logits: Tensor, classes: Tensor, no_object_weight: float) -> Tensor:
+    """Cross-entropy in which "no object" weighs less.
+
+    Args:
+        logits: (L, N, Q, K + 1).
+        classes: int64 (L, N, Q), K = no object.
+        no_object_weight: weight of class K; all others weigh 1.
+
+    Returns:
+        (L,), the weighted mean over all queries of all images.
+    """
+    no_object = logits.shape[-1] - 1
+    loss = F.cross_entropy(logits.flatten(0, 2), classes.flatten(), reduction="none")
+    weight = torch.where(classes == no_object, no_object_weight, 1.0)
+    return (loss.view_as(weight) * weight).sum((1, 2)) / weight.sum((1, 2))
+
+
+def l1_loss(boxes: Tensor, targets: Tensor) -> Tensor:
+    """Sum of |difference| of cxcywh boxes (L, T, 4): (L,)."""
+    return (boxes - targets).abs().sum((1, 2))
+
+
+def generalized_iou_loss(boxes: Tensor, targets: Tensor) -> Tensor:
+    """Sum of 1 - generalized IoU of cxcywh boxes (L, T, 4): (L,)."""
+    pairs = [box_convert(x.flatten(0, 1), "cxcywh", "xyxy") for x in (boxes, targets)]
+    return giou_loss(*pairs).view(boxes.shape[:2]).sum(1)
+
+
+def focal_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Sigmoid focal loss (alpha 0.25, gamma 2) of masks (T, P): sum over T of the mean over P."""
+    loss = sigmoid_focal_loss(logits, targets, alpha=0.25, gamma=2.0)
+    return loss.mean(1).sum()
+
+
+def dice_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """1 - (2 |A B| + 1) / (|A| + |B| + 1) of masks (T, P), summed over T."""
+    probabilities = logits.sigmoid()
+    overlap = 2 * (probabilities * targets).sum(1)
+    return (1 - (overlap + 1) / (probabilities.sum(1) + targets.sum(1) + 1)).sum()

@@ -1,0 +1,96 @@
+"""FPN mask head: from attention maps to one mask logit map per query (DETR paper, figure 8).
+
+The head has five 3 x 3 convolutions; after the second, third and fourth the map is doubled in size
+and a backbone feature is added. It runs per query, which makes it by far the most expensive part of
+the model, so it is arranged to compute nothing twice and nothing in vain:
+
+- it takes only the queries that somebody needs;
+- the first convolution sees [image, attention], and a convolution is linear, so the image part is
+  computed once per image and the attention part (M of d + M channels) once per query;
+- the backbone features are added by broadcasting, never repeated per query.
+
+Results are those of the dense computation, since GroupNorm works on each query alone.
+"""
+
+import math
+from collections.abc import Sequence
+
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .registry import MASK_HEAD_REGISTRY
+
+
+@MASK_HEAD_REGISTRY.register()
+class FPNMaskHead(nn.Module):
+    """Five convolutions with GroupNorm and three lateral adapters, then one output channel."""
+
+    @configurable
+    def __init__(self, *, hidden_dim: int, num_maps: int, feature_channels: Sequence[int]) -> None:
+        """
+        Args:
+            hidden_dim: channels d of the projected image, a multiple of 16.
+            num_maps: attention maps M per query.
+            feature_channels: channels of the backbone features, coarse to fine; the published
+                head takes three, [1024, 512, 256].
+        """
+        super().__init__()
+        self.image_channels = hidden_dim
+        # d + M, d + M, d / 2, d / 4, ...: halved at each level.
+        widths = [hidden_dim + num_maps] * 2
+        widths += [hidden_dim // 2**level for level in range(1, len(feature_channels) + 2)]
+        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairs)
+        # 8 groups as published; fewer where a narrow model has not enough channels.
+        self.norms = nn.ModuleList(nn.GroupNorm(math.gcd(8, b), b) for _, b in pairs)
+        self.adapters = nn.ModuleList(
+            nn.Conv2d(channels, width, 1)
+            for channels, width in zip(feature_channels, widths[2:-1], strict=True)
+        )
+        self.output = nn.Conv2d(widths[-1], 1, 3, padding=1)
+        for module in [*self.convs, *self.adapters, self.output]:
+            nn.init.kaiming_uniform_(module.weight, a=1)
+            nn.init.zeros_(module.bias)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec], num_maps: int) -> dict:
+        detr = cfg.MODEL.DETR
+        return {
+            "hidden_dim": detr.HIDDEN_DIM,
+            "num_maps": num_maps,
+            "feature_channels": [input_shape[f].channels for f in detr.MASK_HEAD.IN_FEATURES],
+        }
+
+    def forward(
+        self, image: Tensor, attention: Sequence[Tensor], pyramid: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """Draw a mask for every given query.
+
+        Args:
+            image: (N, d, h, w), the projected last backbone feature.
+            attention: N tensors (Q_i, M, h, w), the maps of the queries of image i; Q_i may be 0.
+            pyramid: backbone features (N, C_k, h_k, w_k), coarse to fine.
+
+        Returns:
+            N tensors (Q_i, h_last, w_last) of mask logits.
+        """
+        first = self.convs[0]
+        d = self.image_channels
+        image = F.conv2d(image, first.weight[:, :d], first.bias, padding=1)
+        laterals = [adapt(x) for adapt, x in zip(self.adapters, pyramid, strict=True)]
+        return [
+            self._decode(image[i], maps, [lateral[i] for lateral in laterals])
+            for i, maps in enumerate(attention)
+        ]
+
+    def _decode(self, image: Tensor, maps: Tensor, laterals: list[Tensor]) -> Tensor:
+        """One image: (C, h, w), (Q, M, h, w), features (C_k, h_k, w_k) -> (Q, h_last, w_last)."""
+        x = F.conv2d(maps, self.convs[0].weight[:, self.image_channels :], padding=1) + image
+        x = F.relu(self.norms[0](x))
+        x = F.relu(self.norms[1](self.convs[1](x)))
+        for conv, norm, lateral in zip(self.convs[2:], self.norms[2:], laterals, strict=True):
+            x = F.interpolate(x, size=lateral.shape[-2:], mode="nearest") + lateral
+            x = F.relu(norm(conv(x)))
+        return self.output(x)[:, 0]

@@ -1,0 +1,92 @@
+"""Which query is responsible for which object (DETR paper, section 3.1, equation 1)."""
+
+from dataclasses import dataclass
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+from torchvision.ops import box_convert, generalized_box_iou
+
+from .targets import Targets
+
+
+@dataclass
+class Matching:
+    """One-to-one pairs of queries and objects, for L decoder layers at once.
+
+    Every layer has the same number T of pairs, min(Q, objects) of each image, ordered by image.
+
+    Attributes:
+        image: int64 (T,), index of the image in the batch.
+        query: int64 (L, T), index of the query in its image.
+        target: int64 (L, T), index of the object in the concatenation of all images' objects.
+    """
+
+    image: Tensor
+    query: Tensor
+    target: Tensor
+
+
+class HungarianMatcher:
+    """Finds the pairs of least total cost; has no parameters and needs no gradient."""
+
+    def __init__(self, *, cost_class: float, cost_l1: float, cost_giou: float) -> None:
+        self.cost_class = cost_class
+        self.cost_l1 = cost_l1
+        self.cost_giou = cost_giou
+
+    @torch.no_grad()
+    def __call__(self, logits: Tensor, boxes: Tensor, targets: Targets) -> Matching:
+        """Match every decoder layer by itself, each image on its own.
+
+        Args:
+            logits: (L, N, Q, K + 1).
+            boxes: (L, N, Q, 4), cxcywh as fractions of the image.
+            targets: the objects of the N images.
+
+        Raises:
+            FloatingPointError: the costs are not finite, that is, the model has diverged.
+        """
+        layers, _, queries, _ = logits.shape
+        costs = [
+            self._cost(logits[:, i], boxes[:, i], classes, target_boxes)
+            for i, (classes, target_boxes) in enumerate(targets.per_image())
+        ]
+        # One copy from the device for all layers and images.
+        flat = torch.cat([cost.flatten() for cost in costs]).cpu()
+        if not torch.isfinite(flat).all():
+            raise FloatingPointError(
+                "matching: class scores or boxes are not finite; the model has diverged "
+                "(lower SOLVER.BASE_LR, or switch SOLVER.AMP off)"
+            )
+        query: list[list[Tensor]] = [[] for _ in range(layers)]
+        target: list[list[Tensor]] = [[] for _ in range(layers)]
+        start, offset = 0, 0
+        for count in targets.counts:
+            block = flat[start : start + layers * queries * count].view(layers, queries, count)
+            for layer in range(layers):
+                rows, columns = linear_sum_assignment(block[layer].numpy())
+                query[layer].append(torch.as_tensor(rows))
+                target[layer].append(torch.as_tensor(columns) + offset)
+            start, offset = start + block.numel(), offset + count
+        image = torch.arange(len(targets.counts)).repeat_interleave(
+            torch.tensor([min(count, queries) for count in targets.counts])
+        )
+        device = logits.device
+        return Matching(
+            image=image.to(device),
+            query=torch.stack([torch.cat(q) for q in query]).to(device),
+            target=torch.stack([torch.cat(t) for t in target]).to(device),
+        )
+
+    def _cost(self, logits: Tensor, boxes: Tensor, classes: Tensor, targets: Tensor) -> Tensor:
+        """(L, Q, K + 1), (L, Q, 4), (T,), (T, 4) -> float32 (L, Q, T)."""
+        logits, boxes = logits.float(), boxes.float()
+        # Of the likelihood only what changes with the pairing: 1 - p would cost the same.
+        cost = -self.cost_class * logits.softmax(-1)[..., classes]
+        cost = cost + self.cost_l1 * torch.cdist(boxes, targets.expand(len(boxes), -1, -1), p=1)
+        giou = generalized_box_iou(
+            box_convert(boxes.flatten(0, 1), "cxcywh", "xyxy"),
+            box_convert(targets, "cxcywh", "xyxy"),
+        )
+        return cost - self.cost_giou * giou.view_as(cost)

@@ -1,0 +1,184 @@
+"""DETR with masks: bbox attention and FPN mask head on top of `Detr` (DETR paper, section 4.4)."""
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.modeling import META_ARCH_REGISTRY, build_backbone
+from torch import Tensor, nn
+
+from ..compat import put_scalars
+from ..ops.masks import Size, unpad_and_resize
+from . import build
+from .criterion import metrics
+from .detr import Detection, Detr, DetrOutputs, output_size
+from .postprocess import (
+    best_classes,
+    instance_inference,
+    panoptic_inference,
+    semantic_inference,
+)
+
+
+@META_ARCH_REGISTRY.register()
+class PanopticDetr(Detr):
+    """Adds one mask per query; gives `panoptic_seg`, `instances` with masks, and `sem_seg`.
+
+    The parameters of `Detr` keep their names, so a checkpoint of the box stage loads as it is.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        bbox_attention: nn.Module,
+        mask_head: nn.Module,
+        mask_features: list[str],
+        freeze: bool,
+        panoptic_on: bool = True,
+        sem_seg_on: bool = False,
+        score_thresh: float = 0.85,
+        min_area: int = 5,
+        **detr_arguments: object,
+    ) -> None:
+        """
+        Args:
+            bbox_attention, mask_head: see `registry.py` for their contracts.
+            mask_features: backbone features for the mask head, coarse to fine.
+            freeze: DETR stays in evaluation mode and gets no gradient; only mask losses are left.
+            panoptic_on, sem_seg_on: which outputs to give, besides `instance_on`.
+            score_thresh: queries at or below it are no segments.
+            min_area: pixels; smaller segments are given to their neighbours.
+            detr_arguments: as for `Detr`.
+        """
+        super().__init__(**detr_arguments)
+        self.freeze = freeze
+        if freeze:
+            self.requires_grad_(False)
+        self.bbox_attention = bbox_attention
+        self.mask_head = mask_head
+        self.mask_features = mask_features
+        self.panoptic_on = panoptic_on
+        self.sem_seg_on = sem_seg_on
+        self.score_thresh = score_thresh
+        self.min_area = min_area
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict:
+        backbone = build_backbone(cfg)
+        return build.detr_arguments(cfg, backbone) | build.panoptic_arguments(cfg, backbone)
+
+    def train(self, mode: bool = True) -> "PanopticDetr":
+        """As always, but a frozen DETR stays in evaluation mode: no dropout, fixed statistics."""
+        super().train(mode)
+        if self.freeze:
+            for name, module in self.named_children():
+                if name not in ("bbox_attention", "mask_head"):
+                    module.eval()
+        return self
+
+    def losses(self, batched_inputs: list[dict]) -> dict[str, Tensor]:
+        """Weighted mask losses and, unless frozen, class and box losses."""
+        images = self.preprocess(batched_inputs)
+        with torch.set_grad_enabled(not self.freeze):
+            detection = self.detect(images)
+        targets = self.targets(batched_inputs, with_masks=True)
+        with torch.autocast(self.device.type, enabled=False):
+            logits, boxes = detection.logits.float(), detection.boxes.float()
+            matching = self.criterion.match(logits, boxes, targets, self.freeze)
+            selected = self.criterion.select(logits[-1], matching)
+            put_scalars(metrics(logits[-1], targets, matching))
+        per_image = [selected.query[0, selected.image == i] for i in range(len(batched_inputs))]
+        masks = self.draw(detection, per_image)
+        with torch.autocast(self.device.type, enabled=False):
+            canvas = images.tensor.shape[-2:]
+            losses = self.criterion.mask_losses(masks, targets, selected, canvas)
+            if not self.freeze:
+                losses |= self.criterion.box_losses(logits, boxes, targets, matching)
+        return losses
+
+    def draw(self, detection: Detection, queries: list[Tensor]) -> list[Tensor]:
+        """Run the mask head on chosen queries only.
+
+        Args:
+            queries: N index tensors (Q_i,), the queries wanted of each image.
+
+        Returns:
+            N tensors (Q_i, H/4, W/4) of mask logits over the canvas.
+        """
+        attention = self.attend(detection)
+        return self.mask_head(
+            detection.projected,
+            [attention[i, chosen] for i, chosen in enumerate(queries)],
+            [detection.features[name] for name in self.mask_features],
+        )
+
+    def attend(self, detection: Detection) -> Tensor:
+        """Attention maps of all queries, (N, Q, M, h, w)."""
+        return self.bbox_attention(
+            detection.embeddings[-1], detection.encoded_image, detection.padding
+        )
+
+    def inference(self, batched_inputs: list[dict]) -> list[dict]:
+        """Detect and segment in images of one size.
+
+        Returns:
+            One dictionary per image, at the size of the photo (`height`, `width`), with, as
+            switched on: `panoptic_seg` (int32 (H, W) and segments, see `panoptic_inference`),
+            `instances` (as `Detr`, with pred_masks), `sem_seg` (K, H, W).
+        """
+        images = self.preprocess(batched_inputs)
+        detection = self.detect(images)
+        keep = [self.needed_queries(logits).nonzero()[:, 0] for logits in detection.logits[-1]]
+        masks = self.draw(detection, keep)
+        canvas = images.tensor.shape[-2:]
+        return [
+            self._outputs(detection, i, keep[i], masks[i], canvas, output_size(x))
+            for i, x in enumerate(batched_inputs)
+        ]
+
+    def needed_queries(self, logits: Tensor) -> Tensor:
+        """Which of the queries with logits (Q, K + 1) some output needs: bool (Q,)."""
+        scores, classes, is_object = best_classes(logits)
+        needed = torch.zeros_like(is_object)
+        if self.panoptic_on or self.sem_seg_on:
+            needed |= is_object & (scores > self.score_thresh)
+        if self.instance_on:
+            needed |= self.instance_queries(scores, classes)
+        return needed
+
+    def _outputs(
+        self, detection: Detection, i: int, keep: Tensor, masks: Tensor, canvas: Size, size: Size
+    ) -> dict:
+        logits, boxes = detection.logits[-1, i, keep], detection.boxes[-1, i, keep]
+        scores, classes, is_object = best_classes(logits)
+        image_size = canvas  # Images of one size have no padding.
+        masks = unpad_and_resize(masks.float(), canvas, image_size, size)
+        segments = is_object & (scores > self.score_thresh)
+        result: dict = {}
+        if self.panoptic_on:
+            result["panoptic_seg"] = panoptic_inference(
+                masks[segments],
+                scores[segments],
+                classes[segments],
+                thing_ids=self.thing_ids,
+                min_area=self.min_area,
+            )
+        if self.instance_on:
+            things = self.instance_queries(scores, classes)
+            result["instances"] = instance_inference(
+                boxes[things], scores[things], classes[things], size, masks[things]
+            )
+        if self.sem_seg_on:
+            probabilities = logits[segments].float().softmax(-1)[:, :-1]
+            result["sem_seg"] = semantic_inference(masks[segments], probabilities)
+        return result
+
+    @torch.no_grad()
+    def raw_outputs(self, batched_inputs: list[dict]) -> DetrOutputs:
+        """As `Detr.raw_outputs`, with attention and the masks of all queries."""
+        images = self.preprocess(batched_inputs)
+        detection = self.detect(images)
+        outputs = self.describe(images, detection)
+        outputs.attention = self.attend(detection)
+        everything = torch.arange(outputs.logits.shape[1], device=self.device)
+        outputs.masks = torch.stack(self.draw(detection, [everything] * len(batched_inputs)))
+        return outputs

@@ -1,0 +1,39 @@
+"""Sine position encoding of feature maps (DETR paper, appendix A.4)."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def sine_position_encoding(padding: Tensor, channels: int, temperature: float = 10000.0) -> Tensor:
+    """Encode the place of each cell, relative to the unpadded size of its image.
+
+    Args:
+        padding: bool (N, h, w), True = padding.
+        channels: number C of channels, a multiple of 4; half encode y, half x.
+        temperature: ratio of the longest to the shortest wave.
+
+    Returns:
+        float32 (N, C, h, w). Rows and columns count from 1 and are scaled so that the last
+        unpadded one is 2 pi, so an image has the same encoding alone and in a padded batch.
+
+    Raises:
+        ValueError: C is no multiple of 4.
+    """
+    if channels % 4:
+        raise ValueError(f"position encoding needs a multiple of 4 channels, got {channels}")
+    valid = (~padding).float()
+    y, x = valid.cumsum(1), valid.cumsum(2)
+    y = y / (y[:, -1:, :] + 1e-6) * (2 * math.pi)
+    x = x / (x[:, :, -1:] + 1e-6) * (2 * math.pi)
+    half = channels // 2
+    exponent = torch.arange(half, device=padding.device).div(2, rounding_mode="floor") * 2 / half
+    wave = temperature**exponent
+    return torch.cat([_interleave(y[..., None] / wave), _interleave(x[..., None] / wave)], dim=1)
+
+
+def _interleave(angle: Tensor) -> Tensor:
+    """Angles (N, h, w, C) to sine at even, cosine at odd channels: (N, C, h, w)."""
+    pairs = torch.stack([angle[..., 0::2].sin(), angle[..., 1::2].cos()], dim=-1)
+    return pairs.flatten(-2).permute(0, 3, 1, 2)

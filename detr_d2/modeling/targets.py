@@ -1,0 +1,47 @@
+"""The objects of a batch, in the units the losses use."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from detectron2.structures import Instances
+from torch import Tensor
+from torchvision.ops import box_convert
+
+
+@dataclass
+class Targets:
+    """Objects of N images, concatenated; an image may have none.
+
+    Attributes:
+        counts: number of objects of each image, N entries that sum to T.
+        classes: int64 (T,), contiguous class ids in [0, K).
+        boxes: float32 (T, 4), cxcywh as fractions of the unpadded image.
+        masks: N tensors bool (T_i, h_i, w_i) at the size of the image, or None without masks.
+    """
+
+    counts: list[int]
+    classes: Tensor
+    boxes: Tensor
+    masks: list[Tensor] | None
+
+    @classmethod
+    def from_instances(
+        cls, instances: Sequence[Instances], device: torch.device, with_masks: bool
+    ) -> "Targets":
+        """Convert the `instances` of the mapper: gt_classes, gt_boxes (xyxy), gt_masks."""
+        boxes = []
+        for x in instances:
+            height, width = x.image_size
+            size = torch.tensor([width, height, width, height], dtype=torch.float32)
+            boxes.append(box_convert(x.gt_boxes.tensor.cpu() / size, "xyxy", "cxcywh"))
+        return cls(
+            counts=[len(x) for x in instances],
+            classes=torch.cat([x.gt_classes for x in instances]).to(device),
+            boxes=torch.cat(boxes).to(device),
+            masks=[x.gt_masks.tensor.to(device) for x in instances] if with_masks else None,
+        )
+
+    def per_image(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Classes (T_i,) and boxes (T_i, 4) of each image."""
+        return zip(self.classes.split(self.counts), self.boxes.split(self.counts), strict=True)

@@ -1,0 +1,1 @@
+"""Pure functions on arrays and tensors; imports nothing else of this package."""

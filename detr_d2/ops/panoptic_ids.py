@@ -1,0 +1,45 @@
+"""Panoptic ids as colours: id = R + 256 G + 65536 B, the COCO-panoptic convention.
+
+Legend: H, W image height and width. Id 0 is void (no label).
+"""
+
+import numpy as np
+
+MAX_ID = 256**3 - 1
+
+
+def rgb_to_id(rgb: np.ndarray) -> np.ndarray:
+    """Decode colours into ids.
+
+    Args:
+        rgb: (H, W, 3) uint8, channels in RGB order.
+
+    Returns:
+        (H, W) int32, values 0..MAX_ID.
+    """
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+        raise ValueError(f"expected an (H, W, 3) uint8 array, found {rgb.shape} {rgb.dtype}")
+    ids = rgb[..., 2].astype(np.int32)
+    ids <<= 8
+    ids |= rgb[..., 1]
+    ids <<= 8
+    ids |= rgb[..., 0]
+    return ids
+
+
+def id_to_rgb(ids: np.ndarray) -> np.ndarray:
+    """Encode ids as colours.
+
+    Args:
+        ids: (H, W) integers, each in 0..MAX_ID.
+
+    Returns:
+        (H, W, 3) uint8 in RGB order.
+    """
+    if ids.ndim != 2 or not np.issubdtype(ids.dtype, np.integer):
+        raise ValueError(f"expected an (H, W) integer array, found {ids.shape} {ids.dtype}")
+    if ids.size and (ids.min() < 0 or ids.max() > MAX_ID):
+        raise ValueError(f"ids must be in 0..{MAX_ID}, found {ids.min()}..{ids.max()}")
+    # In steps of uint32: a narrower input type would overflow when shifted.
+    wide = ids.astype(np.uint32)
+    return np.stack([wide & 255, (wide >> 8) & 255, wide >> 16], axis=-1).astype(np.uint8)
