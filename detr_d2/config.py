@@ -32,6 +32,9 @@ def _add_model_keys(cfg: CfgNode) -> None:
     detr.ENC_LAYERS = 6
     detr.DEC_LAYERS = 6
     detr.DROPOUT = 0.1
+    # Ratio of the longest to the shortest wave of the position encoding. The published weights
+    # have 10000; 20 tells neighbouring cells apart better and learns faster from scratch.
+    detr.POSITION_TEMPERATURE = 10000.0
     # Normalise before each sub-layer instead of after it: learns faster from scratch;
     # the published weights are post-norm.
     detr.PRE_NORM = False

@@ -200,7 +200,8 @@ def find_png_faults(record: Mapping[str, Any]) -> list[str]:
     if id_map.shape != (record["height"], record["width"]):
         expected = f"{record['width']}x{record['height']}"
         return [f"{name}: size {id_map.shape[1]}x{id_map.shape[0]}, the JSON says {expected}"]
-    areas = dict(zip(*(part.tolist() for part in np.unique(id_map, return_counts=True))))
+    ids, counts = np.unique(id_map, return_counts=True)
+    areas = dict(zip(ids.tolist(), counts.tolist(), strict=True))
     listed = {segment["id"]: segment["area"] for segment in record["segments_info"]}
     found = [f"{name}: segment {i} of the JSON is not in the PNG" for i in listed.keys() - areas]
     found += [f"{name}: id {i} is not in the JSON" for i in areas.keys() - listed.keys() - {0}]

@@ -3,16 +3,15 @@
 Every file is written under a temporary name and then renamed, so none is ever half there.
 """
 
-import json
 import os
 from collections.abc import Collection, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
 from detr_d2.data.categories import CategoryTable
+from detr_d2.ops.files import replacing, write_json
 from detr_d2.ops.panoptic_ids import id_to_rgb
 
 
@@ -36,7 +35,7 @@ def describe_segments(
         raise ValueError(f"segment ids {unknown} have no category, known: {sorted(category_ids)}")
     index_map = inverse.reshape(id_map.shape)
     segments = []
-    for index, (segment_id, area) in enumerate(zip(ids.tolist(), areas.tolist())):
+    for index, (segment_id, area) in enumerate(zip(ids.tolist(), areas.tolist(), strict=True)):
         if segment_id == 0:
             continue
         box = cv2.boundingRect((index_map == index).astype(np.uint8))
@@ -54,10 +53,8 @@ def describe_segments(
 
 def write_id_png(path: str | os.PathLike[str], id_map: np.ndarray) -> None:
     """Write an (H, W) id map as an RGB PNG, under a temporary name first."""
-    done, buffer = cv2.imencode(".png", id_to_rgb(id_map)[..., ::-1])
-    if not done:
-        raise OSError(f"{path}: the PNG could not be encoded")
-    write_atomically(path, buffer.tobytes())
+    with replacing(path) as temporary:
+        cv2.imwrite(temporary, id_to_rgb(id_map)[..., ::-1])
 
 
 def write_panoptic_json(
@@ -84,13 +81,4 @@ def write_panoptic_json(
         "annotations": list(annotations),
         "categories": categories.to_json(),
     }
-    write_atomically(path, json.dumps(content).encode())
-
-
-def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file so that it is there whole or not at all; makes its folder if needed."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, target)
+    write_json(path, content)

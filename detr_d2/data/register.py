@@ -61,18 +61,21 @@ def _register(
     name: str, load: Callable[[], list[dict[str, Any]]], metadata: Mapping[str, Any]
 ) -> None:
     """Enter a loader and its metadata into the catalogs, or check that they are there already."""
-    if name not in DatasetCatalog.list():
-        DatasetCatalog.register(name, load)
-        MetadataCatalog.get(name).set(**metadata)
-        return
+    registered = name in DatasetCatalog.list()
     known = MetadataCatalog.get(name).as_dict()
-    keys = (known.keys() | metadata.keys()) - {"name"}
     # Compared here since Detectron2 would stop at the first changed value, with an assertion
-    # about that value alone.
-    differing = sorted(key for key in keys if known.get(key) != metadata.get(key))
+    # about that value alone. Further keys are no matter: evaluators add some of their own.
+    differing = {
+        key: (known.get(key), value)
+        for key, value in metadata.items()
+        if (registered or key in known) and known.get(key) != value
+    }
     if differing:
-        found = "; ".join(f"{k}: {known.get(k)!r} -> {metadata.get(k)!r}" for k in differing)
+        found = "; ".join(f"{key}: {old!r} -> {new!r}" for key, (old, new) in differing.items())
         raise ValueError(
             f"data set {name!r} is registered already, with other content ({found}); use another "
             f"name, or call DatasetCatalog.remove and MetadataCatalog.remove first"
         )
+    if not registered:
+        DatasetCatalog.register(name, load)
+        MetadataCatalog.get(name).set(**metadata)

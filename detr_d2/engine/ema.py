@@ -4,7 +4,6 @@ import logging
 import os
 from typing import Any
 
-import torch
 from detectron2.engine import HookBase
 from detectron2.utils import comm
 from torch import Tensor, nn
@@ -15,6 +14,7 @@ from detr_d2.engine.checkpoint import save_weights
 logger = logging.getLogger(__name__)
 
 FILE_NAME = "model_ema.pth"
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 def decay_at(updates: int, decay: float) -> float:
@@ -45,9 +45,7 @@ class WeightAverage:
         self.average = AveragedModel(model, multi_avg_fn=self._blend)
         self.average.requires_grad_(False)
 
-    def _blend(
-        self, average: list[Tensor], current: list[Tensor], updates: Tensor | int
-    ) -> None:
+    def _blend(self, average: Tensors, current: Tensors, updates: Tensor | int) -> None:
         get_ema_multi_avg_fn(decay_at(int(updates), self.decay))(average, current, updates)
 
     def update(self) -> None:
@@ -57,9 +55,6 @@ class WeightAverage:
     def module(self) -> nn.Module:
         """A model with the averaged weights and the newest buffers, for evaluation."""
         averaged: nn.Module = self.average.module
-        with torch.no_grad():
-            for ours, newest in zip(averaged.buffers(), self.model.buffers(), strict=True):
-                ours.copy_(newest)
         return averaged
 
 

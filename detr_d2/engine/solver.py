@@ -56,14 +56,16 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
 
 
 def _fastest(
-    optimizer: type[torch.optim.Optimizer], groups: list[dict[str, Any]], common: dict[str, Any]
+    optimizer: Callable[..., torch.optim.Optimizer],
+    groups: list[dict[str, Any]],
+    common: dict[str, Any],
 ) -> torch.optim.Optimizer:
     """One fused kernel where this torch has it for the device, else torch's own choice."""
     if "fused" in inspect.signature(optimizer).parameters:
         try:
             return optimizer(groups, **common, fused=True)
         except RuntimeError as error:
-            logger.info("No fused %s here: %s", optimizer.__name__, error)
+            logger.info("No fused optimizer here: %s", error)
     return optimizer(groups, **common)
 
 

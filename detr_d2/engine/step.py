@@ -121,9 +121,7 @@ class AccumulatingTrainer(SimpleTrainer):
             self.grad_scaler.load_state_dict(state_dict["grad_scaler"])
 
 
-def check_finite(
-    losses: Mapping[str, float], batch: list[dict[str, Any]], iteration: int
-) -> None:
+def check_finite(losses: Mapping[str, float], batch: list[dict[str, Any]], iteration: int) -> None:
     """Stop at the first loss that is not a number.
 
     Raises:

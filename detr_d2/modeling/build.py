@@ -30,6 +30,7 @@ def detr_arguments(cfg: CfgNode, backbone: Backbone) -> dict:
         "hidden_dim": detr.HIDDEN_DIM,
         "num_classes": num_classes,
         "num_queries": detr.NUM_QUERIES,
+        "position_temperature": detr.POSITION_TEMPERATURE,
         "thing_ids": thing_ids,
         "criterion": build_criterion(cfg),
         "pixel_mean": tuple(cfg.MODEL.PIXEL_MEAN),

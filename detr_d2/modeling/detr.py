@@ -83,6 +83,7 @@ class Detr(nn.Module):
         criterion: SetCriterion,
         pixel_mean: tuple[float, ...],
         pixel_std: tuple[float, ...],
+        position_temperature: float = 10000.0,
         instance_on: bool = True,
         instance_score_thresh: float = 0.0,
     ) -> None:
@@ -96,6 +97,7 @@ class Detr(nn.Module):
             thing_ids: contiguous ids of the thing classes, a subset of range(K).
             criterion: matches and computes the losses.
             pixel_mean, pixel_std: per channel, in the order and units of the mapper's images.
+            position_temperature: see `sine_position_encoding`.
             instance_on: give `instances` at inference.
             instance_score_thresh: only of queries above this score.
         """
@@ -111,6 +113,7 @@ class Detr(nn.Module):
         self.num_classes = num_classes
         self.thing_ids = thing_ids
         self.criterion = criterion
+        self.position_temperature = position_temperature
         self.instance_on = instance_on
         self.instance_score_thresh = instance_score_thresh
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
@@ -152,7 +155,9 @@ class Detr(nn.Module):
         padding = padding_mask(
             images.image_sizes, projected.shape[-2:], self.stride, projected.device
         )
-        position = sine_position_encoding(padding, projected.shape[1]).to(projected.dtype)
+        position = sine_position_encoding(
+            padding, projected.shape[1], self.position_temperature
+        ).to(projected.dtype)
         embeddings, encoded = self.transformer(
             projected, padding, self.query_embed.weight, position
         )

@@ -4,10 +4,10 @@ Legend: L decoder layers, T matched pairs, P pixels. All take and return float32
 """
 
 import torch
-from fvcore.nn import giou_loss, sigmoid_focal_loss
+from fvcore.nn import sigmoid_focal_loss
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.ops import box_convert
+from torchvision.ops import box_convert, generalized_box_iou_loss
 
 
 def class_loss(logits: Tensor, classes: Tensor, no_object_weight: float) -> Tensor:
@@ -35,7 +35,8 @@ def l1_loss(boxes: Tensor, targets: Tensor) -> Tensor:
 def generalized_iou_loss(boxes: Tensor, targets: Tensor) -> Tensor:
     """Sum of 1 - generalized IoU of cxcywh boxes (L, T, 4): (L,)."""
     pairs = [box_convert(x.flatten(0, 1), "cxcywh", "xyxy") for x in (boxes, targets)]
-    return giou_loss(*pairs).view(boxes.shape[:2]).sum(1)
+    # Boxes are fractions: the usual guard of 1e-7 would be 1 % of the area of a small one.
+    return generalized_box_iou_loss(*pairs, eps=1e-12).view(boxes.shape[:2]).sum(1)
 
 
 def focal_loss(logits: Tensor, targets: Tensor) -> Tensor:

@@ -40,6 +40,4 @@ def id_to_rgb(ids: np.ndarray) -> np.ndarray:
         raise ValueError(f"expected an (H, W) integer array, found {ids.shape} {ids.dtype}")
     if ids.size and (ids.min() < 0 or ids.max() > MAX_ID):
         raise ValueError(f"ids must be in 0..{MAX_ID}, found {ids.min()}..{ids.max()}")
-    # In steps of uint32: a narrower input type would overflow when shifted.
-    wide = ids.astype(np.uint32)
-    return np.stack([wide & 255, (wide >> 8) & 255, wide >> 16], axis=-1).astype(np.uint8)
+    return np.stack([ids & 255, (ids >> 8) & 255, ids >> 16], axis=-1).astype(np.uint8)

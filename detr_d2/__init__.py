@@ -1,0 +1,25 @@
+"""DETR panoptic segmentation for Detectron2.
+
+Importing this registers the model classes with Detectron2 and does nothing else: no data set, no
+file access. Anything beyond the two functions here is reached by its module.
+"""
+
+import sys
+
+__version__ = "0.1.0"
+__all__ = ["add_detr_config", "register_dataset"]
+
+
+def _asked_for_doctor() -> bool:
+    """Whether the process is `python -m detr_d2.doctor`: it must start in a broken environment."""
+    return sys.argv[:1] == ["-m"] and "detr_d2.doctor" in sys.orig_argv
+
+
+if not _asked_for_doctor():
+    from ._requirements import require_detectron2
+
+    require_detectron2()
+
+    from . import modeling  # noqa: F401  only registration
+    from .config import add_detr_config
+    from .data.register import register_dataset

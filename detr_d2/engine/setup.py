@@ -1,0 +1,80 @@
+"""The start of a job: logging, seed, and a record of what was run, kept beside the weights."""
+
+import argparse
+import logging
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from detectron2.utils import comm
+from detectron2.utils.env import seed_all_rng
+from detectron2.utils.logger import setup_logger
+
+from detr_d2.ops.files import write_json, write_text
+
+LOGGERS = ("fvcore", "detectron2", "detr_d2")
+
+
+def setup_job(cfg: CfgNode, args: argparse.Namespace) -> None:
+    """Do what Detectron2's `default_setup` does, for this package's logger too.
+
+    Writes `config.yaml`, `environment.txt` and, if the data set is registered, `categories.json`
+    (COCO-panoptic entries, with which tools/demo.py runs without the data set) to OUTPUT_DIR.
+    Each process gets its own seed (SEED + rank; drawn if SEED is negative), and on a CPU its share
+    of the cores.
+    """
+    rank = comm.get_rank()
+    if comm.is_main_process():
+        os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
+    for name in LOGGERS:
+        setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name=name)
+    logger = logging.getLogger(__name__)
+    environment = describe_environment()
+    logger.info("Process %d of %d. Arguments: %s", rank, comm.get_world_size(), args)
+    logger.info("Environment:\n%s", environment)
+    if comm.is_main_process():
+        write_text(os.path.join(cfg.OUTPUT_DIR, "config.yaml"), cfg.dump())
+        write_text(os.path.join(cfg.OUTPUT_DIR, "environment.txt"), environment + "\n")
+        categories = registered_categories([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
+        if categories:
+            write_json(os.path.join(cfg.OUTPUT_DIR, "categories.json"), categories, indent=1)
+    seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + rank)
+    torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
+    if comm.get_local_size() > 1 and cfg.MODEL.DEVICE == "cpu":
+        # Every process would start a thread per core and they would wait for each other.
+        torch.set_num_threads(max(1, torch.get_num_threads() // comm.get_local_size()))
+
+
+def describe_environment() -> str:
+    """Versions of everything that matters, as Detectron2 collects them."""
+    try:
+        # It imports torch's extension builder, which wants setuptools and a compiler.
+        from detectron2.utils.collect_env import collect_env_info
+
+        return collect_env_info()
+    except (ImportError, OSError, RuntimeError) as error:
+        return f"torch {torch.__version__}; Detectron2 could not collect more: {error}"
+
+
+def registered_categories(dataset_names: Iterable[str]) -> list[dict[str, Any]]:
+    """Categories of the first of these sets that has both id maps, in contiguous order."""
+    for name in dataset_names:
+        metadata = MetadataCatalog.get(name)
+        things = metadata.get("thing_dataset_id_to_contiguous_id", {})
+        stuff = metadata.get("stuff_dataset_id_to_contiguous_id", {})
+        names, colors = metadata.get("stuff_classes", []), metadata.get("stuff_colors", [])
+        if len(names) == len(things) + len(stuff) == len(colors) > 0:
+            ids = {index: id_ for id_, index in (*things.items(), *stuff.items())}
+            return [
+                {
+                    "id": ids[index],
+                    "name": name,
+                    "isthing": int(ids[index] in things),
+                    "color": list(color),
+                }
+                for index, (name, color) in enumerate(zip(names, colors, strict=True))
+            ]
+    return []

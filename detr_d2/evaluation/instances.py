@@ -1,0 +1,138 @@
+"""Box and mask average precision over the things of a panoptic data set."""
+
+import logging
+import math
+import os
+from typing import Any
+
+import numpy as np
+import pycocotools.mask as mask_util
+from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
+from detectron2.evaluation import COCOEvaluator
+from detectron2.utils import comm
+from PIL import Image
+
+from detr_d2.ops.files import write_json
+from detr_d2.ops.panoptic_ids import rgb_to_id
+
+logger = logging.getLogger(__name__)
+
+
+class InstanceEvaluator(COCOEvaluator):
+    """`COCOEvaluator` that says what is missing when the model's outputs do not fit."""
+
+    def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
+        """Keep the instances of a batch."""
+        for output in outputs:
+            if "instances" not in output:
+                raise ValueError(
+                    f"TEST.EVALUATORS has 'box' or 'mask', but the model gives {sorted(output)}; "
+                    "set MODEL.DETR.INSTANCE_ON True or leave them out"
+                )
+            if "segm" in self._tasks and not output["instances"].has("pred_masks"):
+                raise ValueError(
+                    "TEST.EVALUATORS has 'mask', but the model's instances have no masks; "
+                    "only PanopticDetr gives them"
+                )
+        super().process(inputs, outputs)
+
+    def evaluate(self, img_ids: list[int] | None = None) -> dict[str, Any]:
+        """Compare with the ground truth; finding nothing where there is something scores 0."""
+        results = super().evaluate(img_ids)
+        if any(not truth["iscrowd"] for truth in self._coco_api.anns.values()):
+            # Detectron2 gives NaN for an empty list of predictions.
+            for figures in results.values():
+                for name in ("AP", "AP50", "AP75"):
+                    figures[name] = 0.0 if math.isnan(figures[name]) else figures[name]
+        return results
+
+
+def build_instance_evaluator(
+    dataset_name: str, tasks: list[str], output_dir: str
+) -> InstanceEvaluator:
+    """COCO evaluation of the things of a data set.
+
+    The ground truth is the set's instances JSON (`json_file` in its metadata) if it has one. Else
+    it is derived from the panoptic files: the visible part of every thing, crowds as crowds.
+
+    Args:
+        dataset_name: a registered panoptic set with at least one thing category.
+        tasks: "bbox", "segm" or both.
+        output_dir: folder of the derived ground truth and of the predictions.
+    """
+    metadata = MetadataCatalog.get(dataset_name)
+    json_file = metadata.get("json_file")
+    if not json_file:
+        json_file = os.path.join(output_dir, "instances_truth.json")
+        if comm.is_main_process():
+            write_json(json_file, instances_from_panoptic(dataset_name))
+        comm.synchronize()
+    # COCOEvaluator takes its names from a catalog entry and wants as many thing classes as the
+    # JSON has categories; a panoptic set lists stuff there too.
+    derived = _fresh_metadata(f"{dataset_name}.things")
+    ids = metadata.thing_dataset_id_to_contiguous_id
+    derived.set(
+        json_file=json_file,
+        thing_classes=[metadata.thing_classes[index] for index in ids.values()],
+        thing_dataset_id_to_contiguous_id=dict(ids),
+    )
+    return InstanceEvaluator(
+        derived.name,
+        tasks=tuple(tasks),
+        output_dir=output_dir,
+        use_fast_impl=_has_compiled_ops(),
+    )
+
+
+def instances_from_panoptic(dataset_name: str) -> dict[str, Any]:
+    """COCO instances (RLE masks, data-set category ids) of a registered panoptic set's things.
+
+    Areas and boxes are counted from the PNGs. A segment that its PNG does not show is left out.
+    """
+    metadata = MetadataCatalog.get(dataset_name)
+    to_dataset_id = {v: k for k, v in metadata.thing_dataset_id_to_contiguous_id.items()}
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for record in DatasetCatalog.get(dataset_name):
+        with Image.open(record["pan_seg_file_name"]) as png:
+            ids = rgb_to_id(np.asarray(png.convert("RGB")))
+        height, width = ids.shape
+        images.append({"id": record["image_id"], "height": height, "width": width})
+        for segment in record["segments_info"]:
+            mask = ids == segment["id"]
+            if segment["category_id"] in to_dataset_id and mask.any():
+                annotations.append(
+                    {
+                        "id": len(annotations) + 1,  # COCO's matching takes id 0 for "no match"
+                        "image_id": record["image_id"],
+                        "category_id": to_dataset_id[segment["category_id"]],
+                        "iscrowd": int(segment.get("iscrowd", 0)),
+                        **_encode(mask),
+                    }
+                )
+    categories = [
+        {"id": id_, "name": metadata.thing_classes[index]} for index, id_ in to_dataset_id.items()
+    ]
+    return {"info": {}, "images": images, "annotations": annotations, "categories": categories}
+
+
+def _encode(mask: np.ndarray) -> dict[str, Any]:
+    rle = mask_util.encode(np.asfortranarray(mask, dtype=np.uint8))
+    text = {"size": rle["size"], "counts": rle["counts"].decode("ascii")}
+    box = [float(side) for side in mask_util.toBbox(rle)]
+    return {"segmentation": text, "area": int(mask_util.area(rle)), "bbox": box}
+
+
+def _fresh_metadata(name: str) -> Metadata:
+    """An empty catalog entry of this name; Metadata refuses to change what was set before."""
+    if name in MetadataCatalog.list():
+        MetadataCatalog.remove(name)
+    return MetadataCatalog.get(name)
+
+
+def _has_compiled_ops() -> bool:
+    try:
+        import detectron2._C  # noqa: F401
+    except ImportError:
+        return False
+    return True

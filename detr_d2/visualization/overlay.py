@@ -1,0 +1,174 @@
+"""Colour segments and boxes over a photo.
+
+Legend: H, W size of the photo; h, w size of the picture; S segments. All images are RGB uint8.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+
+from detr_d2.visualization.labels import label_corners, label_segments
+from detr_d2.visualization.palette import Color, Palette
+
+VOID = -1
+THING_ALPHA, STUFF_ALPHA = 0.62, 0.5
+RIM = 8
+
+
+def resize_photo(photo: np.ndarray, width: int | None) -> np.ndarray:
+    """Scale a photo to this width, keeping its shape; None keeps it as it is."""
+    if width is None or width == photo.shape[1]:
+        return photo
+    height = max(1, round(photo.shape[0] * width / photo.shape[1]))
+    way = cv2.INTER_CUBIC if width > photo.shape[1] else cv2.INTER_AREA
+    return cv2.resize(photo, (width, height), interpolation=way)
+
+
+def draw_segments(
+    photo: np.ndarray,
+    id_map: np.ndarray,
+    segments: Sequence[Mapping[str, Any]],
+    palette: Palette,
+    width: int | None = None,
+    boxes: np.ndarray | None = None,
+) -> np.ndarray:
+    """Draw a panoptic segmentation over its photo.
+
+    Things get a shade each and a white outline, stuff its class's colour and a dark one; void is
+    grey and dim. Labels (class, score if there is one) appear where a segment has room for them.
+
+    Args:
+        photo: (H, W, 3).
+        id_map: (H, W) integers; ids that `segments` does not list are void.
+        segments: `id`, `category_id` (contiguous), `isthing`, maybe `score` in [0, 1].
+        palette: names and colours.
+        width: of the picture, w; None = W.
+        boxes: (S, 4) xyxy in pixels of the photo, outlined too; None = no boxes.
+    """
+    base = resize_photo(photo, width)
+    index_map = _upscale(
+        _index_map(id_map, segments), len(segments), (base.shape[0], base.shape[1])
+    )
+    colors = _segment_colors(segments, palette)
+    picture = _blend(base, index_map, segments, colors)
+    _draw_outlines(picture, index_map, segments)
+    if boxes is not None:
+        picture = _outline_boxes(picture, boxes * (base.shape[1] / photo.shape[1]), colors)
+    texts = [[_text(segment, palette), _name(segment, palette)] for segment in segments]
+    return label_segments(picture, index_map, texts, colors)
+
+
+def draw_boxes(
+    photo: np.ndarray,
+    boxes: np.ndarray,
+    segments: Sequence[Mapping[str, Any]],
+    palette: Palette,
+    width: int | None = None,
+) -> np.ndarray:
+    """Draw boxes with labels over a photo.
+
+    Args:
+        photo: (H, W, 3).
+        boxes: (S, 4) xyxy in pixels of the photo.
+        segments: `category_id`, `isthing` and maybe `score` of each box.
+        palette: names and colours.
+        width: of the picture, w; None = W.
+    """
+    base = resize_photo(photo, width)
+    scaled = boxes * (base.shape[1] / photo.shape[1])
+    colors = _segment_colors(segments, palette)
+    picture = _outline_boxes(base, scaled, colors)
+    return label_corners(picture, scaled[:, :2], [_text(s, palette) for s in segments], colors)
+
+
+def _outline_boxes(picture: np.ndarray, boxes: np.ndarray, colors: Sequence[Color]) -> np.ndarray:
+    """Draw rectangles (S, 4) xyxy with exclusive lower right corners on a copy of a picture."""
+    result = np.ascontiguousarray(picture).copy()
+    line = max(1, round(picture.shape[1] / 250))
+    for (x0, y0, x1, y1), color in zip(boxes.round().astype(int).tolist(), colors, strict=True):
+        last = (max(x0, x1 - 1), max(y0, y1 - 1))
+        cv2.rectangle(result, (x0, y0), last, color, line)
+    return result
+
+
+def _segment_colors(segments: Sequence[Mapping[str, Any]], palette: Palette) -> list[Color]:
+    """The class's colour for stuff; for things its shades in their order in the picture."""
+    seen: Counter[int] = Counter()
+    colors = []
+    for segment in segments:
+        category = segment["category_id"]
+        colors.append(palette.shade(category, seen[category] if segment["isthing"] else 0))
+        seen[category] += 1
+    return colors
+
+
+def _index_map(id_map: np.ndarray, segments: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Place of each pixel's segment in the list, int32 (H, W); VOID where there is none."""
+    index_map = np.full(id_map.shape, VOID, dtype=np.int32)
+    for index, segment in enumerate(segments):
+        index_map[id_map == segment["id"]] = index
+    return index_map
+
+
+def _upscale(index_map: np.ndarray, count: int, size: tuple[int, int]) -> np.ndarray:
+    """Resize an index map without stairs: every segment is smoothed, the strongest wins."""
+    if index_map.shape == size:
+        return index_map
+    best = np.zeros(size, dtype=np.float32)
+    result = np.full(size, VOID, dtype=np.int32)
+    sigma = 0.4 * size[1] / index_map.shape[1]
+    for index in range(VOID, count):
+        mask = (index_map == index).astype(np.float32)
+        soft = cv2.resize(mask, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+        if sigma > 0.6:
+            soft = cv2.GaussianBlur(soft, (0, 0), sigma)
+        result[soft > best] = index
+        np.maximum(best, soft, out=best)
+    return result
+
+
+def _blend(
+    base: np.ndarray,
+    index_map: np.ndarray,
+    segments: Sequence[Mapping[str, Any]],
+    colors: Sequence[Color],
+) -> np.ndarray:
+    # Row 0 of both tables is void: index -1 + 1.
+    table = np.array([(34, 36, 40), *colors], dtype=np.float32)
+    alphas = [0.72, *(THING_ALPHA if s["isthing"] else STUFF_ALPHA for s in segments)]
+    alpha = np.array(alphas, dtype=np.float32)[index_map + 1][..., None]
+    grey = cv2.cvtColor(base, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
+    # Half of the photo's own colour is taken away so that it does not compete with the classes'.
+    muted = 0.5 * base + 0.5 * grey
+    return (alpha * table[index_map + 1] + (1 - alpha) * muted).astype(np.uint8)
+
+
+def _draw_outlines(
+    picture: np.ndarray, index_map: np.ndarray, segments: Sequence[Mapping[str, Any]]
+) -> None:
+    """Outline stuff first, then things on top, in place."""
+    line = max(1, picture.shape[1] // 280)
+    order = sorted(range(len(segments)), key=lambda i: bool(segments[i]["isthing"]))
+    for index in order:
+        mask = (index_map == index).astype(np.uint8)
+        # The mask goes on past the rim, so that no line is drawn where only the picture ends.
+        wide = cv2.copyMakeBorder(mask, RIM, RIM, RIM, RIM, cv2.BORDER_REPLICATE)
+        contours, _ = cv2.findContours(
+            wide, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(-RIM, -RIM)
+        )
+        color = (255, 255, 255) if segments[index]["isthing"] else (28, 30, 34)
+        thickness = line if segments[index]["isthing"] else 1
+        cv2.polylines(picture, contours, True, color, thickness, cv2.LINE_AA)
+
+
+def _name(segment: Mapping[str, Any], palette: Palette) -> str:
+    return palette.names[segment["category_id"]]
+
+
+def _text(segment: Mapping[str, Any], palette: Palette) -> str:
+    name = _name(segment, palette)
+    score = segment.get("score")
+    return name if score is None else f"{name} {100 * score:.0f}%"

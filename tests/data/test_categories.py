@@ -1,0 +1,82 @@
+import pytest
+
+from detr_d2.data.categories import CategoryTable
+
+
+def entry(category_id, name, isthing, **more):
+    return {"id": category_id, "name": name, "isthing": isthing, **more}
+
+
+MIXED = [
+    entry(40, "soil", 0, color=[130, 90, 50]),
+    entry(9, "brick", 1, color=[0, 0, 0], supercategory="material"),
+    entry(5, "sky", 0),
+    entry(2, "pipe", 1),
+]
+
+
+def test_things_come_first_each_group_in_order_of_id():
+    table = CategoryTable(MIXED)
+
+    assert [c.name for c in table.categories] == ["pipe", "brick", "sky", "soil"]
+    assert table.contiguous_ids == {2: 0, 9: 1, 5: 2, 40: 3}
+    assert len(table) == 4
+
+
+def test_metadata_has_full_class_lists_and_split_id_maps():
+    metadata = CategoryTable(MIXED).metadata()
+
+    assert metadata["thing_classes"] == metadata["stuff_classes"]
+    assert metadata["thing_classes"] == ["pipe", "brick", "sky", "soil"]
+    assert metadata["thing_dataset_id_to_contiguous_id"] == {2: 0, 9: 1}
+    assert metadata["stuff_dataset_id_to_contiguous_id"] == {5: 2, 40: 3}
+    assert metadata["thing_colors"] == metadata["stuff_colors"]
+    assert metadata["thing_colors"][1] == [0, 0, 0]
+    assert metadata["thing_colors"][3] == [130, 90, 50]
+    assert metadata["ignore_label"] == 255
+    assert metadata["label_divisor"] == 1000
+
+
+def test_colours_that_are_not_given_are_made_and_differ():
+    table = CategoryTable([entry(i, f"c{i}", i % 2) for i in range(60)])
+
+    colors = {c.color for c in table.categories}
+
+    assert len(colors) == 60
+    assert all(0 <= value <= 255 for color in colors for value in color)
+
+
+def test_json_form_makes_the_same_table():
+    table = CategoryTable(MIXED)
+
+    assert CategoryTable(table.to_json()) == table
+    assert CategoryTable(MIXED[:3]) != table
+
+
+def test_only_things_or_only_stuff_is_a_table_too():
+    assert CategoryTable(MIXED[1:2]).metadata()["stuff_dataset_id_to_contiguous_id"] == {}
+    assert CategoryTable(MIXED[:1]).metadata()["thing_dataset_id_to_contiguous_id"] == {}
+
+
+def test_all_faults_are_told_at_once_with_the_source():
+    wrong = [
+        entry(-1, "a", 1),
+        entry("7", "b", 1),
+        entry(3, "", 1),
+        entry(4, "d", 2),
+        entry(5, "e", 0, color=[1, 2, 256]),
+        entry(6, "f", 0),
+        entry(6, "g", 0),
+    ]
+
+    with pytest.raises(ValueError, match=r"my\.json") as caught:
+        CategoryTable(wrong, "my.json")
+
+    text = str(caught.value)
+    for part in ("id -1", "id '7'", "name ''", "isthing 2", "[1, 2, 256]", "id 6 occurs"):
+        assert part in text
+
+
+def test_an_empty_list_is_refused():
+    with pytest.raises(ValueError, match="empty"):
+        CategoryTable([])

@@ -1,0 +1,170 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from detr_d2.data.categories import CategoryTable
+from detr_d2.data.coco_panoptic import (
+    FAULTS_SHOWN,
+    find_png_faults,
+    load_records,
+    raise_faults,
+    read_id_png,
+    read_panoptic_json,
+)
+
+
+def load(tiny_set):
+    table = CategoryTable(tiny_set.content["categories"])
+    folders = (str(tiny_set.root / "images"), str(tiny_set.root / "panoptic"))
+    return load_records(str(tiny_set.json_path), *folders, table)
+
+
+def faults_of(tiny_set):
+    tiny_set.write()
+    with pytest.raises(ValueError, match=r"panoptic\.json") as caught:
+        load(tiny_set)
+    return str(caught.value)
+
+
+def test_records_have_the_contract_form(tiny_set):
+    records = load(tiny_set)
+
+    assert [r["image_id"] for r in records] == [7, 8, 9]
+    assert [(r["height"], r["width"]) for r in records] == [(16, 24), (20, 14), (10, 12)]
+    assert records[1]["file_name"] == str(tiny_set.root / "images/deep/er/b.png")
+    assert records[1]["pan_seg_file_name"] == str(tiny_set.root / "panoptic/b.png")
+    assert records[2]["segments_info"] == []
+    # Contiguous: pipe 0, brick 1, sky 2, soil 3.
+    assert [s["category_id"] for s in records[0]["segments_info"]] == [2, 0, 1, 3]
+    assert [s["iscrowd"] for s in records[0]["segments_info"]] == [0, 1, 0, 0]
+    assert records[1]["segments_info"][1] == {
+        "id": 256,
+        "category_id": 0,
+        "iscrowd": 0,
+        "area": 15,
+        "bbox": [6, 3, 1, 15],
+        "isthing": True,
+    }
+
+
+def test_isthing_is_a_python_bool(tiny_set):
+    # Detectron2's evaluator compares with `is True`; 1 would be scored as stuff.
+    flags = [s["isthing"] for s in load(tiny_set)[0]["segments_info"]]
+
+    assert [flag is True for flag in flags] == [False, True, True, False]
+    assert all(isinstance(flag, bool) for flag in flags)
+
+
+def test_absent_files_are_all_named(tiny_set):
+    (tiny_set.root / "images/a.jpg").unlink()
+    (tiny_set.root / "panoptic/b.png").unlink()
+
+    text = faults_of(tiny_set)
+
+    assert "images/a.jpg: image not found" in text
+    assert "panoptic/b.png: PNG not found" in text
+
+
+def test_wrong_ids_are_all_named(tiny_set):
+    first, second, third = tiny_set.content["annotations"]
+    first["segments_info"][0]["category_id"] = 6
+    first["segments_info"][1]["id"] = 0
+    second["segments_info"][0]["id"] = second["segments_info"][1]["id"]
+    third["image_id"] = 99
+
+    text = faults_of(tiny_set)
+
+    assert "a.png: segment 5: category_id 6, allowed: [2, 5, 9, 40]" in text
+    assert "a.png: segment id 0" in text
+    assert "b.png: a segment id occurs more than once" in text
+    assert "empty.png: image_id 99" in text
+    assert "4 fault(s)" in text
+
+
+@pytest.mark.parametrize("side", ["height", "width"])
+@pytest.mark.parametrize("value", [0, None, 12.5])
+def test_wrong_sizes_are_named(tiny_set, side, value):
+    tiny_set.content["images"][0][side] = value
+
+    assert f"empty.png: {side} {value!r}" in faults_of(tiny_set)
+
+
+def test_what_the_evaluation_would_miss_is_named(tiny_set):
+    del tiny_set.content["annotations"][0]["segments_info"][0]["area"]
+    del tiny_set.content["annotations"][1]["segments_info"]
+
+    text = faults_of(tiny_set)
+
+    assert "a.png: segment 5: no area" in text
+    assert "b.png: no list segments_info" in text
+
+
+def test_equal_base_names_in_two_folders_are_refused(tiny_set):
+    # The evaluator would write both predictions to b.png.
+    tiny_set.content["images"][2]["file_name"] = "b.jpg"
+    (tiny_set.root / "images/a.jpg").rename(tiny_set.root / "images/b.jpg")
+
+    assert "base names must be unique" in faults_of(tiny_set)
+
+
+def test_two_images_of_one_id_are_refused(tiny_set):
+    tiny_set.content["images"].append(dict(tiny_set.content["images"][0]))
+
+    assert "two images have the same id" in faults_of(tiny_set)
+
+
+def test_other_categories_than_registered_are_refused(tiny_set):
+    table = CategoryTable([{**c, "isthing": 1} for c in tiny_set.content["categories"]])
+
+    with pytest.raises(ValueError, match="differ from those given"):
+        load_records(str(tiny_set.json_path), "images", "panoptic", table)
+
+
+def test_a_set_without_annotations_is_refused(tiny_set):
+    tiny_set.content["annotations"] = []
+
+    assert "no annotations" in faults_of(tiny_set)
+
+
+def test_long_lists_of_faults_are_cut():
+    with pytest.raises(ValueError, match="30 fault") as caught:
+        raise_faults("x.json", [f"fault number {i}" for i in range(30)])
+
+    assert str(caught.value).count("fault number") == FAULTS_SHOWN
+    assert "and 10 more" in str(caught.value)
+    raise_faults("x.json", [])
+
+
+@pytest.mark.parametrize("content", [[], {"images": [], "annotations": []}])
+def test_a_json_of_another_form_is_refused(tmp_path, content):
+    (tmp_path / "x.json").write_text(json.dumps(content))
+
+    with pytest.raises(ValueError, match="categories"):
+        read_panoptic_json(tmp_path / "x.json")
+
+
+def test_grey_png_is_refused(tmp_path):
+    Image.fromarray(np.ones((4, 5), np.uint8)).save(tmp_path / "grey.png")
+
+    with pytest.raises(ValueError, match=r"grey.png: image mode L"):
+        read_id_png(tmp_path / "grey.png")
+
+
+def test_png_faults(tiny_set):
+    first, second, _ = load(tiny_set)
+    assert find_png_faults(first) == []
+    assert find_png_faults(second) == []
+
+    assert "size 24x16, the JSON says 24x17" in find_png_faults({**first, "height": 17})[0]
+    *others, brick_last = [s for s in first["segments_info"] if s["id"] != 70000] + [
+        {**first["segments_info"][2], "id": 70001}
+    ]
+    text = " | ".join(find_png_faults({**first, "segments_info": [*others, brick_last]}))
+    assert "segment 70001 of the JSON is not in the PNG" in text
+    assert "id 70000 is not in the JSON" in text
+    wrong_area = [{**s, "area": s["area"] + 1} for s in second["segments_info"]]
+    assert "segment 256 has 15 pixels, the JSON's area says 16" in " ".join(
+        find_png_faults({**second, "segments_info": wrong_area})
+    )

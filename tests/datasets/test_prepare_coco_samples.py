@@ -1,0 +1,67 @@
+import json
+import os
+import sys
+
+import pytest
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+TEST_DATA = os.environ.get("DETR_D2_TEST_DATA", "")
+
+
+@pytest.fixture
+def prepare(script):
+    return script("prepare_coco_samples")
+
+
+@pytest.mark.skipif(not TEST_DATA, reason="DETR_D2_TEST_DATA is not set")
+@pytest.mark.parametrize(("everything", "classes"), [(False, None), (True, 133)])
+def test_three_photos_become_one_set(prepare, tmp_path, register, everything, classes):
+    prepare.prepare_coco_samples(TEST_DATA, tmp_path, all_categories=everything)
+
+    name = register(
+        image_root=tmp_path / "images",
+        panoptic_root=tmp_path / "panoptic",
+        panoptic_json=tmp_path / "panoptic.json",
+    )
+    records = DatasetCatalog.get(name)
+
+    assert [r["image_id"] for r in records] == [142238, 439180, 39769]
+    assert [(r["width"], r["height"]) for r in records] == [(640, 427), (640, 360), (640, 480)]
+    assert [len(r["segments_info"]) for r in records] == [18, 32, 6]
+    assert sum(s["iscrowd"] for r in records for s in r["segments_info"]) == 3
+    used = {s["category_id"] for r in records for s in r["segments_info"]}
+    assert len(MetadataCatalog.get(name).thing_classes) == (classes or len(used))
+
+
+def test_absent_test_data_is_told_with_its_own_exit_code(prepare, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["x", "--data", str(tmp_path), "--out", str(tmp_path / "o")])
+
+    with pytest.raises(SystemExit) as caught:
+        prepare.main()
+
+    assert caught.value.code == prepare.EXIT_NO_TEST_DATA == 3
+    assert f"test data not found: neither {tmp_path}" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
+def test_without_any_folder_the_variable_is_named(prepare, tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("DETR_D2_TEST_DATA", raising=False)
+    monkeypatch.setattr(sys, "argv", ["x", "--out", str(tmp_path / "o")])
+
+    with pytest.raises(SystemExit) as caught:
+        prepare.main()
+
+    assert caught.value.code == 3
+    assert "set DETR_D2_TEST_DATA or give --data" in capsys.readouterr().err
+
+
+def test_a_faulty_png_is_found(prepare, tmp_path, tiny_set):
+    target = tmp_path / "out"
+    target.mkdir()
+    for folder in ("images", "panoptic"):
+        (tiny_set.root / folder).rename(target / folder)
+    tiny_set.content["annotations"][0]["segments_info"][2]["area"] += 1
+    (target / "panoptic.json").write_text(json.dumps(tiny_set.content))
+
+    with pytest.raises(ValueError, match=r"a\.png: segment 70000 has 30 pixels.*says 31"):
+        prepare._check(target, prepare.CategoryTable(tiny_set.content["categories"]))

@@ -1,0 +1,216 @@
+import itertools
+import json
+import os
+
+import pytest
+import torch
+from detectron2.engine import launch
+from detectron2.modeling import META_ARCH_REGISTRY
+from detectron2.utils import comm
+from torch import nn
+
+from detr_d2.engine import DetrTrainer
+
+
+@META_ARCH_REGISTRY.register()
+class ToyModel(nn.Module):
+    """Learns the mean colour of images; finds one segment of stuff class 3 (soil) everywhere."""
+
+    def __init__(self, cfg):
+        super().__init__()
+        torch.manual_seed(0)
+        self.backbone = nn.Linear(3, 3)
+        self.head = nn.Linear(3, 1)
+        self.register_buffer("seen", torch.zeros(1))
+
+    def forward(self, batch):
+        if self.training:
+            self.seen += len(batch)
+            colors = torch.stack([x["image"].float().mean((1, 2)) / 255 for x in batch])
+            error = self.head(self.backbone(colors))
+            return {"loss_square": error.square().mean(), "loss_size": error.abs().mean()}
+        maps = [torch.ones((x["height"], x["width"]), dtype=torch.int32) for x in batch]
+        segments = [{"id": 1, "category_id": 3, "isthing": False, "score": 0.9}]
+        return [{"panoptic_seg": (one, [dict(s) for s in segments])} for one in maps]
+
+
+class SameBatches(DetrTrainer):
+    """Feeds the same two batches in turn, so that runs can be compared."""
+
+    @classmethod
+    def build_train_loader(cls, cfg):
+        batch, _ = itertools.tee(DetrTrainer.build_train_loader(cfg))
+        fixed = next(iter(batch))
+        for number, image in enumerate(fixed):
+            image["image"] = torch.full((3, 4, 5), 40 * (number + 1), dtype=torch.uint8)
+        return itertools.repeat(fixed)
+
+
+def weights_of(model):
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def run(cfg, until, resume=False):
+    cfg = cfg.clone()
+    trainer = SameBatches(cfg)
+    trainer.resume_or_load(resume=resume)
+    trainer.max_iter = until
+    trainer.train()
+    return trainer
+
+
+def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(toy_cfg, tmp_path):
+    # The learning rate drops at 3, after the break: the schedule must go on too.
+    toy_cfg.TEST.EVALUATORS = []
+    toy_cfg.SOLVER.MAX_ITER = 6
+    toy_cfg.SOLVER.EMA.ENABLED = True
+    toy_cfg.OUTPUT_DIR = str(tmp_path / "whole")
+    whole = run(toy_cfg, 6)
+    toy_cfg.OUTPUT_DIR = str(tmp_path / "parts")
+    run(toy_cfg, 2)
+    second = run(toy_cfg, 6, resume=True)
+
+    assert second.start_iter == 2
+    ours, theirs = weights_of(second.model), weights_of(whole.model)
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        assert torch.equal(value, theirs[name]), name
+    files = [torch.load(tmp_path / d / "model_ema.pth") for d in ("whole", "parts")]
+    for name, value in files[0]["model"].items():
+        assert torch.equal(value, files[1]["model"][name]), name
+    lr = [t.optimizer.param_groups[0]["lr"] for t in (whole, second)]
+    assert lr[0] == lr[1] == pytest.approx(toy_cfg.SOLVER.BASE_LR * 0.1 * 0.1)
+
+
+def test_evaluation_uses_the_averaged_weights(toy_cfg, monkeypatch):
+    toy_cfg.SOLVER.EMA.ENABLED = True
+    toy_cfg.SOLVER.EMA.DECAY = 0.9
+    seen = []
+
+    def test(cls, cfg, model):
+        seen.append(weights_of(model))
+        return {}
+
+    monkeypatch.setattr(SameBatches, "test", classmethod(test))
+    trainer = run(toy_cfg, 4)
+    saved = torch.load(os.path.join(toy_cfg.OUTPUT_DIR, "model_ema.pth"))["model"]
+    assert len(seen) == 1
+    for name, value in seen[0].items():
+        assert torch.equal(value, saved[name]), name
+    assert not torch.equal(seen[0]["head.weight"], trainer.model.head.weight)
+
+
+def test_training_evaluates_writes_the_figures_and_pictures(toy_cfg):
+    toy_cfg.TEST.EVAL_PERIOD = 2
+    toy_cfg.TEST.VISUALIZE = 2
+    pictures = []
+
+    class Watched(DetrTrainer):
+        def build_writers(self):
+            self.storage_of = lambda: self.storage
+            return []
+
+        def after_step(self):
+            super().after_step()
+            pictures.extend((name, step) for name, _, step in self.storage._vis_data)
+
+        def after_train(self):
+            super().after_train()
+            pictures.extend((name, step) for name, _, step in self.storage._vis_data)
+
+    trainer = Watched(toy_cfg)
+    trainer.resume_or_load(resume=False)
+    results = trainer.train()
+
+    (name,) = toy_cfg.DATASETS.TEST
+    # The first and the last image, after two steps and at the end.
+    assert {name for name, _ in pictures} == {f"{name}/7", f"{name}/9"}
+    assert {step for _, step in pictures} == {1, 4}
+    with open(os.path.join(toy_cfg.OUTPUT_DIR, "evaluation.json")) as file:
+        figures = json.load(file)
+    assert figures["PQ"] == results["panoptic_seg"]["PQ"]
+    assert 0 < figures["PQ_st"] < 100
+    assert figures["box_AP"] is None
+    files = set(os.listdir(toy_cfg.OUTPUT_DIR))
+    assert {"model_0000001.pth", "model_final.pth", "last_checkpoint"} <= files
+
+
+def test_checkpoint_period_zero_writes_at_the_end_only(toy_cfg):
+    toy_cfg.SOLVER.CHECKPOINT_PERIOD = 0
+    toy_cfg.TEST.EVALUATORS = []
+    run(toy_cfg, 4)
+    assert [f for f in os.listdir(toy_cfg.OUTPUT_DIR) if f.endswith(".pth")] == ["model_final.pth"]
+
+
+def test_loader_gives_micro_batches(toy_cfg):
+    toy_cfg.SOLVER.IMS_PER_BATCH = 6
+    toy_cfg.SOLVER.ACCUMULATE = 3
+    batch = next(iter(DetrTrainer.build_train_loader(toy_cfg)))
+    assert len(batch) == 2
+    assert batch[0]["instances"].has("gt_masks")
+    toy_cfg.SOLVER.ACCUMULATE = 4
+    with pytest.raises(ValueError, match="IMS_PER_BATCH 6 must be a multiple"):
+        DetrTrainer.build_train_loader(toy_cfg)
+
+
+@pytest.mark.parametrize(("leave_out", "expected"), [(True, {7, 8}), (False, {7, 8, 9})])
+def test_images_without_segments_by_config(toy_cfg, leave_out, expected):
+    toy_cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = leave_out
+    batches = itertools.islice(iter(DetrTrainer.build_train_loader(toy_cfg)), 6)
+    assert {image["image_id"] for batch in batches for image in batch} == expected
+
+
+def test_batch_schedule_and_rate_follow_the_number_of_processes(toy_cfg):
+    toy_cfg.SOLVER.REFERENCE_WORLD_SIZE = 2
+    toy_cfg.SOLVER.IMS_PER_BATCH = 4
+    trainer = DetrTrainer(toy_cfg)
+    assert trainer.cfg.SOLVER.IMS_PER_BATCH == 2
+    assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(0.005 * 0.1)
+    assert trainer.max_iter == 8
+
+
+def two_processes(cfg, register_arguments, path):
+    """Train in one of two processes; the main one writes the weights."""
+    from detr_d2 import register_dataset
+
+    register_dataset(cfg.DATASETS.TRAIN[0], **register_arguments)
+    torch.set_num_threads(1)
+    trainer = RankBatches(cfg)
+    trainer.train()
+    if comm.is_main_process():
+        torch.save(trainer.checkpointer.model.state_dict(), path)
+
+
+class RankBatches(DetrTrainer):
+    """Image n of a step has brightness 30 n; each process gets its own part of the step."""
+
+    @classmethod
+    def build_train_loader(cls, cfg):
+        world, parts = comm.get_world_size(), cfg.SOLVER.ACCUMULATE
+        images = [
+            {"image": torch.full((3, 4, 5), 30 * number, dtype=torch.uint8)}
+            for number in range(cfg.SOLVER.IMS_PER_BATCH)
+        ]
+        own = images[comm.get_rank() :: world]
+        return itertools.cycle([own[start::parts] for start in range(parts)])
+
+
+def test_two_processes_on_cpu_with_accumulation_learn_what_one_learns(toy_cfg, tiny_set, tmp_path):
+    toy_cfg.DATASETS.TEST = ()
+    toy_cfg.SOLVER.IMS_PER_BATCH = 8
+    toy_cfg.SOLVER.ACCUMULATE = 2
+    toy_cfg.SOLVER.MAX_ITER = 3
+    toy_cfg.SOLVER.STEPS = (2,)
+    toy_cfg.SOLVER.OPTIMIZER = "SGD"
+    toy_cfg.SOLVER.EMA.ENABLED = True
+    path = str(tmp_path / "weights.pth")
+    arguments = (toy_cfg, tiny_set.paths(), path)
+    launch(two_processes, 2, dist_url="auto", args=arguments)
+
+    toy_cfg.SOLVER.ACCUMULATE = 1
+    one = RankBatches(toy_cfg)
+    one.train()
+
+    for name, value in torch.load(path).items():
+        if name != "seen":
+            torch.testing.assert_close(value, one.model.state_dict()[name], msg=name)

@@ -1,0 +1,83 @@
+import json
+
+import numpy as np
+import pycocotools.mask as mask_util
+import pytest
+from detectron2.data import MetadataCatalog
+
+from detr_d2.evaluation.instances import instances_from_panoptic
+
+
+def test_things_become_instances_with_their_own_ids_crowds_and_visible_parts(tiny_set, register):
+    content = instances_from_panoptic(register(**tiny_set.paths()))
+
+    assert [(c["id"], c["name"]) for c in content["categories"]] == [(2, "pipe"), (9, "brick")]
+    assert [image["id"] for image in content["images"]] == [7, 8, 9]
+    assert (content["images"][0]["height"], content["images"][0]["width"]) == (16, 24)
+    crowd, brick, pipe = content["annotations"]
+    assert (crowd["image_id"], crowd["category_id"], crowd["iscrowd"]) == (7, 2, 1)
+    assert (brick["image_id"], brick["category_id"], brick["iscrowd"]) == (7, 9, 0)
+    assert (pipe["image_id"], pipe["category_id"], pipe["iscrowd"]) == (8, 2, 0)
+    # Rows 8..12, columns 4..9 of the first map.
+    assert (brick["bbox"], brick["area"]) == ([4, 8, 6, 5], 30)
+    mask = mask_util.decode(brick["segmentation"])
+    expected = np.zeros((16, 24))
+    expected[8:13, 4:10] = 1
+    assert (mask == expected).all()
+    assert 0 not in [a["id"] for a in content["annotations"]]
+    json.dumps(content, allow_nan=False)
+
+
+def test_a_segment_that_the_png_does_not_show_is_left_out(tiny_set, register):
+    tiny_set.content["annotations"][0]["segments_info"].append(
+        {"id": 999, "category_id": 9, "iscrowd": 0, "area": 5, "bbox": [0, 0, 1, 5]}
+    )
+    tiny_set.write()
+    content = instances_from_panoptic(register(**tiny_set.paths()))
+    assert len(content["annotations"]) == 3
+
+
+def test_nothing_found_scores_0_and_not_nan(tiny_set, register, evaluate):
+    def nothing(record, output):
+        return {"instances": output["instances"][:0]}
+
+    results = evaluate(register(**tiny_set.paths()), ["box", "mask"], nothing)
+    assert results["bbox"]["AP"] == 0
+    assert results["segm"]["AP"] == 0
+
+
+def test_a_box_off_by_half_and_a_class_mistaken_lower_the_score(tiny_set, register, evaluate):
+    def worsen(record, output):
+        instances = output["instances"]
+        if record["image_id"] == 7:  # the brick
+            instances.pred_boxes.tensor[:, 2] += 6
+        return {"instances": instances}
+
+    results = evaluate(register(**tiny_set.paths()), ["box"], worsen)
+    assert results["bbox"]["AP-pipe"] == pytest.approx(100)
+    # IoU 0.5: right at the first of the ten thresholds only.
+    assert results["bbox"]["AP-brick"] == pytest.approx(10)
+
+
+def test_boxes_only_when_only_boxes_are_asked_for(tiny_set, register, evaluate):
+    def without_masks(record, output):
+        output["instances"].remove("pred_masks")
+        return output
+
+    name = register(**tiny_set.paths())
+    assert evaluate(name, ["box"], without_masks).keys() == {"bbox"}
+    with pytest.raises(ValueError, match="'mask', but the model's instances have no masks"):
+        evaluate(name, ["mask"], without_masks)
+
+
+def test_the_sets_own_instances_json_is_used(tiny_set, register, evaluate, tmp_path):
+    path = tmp_path / "instances.json"
+    name = register(**tiny_set.paths(), instances_json=path)
+    content = instances_from_panoptic(name)
+    content["annotations"] = [a for a in content["annotations"] if a["category_id"] == 9]
+    path.write_text(json.dumps(content))
+    results = evaluate(name, ["box"])
+    # Without the pipe there, its class is not measured.
+    assert results["bbox"]["AP-brick"] == pytest.approx(100)
+    assert np.isnan(results["bbox"]["AP-pipe"])
+    assert MetadataCatalog.get(name).json_file == str(path)

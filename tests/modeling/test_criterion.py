@@ -1,0 +1,157 @@
+import math
+
+import pytest
+import torch
+
+from detr_d2.modeling.criterion import SetCriterion, metrics, target_classes
+from detr_d2.modeling.matcher import HungarianMatcher
+from detr_d2.modeling.targets import Targets
+
+WEIGHTS = {"class": 1.0, "l1": 5.0, "giou": 2.0, "focal": 1.0, "dice": 1.0}
+BOX, OTHER = [0.5, 0.5, 0.5, 0.5], [0.25, 0.25, 0.5, 0.5]
+
+
+def make_criterion(**changes) -> SetCriterion:
+    arguments = {
+        "matcher": HungarianMatcher(cost_class=1.0, cost_l1=5.0, cost_giou=2.0),
+        "weights": WEIGHTS,
+        "no_object_weight": 0.1,
+        "deep_supervision": True,
+        "mask_score_thresh": 0.0,
+    }
+    return SetCriterion(**(arguments | changes))
+
+
+def half_empty() -> Targets:
+    """Image 0, 4 x 8 pixels, has one object, its left half; image 1, 8 x 4, has none."""
+    mask = torch.zeros(1, 4, 8, dtype=torch.bool)
+    mask[:, :, :4] = True
+    return Targets(
+        counts=[1, 0],
+        classes=torch.tensor([1]),
+        boxes=torch.tensor([BOX]),
+        masks=[mask, torch.zeros(0, 8, 4, dtype=torch.bool)],
+    )
+
+
+def perfect_outputs(layers: int = 2):
+    """K = 2, Q = 3; query 2 of image 0 is right, everything else is surely "no object"."""
+    logits = torch.zeros(layers, 2, 3, 3)
+    logits[..., 2] = 40.0
+    logits[:, 0, 2] = torch.tensor([0.0, 40.0, 0.0])
+    boxes = torch.tensor(OTHER).repeat(layers, 2, 3, 1)
+    boxes[:, 0, 2] = torch.tensor(BOX)
+    return logits.requires_grad_(), boxes.requires_grad_()
+
+
+def box_losses(criterion, logits, boxes, targets):
+    matching = criterion.match(logits, boxes, targets, frozen=False)
+    return criterion.box_losses(logits, boxes, targets, matching)
+
+
+def test_perfect_prediction_costs_nothing():
+    losses = box_losses(make_criterion(), *perfect_outputs(), half_empty())
+    assert {k: round(v.item(), 4) for k, v in losses.items()} == dict.fromkeys(
+        ["loss_class_0", "loss_class", "loss_l1_0", "loss_l1", "loss_giou_0", "loss_giou"], 0.0
+    )
+
+
+def test_losses_are_weighted_and_divided_by_the_number_of_objects():
+    logits, boxes = perfect_outputs(layers=1)
+    boxes = boxes.detach().clone()
+    boxes[0, 0, 2] = torch.tensor(OTHER)
+    # Two objects in image 0, both a box off by 0.25 in x and y: mean L1 = 0.5, times 5.
+    targets = half_empty()
+    targets.counts, targets.classes = [2, 0], torch.tensor([1, 1])
+    targets.boxes = torch.tensor([BOX, BOX])
+    losses = box_losses(make_criterion(), logits, boxes, targets)
+    assert losses["loss_l1"].item() == pytest.approx(5 * 0.5)
+    # Squares of side 1/2, overlap 1/16, union 7/16, hull 9/16: GIoU = 1/7 - 2/9.
+    assert losses["loss_giou"].item() == pytest.approx(2 * (1 - (1 / 7 - 2 / 9)), rel=1e-4)
+
+
+def test_zero_weight_switches_a_loss_off():
+    losses = box_losses(
+        make_criterion(weights=WEIGHTS | {"giou": 0.0}), *perfect_outputs(), half_empty()
+    )
+    assert set(losses) == {"loss_class_0", "loss_class", "loss_l1_0", "loss_l1"}
+
+
+def test_without_deep_supervision_only_the_last_layer_counts():
+    criterion = make_criterion(deep_supervision=False)
+    losses = box_losses(criterion, *perfect_outputs(layers=3), half_empty())
+    assert set(losses) == {"loss_class", "loss_l1", "loss_giou"}
+
+
+def test_all_images_empty_trains_no_object_only_and_keeps_the_graph():
+    targets = Targets(
+        counts=[0, 0],
+        classes=torch.zeros(0, dtype=torch.int64),
+        boxes=torch.zeros(0, 4),
+        masks=[torch.zeros(0, 4, 8, dtype=torch.bool), torch.zeros(0, 8, 4, dtype=torch.bool)],
+    )
+    criterion, (logits, boxes) = make_criterion(), perfect_outputs(layers=1)
+    matching = criterion.match(logits, boxes, targets, frozen=False)
+    losses = criterion.box_losses(logits, boxes, targets, matching)
+    # One of six queries, equally weighted, claims an object with certainty 40.
+    assert losses["loss_class"].item() == pytest.approx(40 / 6, rel=1e-4)
+    assert losses["loss_l1"].item() == losses["loss_giou"].item() == 0
+    masks = [torch.zeros(0, 2, 2, requires_grad=True), torch.zeros(0, 2, 2, requires_grad=True)]
+    selected = criterion.select(logits[-1], matching)
+    losses |= criterion.mask_losses(masks, targets, selected, (8, 8))
+    assert losses["loss_focal"].item() == losses["loss_dice"].item() == 0
+    sum(losses.values()).backward()
+    assert logits.grad is not None and boxes.grad is not None and masks[0].grad is not None
+
+
+def mask_losses(criterion, logits):
+    """Loss of one 2 x 2 mask (8 x 8 canvas) for the object of image 0."""
+    class_logits, boxes = perfect_outputs()
+    targets = half_empty()
+    selected = criterion.select(
+        class_logits[-1], criterion.match(class_logits, boxes, targets, frozen=True)
+    )
+    masks = [logits, torch.zeros(0, 2, 2)]
+    return criterion.mask_losses(masks, targets, selected, (8, 8))
+
+
+def test_padding_takes_no_part_in_the_mask_losses():
+    # Row 0 covers the image (4 x 8 on a canvas of 8 x 8), row 1 is padding but for the blend.
+    good = torch.tensor([[[60.0, -60.0], [60.0, -60.0]]])
+    losses = mask_losses(make_criterion(), good)
+    assert losses["loss_dice"].item() < 0.05
+    unsure = mask_losses(make_criterion(), torch.zeros(1, 2, 2))
+    # p = 1/2, half of 32 pixels true: focal log 2 / 4 * (0.25 + 0.75) / 2; dice 1 - 17 / 33.
+    assert unsure["loss_focal"].item() == pytest.approx(math.log(2) / 8)
+    assert unsure["loss_dice"].item() == pytest.approx(1 - 17 / 33)
+
+
+def test_masks_can_be_limited_to_confident_queries():
+    criterion, (logits, boxes) = make_criterion(mask_score_thresh=0.9), perfect_outputs()
+    matching = criterion.match(logits, boxes, half_empty(), frozen=True)
+    assert criterion.select(logits[-1], matching).query.tolist() == [[2]]
+    unsure = criterion.select(logits[-1] * 0.01, matching)
+    assert unsure.query.shape == (1, 0)
+
+
+def test_target_classes_are_no_object_but_for_the_matched():
+    logits, boxes = perfect_outputs(layers=1)
+    matching = make_criterion().match(logits, boxes, half_empty(), frozen=False)
+    classes = target_classes(logits, half_empty(), matching)
+    assert classes.tolist() == [[[2, 2, 1], [2, 2, 2]]]
+
+
+def test_metrics_are_percent_and_counts():
+    logits, boxes = perfect_outputs(layers=1)
+    targets = half_empty()
+    matching = make_criterion().match(logits, boxes, targets, frozen=False)
+    assert metrics(logits[-1], targets, matching) == {"class_error": 0.0, "cardinality_error": 0.0}
+    wrong = torch.zeros(2, 3, 3)
+    wrong[..., 0] = 1.0
+    # Three objects claimed per image, one and none are there: (2 + 3) / 2.
+    assert metrics(wrong, targets, matching) == {"class_error": 100.0, "cardinality_error": 2.5}
+
+
+def test_unknown_loss_names_are_refused():
+    with pytest.raises(ValueError, match=r"\['bce'\].*focal"):
+        make_criterion(weights={"bce": 1.0})

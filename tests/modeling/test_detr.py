@@ -1,0 +1,110 @@
+import pytest
+import torch
+from tiny_model import build, make_input, tiny_cfg
+from detectron2.data import MetadataCatalog
+from detectron2.utils.events import EventStorage
+
+from detr_d2.modeling import Detr
+from detr_d2.modeling.build import classes_of, detr_arguments
+from detr_d2.modeling.detr import group_by_size
+
+
+def test_training_returns_weighted_losses_only_and_logs_the_errors(half_empty_batch):
+    model = build(tiny_cfg("Detr"))
+    with EventStorage() as storage:
+        losses = model(half_empty_batch)
+    kinds = ("loss_class", "loss_l1", "loss_giou")
+    assert set(losses) == {*kinds, *(f"{kind}_0" for kind in kinds)}
+    assert {"class_error", "cardinality_error"} <= set(storage.latest())
+    sum(losses.values()).backward()
+    assert all(
+        p.grad is not None and p.grad.isfinite().all()
+        for p in model.parameters()
+        if p.requires_grad
+    )
+
+
+def test_all_images_empty_trains():
+    model = build(tiny_cfg("Detr"))
+    losses = model([make_input(64, 96, 0), make_input(80, 72, 0)])
+    assert losses["loss_l1"] == 0 and losses["loss_class"] > 0
+    sum(losses.values()).backward()
+
+
+def test_instances_are_things_above_the_threshold_at_the_photo_size(half_empty_batch):
+    model = build(tiny_cfg("Detr")).eval()
+    model.thing_ids = frozenset({1, 3})
+    half_empty_batch[0] |= {"height": 128, "width": 192}
+    with torch.no_grad():
+        outputs = model(half_empty_batch)
+        everything = model.raw_outputs(half_empty_batch[:1])
+    instances = outputs[0]["instances"]
+    assert instances.image_size == (128, 192)
+    best = everything.logits[0].softmax(-1)[:, :-1].max(-1)
+    expected = torch.isin(best.indices, torch.tensor([1, 3]))
+    assert len(instances) == expected.sum()
+    torch.testing.assert_close(instances.scores, best.values[expected])
+    model.instance_score_thresh = 1.0
+    assert len(model(half_empty_batch)[0]["instances"]) == 0
+    model.instance_on = False
+    assert model(half_empty_batch) == [{}, {}]
+
+
+def test_raw_outputs_have_the_documented_shapes(half_empty_batch):
+    outputs = build(tiny_cfg("Detr")).eval().raw_outputs(half_empty_batch)
+    assert outputs.logits.shape == (2, 7, 6)
+    assert outputs.boxes.shape == (2, 7, 4) and 0 <= outputs.boxes.min() <= outputs.boxes.max() <= 1
+    # Canvas 80 x 96, stride 32.
+    assert outputs.canvas == (80, 96) and outputs.image_sizes == [(64, 96), (80, 72)]
+    assert outputs.encoded_image.shape == (2, 32, 3, 3)
+    assert outputs.box_embeddings.shape == (2, 7, 32)
+    assert outputs.padding.tolist() == [
+        [[False] * 3, [False] * 3, [True] * 3],
+        [[False] * 3] * 3,
+    ]
+    assert outputs.attention is None and outputs.masks is None
+
+
+def test_groups_of_equal_size_keep_the_order():
+    sizes = [(64, 96), (80, 72), (64, 96)]
+    assert group_by_size([make_input(*s, 0) for s in sizes]) == [[0, 2], [1]]
+
+
+def test_a_model_from_arguments_equals_the_one_from_config(half_empty_batch):
+    cfg = tiny_cfg("Detr")
+    expected = build(cfg).eval()
+    arguments = detr_arguments(cfg, expected.backbone)
+    model = Detr(**arguments).eval()
+    model.load_state_dict(expected.state_dict())
+    found = model.raw_outputs(half_empty_batch)
+    torch.testing.assert_close(found.logits, expected.raw_outputs(half_empty_batch).logits)
+
+
+@pytest.mark.parametrize("stride,dilation", [(32, 1), (16, 2)])
+def test_dc5_halves_the_stride_and_leaves_the_first_block_undilated(stride, dilation):
+    cfg = tiny_cfg("Detr")
+    cfg.MODEL.RESNETS.RES5_DILATION = dilation
+    model = build(cfg).eval()
+    outputs = model.raw_outputs([make_input(64, 96, 0)])
+    assert outputs.encoded_image.shape[-2:] == (64 // stride, 96 // stride)
+    dilations = [block.conv2.dilation for block in model.backbone.res5]
+    assert dilations == [(1, 1), (dilation,) * 2, (dilation,) * 2]
+
+
+def test_number_of_classes_is_read_from_the_metadata_and_checked():
+    meta = MetadataCatalog.get("tests_detr_classes")
+    if not meta.get("thing_dataset_id_to_contiguous_id"):
+        meta.thing_dataset_id_to_contiguous_id = {4: 0, 9: 1}
+        meta.stuff_dataset_id_to_contiguous_id = {2: 2}
+    cfg = tiny_cfg()
+    cfg.DATASETS.TRAIN = ("tests_detr_classes",)
+    cfg.MODEL.DETR.NUM_CLASSES = 0
+    assert classes_of(cfg) == (3, frozenset({0, 1}))
+    cfg.MODEL.DETR.NUM_CLASSES = 91
+    with pytest.raises(ValueError, match=r"91.*'tests_detr_classes' has 3 classes \(2 things"):
+        classes_of(cfg)
+    cfg.DATASETS.TRAIN = ()
+    assert classes_of(cfg) == (91, frozenset(range(91)))
+    cfg.MODEL.DETR.NUM_CLASSES = 0
+    with pytest.raises(ValueError, match="NUM_CLASSES"):
+        classes_of(cfg)

@@ -1,0 +1,75 @@
+import pytest
+import torch
+
+from detr_d2.modeling.matcher import HungarianMatcher
+from detr_d2.modeling.targets import Targets
+
+MATCHER = HungarianMatcher(cost_class=1.0, cost_l1=5.0, cost_giou=2.0)
+
+
+def make_targets(*images: list[tuple[int, list[float]]]) -> Targets:
+    rows = [row for image in images for row in image]
+    return Targets(
+        counts=[len(image) for image in images],
+        classes=torch.tensor([c for c, _ in rows], dtype=torch.int64),
+        boxes=torch.tensor([b for _, b in rows]).reshape(-1, 4),
+        masks=None,
+    )
+
+
+LEFT, RIGHT = [0.2, 0.5, 0.2, 0.4], [0.8, 0.5, 0.2, 0.4]
+
+
+def test_boxes_decide_when_classes_do_not():
+    # Image 0: queries right, nowhere, left. Image 1: no object. Image 2: one object at query 1.
+    boxes = torch.tensor([[RIGHT, [0.5, 0.1, 0.1, 0.1], LEFT]]).repeat(3, 1, 1)[None]
+    boxes[0, 2] = torch.tensor([LEFT, RIGHT, LEFT])
+    targets = make_targets([(0, LEFT), (1, RIGHT)], [], [(1, RIGHT)])
+    matching = MATCHER(torch.zeros(1, 3, 3, 3), boxes, targets)
+    assert matching.image.tolist() == [0, 0, 2]
+    pairs = sorted(zip(matching.query[0].tolist(), matching.target[0].tolist(), strict=True))
+    assert pairs == [(0, 1), (1, 2), (2, 0)]
+
+
+def test_classes_decide_when_boxes_do_not():
+    logits = torch.zeros(1, 1, 2, 3)
+    logits[0, 0, 0, 1] = logits[0, 0, 1, 0] = 5.0
+    boxes = torch.tensor(LEFT).expand(1, 1, 2, 4)
+    matching = MATCHER(logits, boxes, make_targets([(0, LEFT), (1, LEFT)]))
+    assert matching.query[0].tolist() == [0, 1]
+    assert matching.target[0].tolist() == [1, 0]
+
+
+def test_layers_are_matched_on_their_own():
+    boxes = torch.tensor([[[LEFT, RIGHT]], [[RIGHT, LEFT]]])
+    matching = MATCHER(torch.zeros(2, 1, 2, 3), boxes, make_targets([(0, LEFT), (1, RIGHT)]))
+    assert matching.query.tolist() == [[0, 1], [0, 1]]
+    assert matching.target.tolist() == [[0, 1], [1, 0]]
+
+
+def test_more_objects_than_queries_match_every_query_once():
+    boxes = torch.tensor([[[LEFT], [RIGHT]]])
+    targets = make_targets([(0, RIGHT), (0, LEFT)], [(0, LEFT), (0, RIGHT), (0, LEFT)])
+    matching = MATCHER(torch.zeros(1, 2, 1, 2), boxes, targets)
+    assert matching.image.tolist() == [0, 1]
+    assert matching.target.tolist() == [[1, 3]]
+
+
+def test_all_images_empty():
+    matching = MATCHER(torch.zeros(2, 2, 3, 4), torch.rand(2, 2, 3, 4), make_targets([], []))
+    assert matching.image.shape == (0,)
+    assert matching.query.shape == matching.target.shape == (2, 0)
+
+
+def test_cost_is_class_plus_five_l1_plus_two_giou():
+    # p = 1/2; L1 distance 0.6; boxes of area 0.08, hull 0.8 x 0.4: GIoU = -(0.32 - 0.16) / 0.32.
+    cost = MATCHER._cost(
+        torch.zeros(1, 1, 2), torch.tensor([[LEFT]]), torch.tensor([0]), torch.tensor([RIGHT])
+    )
+    assert cost.item() == pytest.approx(-0.5 + 5 * 0.6 + 2 * 0.5)
+
+
+def test_a_diverged_model_is_named():
+    boxes = torch.full((1, 1, 2, 4), float("nan"))
+    with pytest.raises(FloatingPointError, match="diverged"):
+        MATCHER(torch.zeros(1, 1, 2, 2), boxes, make_targets([(0, LEFT)]))

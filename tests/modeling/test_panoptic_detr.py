@@ -1,0 +1,206 @@
+from collections import Counter
+
+import pytest
+import torch
+from tiny_model import build, make_input, tiny_cfg
+from detectron2.utils.events import EventStorage
+
+MASK_LOSSES = {"loss_focal", "loss_dice"}
+
+
+def test_joint_training_adds_mask_losses(half_empty_batch):
+    losses = build(tiny_cfg())(half_empty_batch)
+    assert MASK_LOSSES < set(losses) and "loss_class_0" in losses
+    sum(losses.values()).backward()
+
+
+def test_frozen_stage_trains_masks_only_and_detr_is_in_evaluation_mode(half_empty_batch):
+    cfg = tiny_cfg()
+    cfg.MODEL.DETR.FREEZE = True
+    cfg.MODEL.DETR.DROPOUT = 0.9
+    model = build(cfg).train()
+    assert not model.transformer.training and model.mask_head.training
+    with EventStorage() as storage:
+        losses = model(half_empty_batch)
+    assert set(losses) == MASK_LOSSES and "class_error" in storage.latest()
+    sum(losses.values()).backward()
+    learning = {name.split(".")[0] for name, p in model.named_parameters() if p.requires_grad}
+    assert learning == {"bbox_attention", "mask_head"}
+    graded = {name.split(".")[0] for name, p in model.named_parameters() if p.grad is not None}
+    assert graded == learning
+    # Without dropout noise the losses are the same again.
+    torch.testing.assert_close(model(half_empty_batch), losses)
+
+
+@pytest.mark.parametrize("freeze", [False, True])
+def test_all_images_empty_trains(freeze):
+    cfg = tiny_cfg()
+    cfg.MODEL.DETR.FREEZE = freeze
+    losses = build(cfg)([make_input(64, 96, 0), make_input(80, 72, 0)])
+    assert losses["loss_focal"] == 0 and losses["loss_dice"] == 0
+    sum(losses.values()).backward()
+
+
+def test_mask_head_runs_on_matched_queries_in_training(half_empty_batch, monkeypatch):
+    model = build(tiny_cfg())
+    counts = spy_on_mask_head(model, monkeypatch)
+    model(half_empty_batch)
+    assert counts == [3, 0]
+
+
+def test_mask_head_runs_on_kept_queries_at_inference(half_empty_batch, monkeypatch):
+    model = build(tiny_cfg()).eval()
+    raw = model.raw_outputs(half_empty_batch[:1])
+    probabilities = raw.logits[0].softmax(-1)
+    best = probabilities[:, :-1].max(-1).values.sort().values
+    model.score_thresh = model.instance_score_thresh = best[4].item() - 1e-6
+    counts = spy_on_mask_head(model, monkeypatch)
+    with torch.no_grad():
+        output = model(half_empty_batch[:1])[0]
+    is_object = probabilities.argmax(-1) != 5
+    assert counts == [3] and len(output["instances"]) == 3
+    assert len(output["panoptic_seg"][1]) <= is_object.sum()
+
+
+def spy_on_mask_head(model, monkeypatch) -> list[int]:
+    counts: list[int] = []
+    forward = model.mask_head.forward
+
+    def counted(image, attention, pyramid):
+        counts.extend(len(maps) for maps in attention)
+        return forward(image, attention, pyramid)
+
+    monkeypatch.setattr(model.mask_head, "forward", counted)
+    return counts
+
+
+def make_it_see(model) -> None:
+    """Let random weights find things: no threshold in the way, and queries that differ."""
+    model.score_thresh = model.instance_score_thresh = 0.0
+    model.box_head.class_embed.bias.data[-1] = -10.0
+    for layer in model.transformer.decoder.layers:
+        layer.multihead_attn.in_proj_weight.data[:64] *= 10
+    model.bbox_attention.q_linear.weight.data *= 20
+    model.mask_head.convs[0].weight.data[:, 32:] *= 100
+
+
+def test_outputs_keep_detectron2s_contract(half_empty_batch):
+    cfg = tiny_cfg()
+    cfg.MODEL.DETR.SEM_SEG_ON = True
+    model = build(cfg).eval()
+    make_it_see(model)
+    half_empty_batch[1] |= {"height": 40, "width": 36}
+    with torch.no_grad():
+        outputs = model(half_empty_batch)
+    for output, size in zip(outputs, [(64, 96), (40, 36)], strict=True):
+        panoptic, segments = output["panoptic_seg"]
+        assert panoptic.shape == size and panoptic.dtype == torch.int32
+        assert {s["id"] for s in segments} == set(panoptic.unique().tolist())
+        assert min(s["id"] for s in segments) == 1
+        assert all(type(s["isthing"]) is bool and type(s["score"]) is float for s in segments)
+        assert output["instances"].pred_masks.shape == (7, *size)
+        assert output["sem_seg"].shape == (5, *size)
+    model.panoptic_on = model.sem_seg_on = model.instance_on = False
+    assert model(half_empty_batch[:1]) == [{}]
+
+
+def test_no_detection_at_all(half_empty_batch):
+    model = build(tiny_cfg()).eval()
+    model.score_thresh = model.instance_score_thresh = 1.0
+    output = model(half_empty_batch)[1]
+    assert output["panoptic_seg"][0].max() == 0 and output["panoptic_seg"][1] == []
+    assert len(output["instances"]) == 0 and output["instances"].pred_masks.shape == (0, 80, 72)
+
+
+def test_results_do_not_depend_on_the_batch():
+    cfg = tiny_cfg()
+    cfg.MODEL.DETR.SEM_SEG_ON = True
+    model = build(cfg).eval()
+    make_it_see(model)
+    images = [make_input(64, 96, 0, 1), make_input(80, 72, 0, 2), make_input(64, 96, 0, 3)]
+    with torch.no_grad():
+        together = model(images)
+        alone = [model([image])[0] for image in images]
+    for a, b in zip(together, alone, strict=True):
+        close = {"atol": 1e-4, "rtol": 0}
+        torch.testing.assert_close(a["sem_seg"], b["sem_seg"], **close)
+        torch.testing.assert_close(a["instances"].scores, b["instances"].scores, **close)
+        boxes = (a["instances"].pred_boxes.tensor, b["instances"].pred_boxes.tensor)
+        torch.testing.assert_close(*boxes, atol=1e-4 * 96, rtol=0)
+        # Rounding may decide a tie between two masks differently in single pixels.
+        assert (a["panoptic_seg"][0] != b["panoptic_seg"][0]).float().mean() < 1e-3
+        assert len(a["panoptic_seg"][1]) == len(b["panoptic_seg"][1]) > 1
+
+
+def test_raw_outputs_have_masks_and_attention_of_all_queries(half_empty_batch):
+    model = build(tiny_cfg()).eval()
+    outputs = model.raw_outputs(half_empty_batch)
+    # Canvas 80 x 96: stride 32 gives 3 x 3, stride 4 gives 20 x 24.
+    assert outputs.attention.shape == (2, 7, 8, 3, 3)
+    assert outputs.masks.shape == (2, 7, 20, 24)
+    torch.testing.assert_close(outputs.attention.flatten(2).sum(-1), torch.ones(2, 7))
+    assert outputs.attention[0, :, :, 2].abs().max() == 0
+
+
+def test_a_box_checkpoint_is_a_part_of_the_panoptic_model():
+    boxes = build(tiny_cfg("Detr")).state_dict()
+    missing, unexpected = build(tiny_cfg()).load_state_dict(boxes, strict=False)
+    assert not unexpected
+    assert {name.split(".")[0] for name in missing} == {"bbox_attention", "mask_head"}
+
+
+def published_shapes(classes: int = 250) -> Counter:
+    """Shapes of all tensors of the published DETR R-50 panoptic checkpoint."""
+    shapes: Counter = Counter()
+
+    def linear(out: int, into: int, times: int = 1) -> None:
+        shapes.update({(out, into): times})
+        shapes.update({(out,): times})
+
+    def norm(channels: int, times: int, tensors: int) -> None:
+        shapes.update({(channels,): times * tensors})
+
+    def conv_bn(out: int, into: int, kernel: int, times: int = 1) -> None:
+        shapes.update({(out, into, kernel, kernel): times})
+        norm(out, times, tensors=4)  # Weight, bias, running mean and variance.
+
+    conv_bn(64, 3, 7)
+    into = 64
+    for width, blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
+        conv_bn(width, into, 1)
+        conv_bn(width, 4 * width, 1, blocks - 1)
+        conv_bn(width, width, 3, blocks)
+        conv_bn(4 * width, width, 1, blocks)
+        conv_bn(4 * width, into, 1)
+        into = 4 * width
+    for attentions, norms in ((6, 2 * 6), (2 * 6, 3 * 6 + 1)):
+        linear(768, 256, attentions)
+        linear(256, 256, attentions)
+        norm(256, norms, tensors=2)
+    linear(2048, 256, 12)
+    linear(256, 2048, 12)
+    linear(classes + 1, 256)
+    linear(256, 256, 2)
+    linear(4, 256)
+    shapes.update([(100, 256), (256, 2048, 1, 1), (256,)])
+    linear(256, 256, 2)  # Bbox attention: query and key.
+    widths = [264, 264, 128, 64, 32, 16]
+    for into, out in zip(widths[:-1], widths[1:], strict=True):
+        shapes.update([(out, into, 3, 3), (out,)])
+        norm(out, 1, tensors=2)
+    shapes.update([(1, 16, 3, 3), (1,)])
+    for out, into in ((128, 1024), (64, 512), (32, 256)):
+        shapes.update([(out, into, 1, 1), (out,)])
+    return shapes
+
+
+def test_every_published_tensor_has_a_home_of_its_shape():
+    cfg = tiny_cfg()
+    cfg.MODEL.RESNETS.STEM_OUT_CHANNELS = 64
+    cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = 256
+    cfg.MODEL.RESNETS.WIDTH_PER_GROUP = 64
+    detr = cfg.MODEL.DETR
+    detr.NUM_CLASSES, detr.NUM_QUERIES, detr.HIDDEN_DIM = 250, 100, 256
+    detr.DIM_FEEDFORWARD, detr.ENC_LAYERS, detr.DEC_LAYERS = 2048, 6, 6
+    ours = Counter(tuple(t.shape) for t in build(cfg).state_dict().values())
+    assert ours == published_shapes()

@@ -1,0 +1,117 @@
+import pytest
+import torch
+
+from detr_d2.modeling.postprocess import (
+    best_classes,
+    instance_inference,
+    panoptic_inference,
+    semantic_inference,
+)
+
+THINGS = frozenset({0, 1})  # Class 2 is stuff.
+
+
+def masks_of(*columns: tuple[int, int], width: int = 8, height: int = 2) -> torch.Tensor:
+    """Logits: mask i is +5 in its range of columns, -5 elsewhere."""
+    masks = torch.full((len(columns), height, width), -5.0)
+    for mask, (start, stop) in zip(masks, columns, strict=True):
+        mask[:, start:stop] = 5.0
+    return masks
+
+
+def merge(masks, classes, scores=None, min_area=1):
+    scores = torch.tensor(scores if scores is not None else [0.9] * len(masks))
+    classes = torch.tensor(classes, dtype=torch.int64)
+    return panoptic_inference(masks, scores, classes, thing_ids=THINGS, min_area=min_area)
+
+
+def test_best_class_leaves_no_object_out():
+    logits = torch.tensor([[2.0, 0.0, 0.0], [0.0, 1.0, 3.0]])
+    scores, classes, is_object = best_classes(logits)
+    assert classes.tolist() == [0, 1] and is_object.tolist() == [True, False]
+    assert scores[0].item() == pytest.approx(logits[0].softmax(0)[0].item())
+
+
+def test_argmax_and_python_types():
+    panoptic, segments = merge(masks_of((0, 3), (3, 8)), [0, 2], [0.875, 0.9375])
+    assert panoptic.dtype == torch.int32
+    assert panoptic.tolist() == [[1, 1, 1, 2, 2, 2, 2, 2]] * 2
+    assert segments == [
+        {"id": 1, "category_id": 0, "isthing": True, "score": 0.875, "area": 6},
+        {"id": 2, "category_id": 2, "isthing": False, "score": 0.9375, "area": 10},
+    ]
+    assert [type(v) for v in segments[0].values()] == [int, int, bool, float, int]
+
+
+def test_things_of_one_class_stay_apart_and_stuff_is_united():
+    panoptic, segments = merge(
+        masks_of((0, 2), (2, 4), (4, 6), (6, 8)), [2, 0, 0, 2], [0.9, 0.9, 0.9, 0.95]
+    )
+    assert panoptic[0].tolist() == [1, 1, 2, 2, 3, 3, 1, 1]
+    assert [s["category_id"] for s in segments] == [2, 0, 0]
+    assert segments[0]["area"] == 8 and segments[0]["score"] == pytest.approx(0.95)
+
+
+def test_specks_are_dropped_and_their_pixels_go_to_the_next_best():
+    masks = masks_of((0, 4), (4, 5), (4, 8))
+    masks[2, :, 4] = 1.0  # Second best under the speck of column 4.
+    panoptic, segments = merge(masks, [0, 1, 2], min_area=3)
+    assert panoptic[0].tolist() == [1, 1, 1, 1, 2, 2, 2, 2]
+    assert sum(s["area"] for s in segments) == 16
+
+
+def test_dropping_a_speck_does_not_undo_the_union_of_stuff():
+    # The published code lost the second stuff mask as soon as any segment was dropped.
+    masks = masks_of((0, 3), (3, 6), (6, 7), (7, 8))
+    panoptic, segments = merge(masks, [2, 2, 1, 0], min_area=2)
+    # The thing of two pixels (area 2) stays with min_area 2; with 3 it and the other go.
+    assert [s["area"] for s in segments] == [12, 2, 2]
+    panoptic, segments = merge(masks, [2, 2, 1, 0], min_area=3)
+    assert [s["category_id"] for s in segments] == [2]
+    assert panoptic.tolist() == [[1] * 8] * 2 and segments[0]["area"] == 16
+
+
+def test_stuff_specks_are_judged_one_by_one():
+    panoptic, segments = merge(masks_of((0, 7), (7, 8)), [2, 2], min_area=3)
+    assert segments[0]["area"] == 16 and panoptic.min() == 1
+
+
+@pytest.mark.parametrize("classes", [[0, 1], [2, 2]])
+def test_things_only_and_stuff_only(classes):
+    panoptic, segments = merge(masks_of((0, 4), (4, 8)), classes)
+    assert len(segments) == len(set(panoptic.flatten().tolist()))
+    assert {s["isthing"] for s in segments} == {classes[0] in THINGS}
+
+
+def test_no_detection_at_all():
+    panoptic, segments = merge(torch.zeros(0, 3, 5), [], [])
+    assert segments == [] and panoptic.tolist() == [[0] * 5] * 3
+
+
+def test_everything_too_small():
+    panoptic, segments = merge(masks_of((0, 4), (4, 8)), [0, 1], min_area=100)
+    assert segments == [] and panoptic.max() == 0
+
+
+def test_a_mask_that_wins_nothing_is_no_segment():
+    masks = masks_of((0, 8), (0, 8))
+    masks[1] -= 1
+    panoptic, segments = merge(masks, [0, 1], min_area=0)
+    assert len(segments) == 1 and panoptic.max() == 1
+
+
+def test_instances_are_pixels_clipped_to_the_photo():
+    boxes = torch.tensor([[0.5, 0.5, 0.5, 0.5], [0.9, 0.5, 0.4, 1.2]])
+    result = instance_inference(
+        boxes, torch.tensor([0.9, 0.8]), torch.tensor([1, 0]), (20, 40), masks_of((0, 2), (2, 8))
+    )
+    assert result.image_size == (20, 40)
+    expected = torch.tensor([[10.0, 5.0, 30.0, 15.0], [28.0, 0.0, 40.0, 20.0]])
+    torch.testing.assert_close(result.pred_boxes.tensor, expected)
+    assert result.pred_masks.dtype == torch.bool and result.pred_masks[0].sum() == 4
+
+
+def test_semantic_scores_are_class_times_mask_probability():
+    masks = torch.tensor([[[0.0]], [[100.0]]])
+    scores = semantic_inference(masks, torch.tensor([[0.5, 0.25], [0.0, 0.5]]))
+    assert scores.flatten().tolist() == pytest.approx([0.25, 0.125 + 0.5])

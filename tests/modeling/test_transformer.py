@@ -1,0 +1,58 @@
+import pytest
+import torch
+
+from detr_d2.modeling.position_encoding import sine_position_encoding
+from detr_d2.modeling.transformer import Transformer
+
+
+def build(pre_norm: bool = False) -> Transformer:
+    torch.manual_seed(0)
+    return Transformer(
+        hidden_dim=16,
+        nheads=2,
+        dim_feedforward=32,
+        enc_layers=2,
+        dec_layers=3,
+        dropout=0.1,
+        pre_norm=pre_norm,
+    ).eval()
+
+
+@pytest.mark.parametrize("pre_norm", [False, True])
+def test_garbage_in_the_padding_changes_nothing(pre_norm):
+    transformer = build(pre_norm)
+    queries = torch.randn(5, 16)
+    image = torch.randn(1, 16, 2, 3)
+    alone = torch.zeros(1, 2, 3, dtype=torch.bool)
+    expected, memory = transformer(image, alone, queries, sine_position_encoding(alone, 16))
+
+    canvas = torch.full((2, 16, 4, 5), 1e4)
+    canvas[0, :, :2, :3] = image[0]
+    canvas[1] = torch.randn(16, 4, 5)
+    padding = torch.zeros(2, 4, 5, dtype=torch.bool)
+    padding[0, 2:], padding[0, :, 3:] = True, True
+    found, padded = transformer(canvas, padding, queries, sine_position_encoding(padding, 16))
+
+    assert found.shape == (3, 2, 5, 16) and padded.shape == (2, 16, 4, 5)
+    torch.testing.assert_close(found[:, :1], expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(padded[:1, :, :2, :3], memory, atol=1e-5, rtol=0)
+
+
+def test_every_decoder_layer_is_returned_and_normalised():
+    padding = torch.zeros(1, 2, 2, dtype=torch.bool)
+    image = torch.randn(1, 16, 2, 2)
+    layers, _ = build()(image, padding, torch.randn(4, 16), sine_position_encoding(padding, 16))
+    assert layers.shape == (3, 1, 4, 16)
+    torch.testing.assert_close(layers.mean(-1), torch.zeros(3, 1, 4), atol=1e-5, rtol=0)
+
+
+def test_positions_never_reach_the_values():
+    # With all attention weights equal (zero keys and queries), positions must have no effect.
+    transformer = build()
+    for layer in transformer.encoder.layers:
+        layer.self_attn.in_proj_weight.data[:32] = 0
+    padding = torch.zeros(1, 1, 4, dtype=torch.bool)
+    image, queries = torch.randn(1, 16, 1, 4), torch.randn(2, 16)
+    _, one = transformer(image, padding, queries, torch.zeros_like(image))
+    _, other = transformer(image, padding, queries, torch.randn_like(image))
+    torch.testing.assert_close(one, other)

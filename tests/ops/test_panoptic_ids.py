@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+from detr_d2.ops.panoptic_ids import MAX_ID, id_to_rgb, rgb_to_id
+
+
+def test_red_is_the_lowest_byte():
+    rgb = np.array([[[1, 0, 0], [0, 1, 0], [0, 0, 1]], [[0, 0, 0], [112, 17, 1], [255] * 3]])
+
+    ids = rgb_to_id(rgb.astype(np.uint8))
+
+    assert ids.dtype == np.int32
+    assert ids.tolist() == [[1, 256, 65536], [0, 70000, MAX_ID]]
+
+
+def test_ids_become_the_colours_that_they_came_from():
+    ids = np.array([[0, 1, 255], [256, 70000, MAX_ID]], np.int64)
+
+    rgb = id_to_rgb(ids)
+
+    assert rgb.dtype == np.uint8
+    assert rgb[1, 1].tolist() == [112, 17, 1]
+    assert rgb_to_id(rgb).tolist() == ids.tolist()
+
+
+def test_narrow_integers_do_not_overflow():
+    assert id_to_rgb(np.array([[255, 7]], np.uint8)).tolist() == [[[255, 0, 0], [7, 0, 0]]]
+
+
+@pytest.mark.parametrize("wrong", [-1, MAX_ID + 1])
+def test_ids_out_of_range_are_refused(wrong):
+    with pytest.raises(ValueError, match=str(wrong)):
+        id_to_rgb(np.array([[3, wrong]]))
+
+
+def test_wrong_shapes_and_types_are_refused():
+    with pytest.raises(ValueError, match="float"):
+        id_to_rgb(np.zeros((2, 2)))
+    with pytest.raises(ValueError, match="int32"):
+        rgb_to_id(np.zeros((2, 2, 3), np.int32))
+    with pytest.raises(ValueError, match=r"\(2, 2\)"):
+        rgb_to_id(np.zeros((2, 2), np.uint8))
+
+
+def test_empty_maps_pass():
+    assert id_to_rgb(np.zeros((0, 4), np.int32)).shape == (0, 4, 3)
+    assert rgb_to_id(np.zeros((0, 4, 3), np.uint8)).shape == (0, 4)

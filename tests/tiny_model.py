@@ -1,0 +1,53 @@
+"""A tiny model and hand-made inputs for the tests of whole models."""
+
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode, get_cfg
+from detectron2.modeling import build_model
+from detectron2.structures import BitMasks, Instances
+
+from detr_d2 import add_detr_config
+
+
+def tiny_cfg(arch: str = "PanopticDetr") -> CfgNode:
+    """A narrow ResNet and a transformer of two layers on CPU; five classes, all things."""
+    cfg = get_cfg()
+    add_detr_config(cfg)
+    cfg.MODEL.META_ARCHITECTURE = arch
+    cfg.MODEL.DEVICE = "cpu"
+    cfg.MODEL.WEIGHTS = ""
+    cfg.MODEL.PIXEL_STD = [58.0, 58.0, 58.0]
+    cfg.MODEL.BACKBONE.NAME = "build_detr_resnet_backbone"
+    cfg.MODEL.RESNETS.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
+    cfg.MODEL.RESNETS.STEM_OUT_CHANNELS = 8
+    cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = 16
+    cfg.MODEL.RESNETS.WIDTH_PER_GROUP = 8
+    cfg.MODEL.DETR.NUM_CLASSES = 5
+    cfg.MODEL.DETR.NUM_QUERIES = 7
+    cfg.MODEL.DETR.HIDDEN_DIM = 32
+    cfg.MODEL.DETR.DIM_FEEDFORWARD = 32
+    cfg.MODEL.DETR.ENC_LAYERS = 1
+    cfg.MODEL.DETR.DEC_LAYERS = 2
+    cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = ()
+    return cfg
+
+
+def build(cfg: CfgNode) -> Any:
+    """The model with fixed random weights."""
+    torch.manual_seed(0)
+    return build_model(cfg)
+
+
+def make_input(height: int, width: int, objects: int, seed: int = 0) -> dict[str, Any]:
+    """A random image; object i is a 12 x 16 rectangle of class i, moved by (4, 6) each."""
+    masks = torch.zeros(objects, height, width, dtype=torch.bool)
+    for i, mask in enumerate(masks):
+        mask[4 * i : 4 * i + 12, 6 * i : 6 * i + 16] = True
+    instances = Instances((height, width))
+    instances.gt_masks = BitMasks(masks)
+    instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
+    instances.gt_classes = torch.arange(objects)
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.randint(0, 256, (3, height, width), generator=generator, dtype=torch.uint8)
+    return {"image": image, "instances": instances, "height": height, "width": width}

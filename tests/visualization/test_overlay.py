@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+
+from detr_d2.visualization import Palette, draw_boxes, draw_segments, resize_photo
+from detr_d2.visualization.overlay import STUFF_ALPHA, THING_ALPHA
+
+RED, GREEN = (220, 20, 20), (20, 200, 20)
+PALETTE = Palette(["barrel", "grass"], [RED, GREEN], thing_ids=[0])
+THING = {"id": 7, "category_id": 0, "isthing": True}
+STUFF = {"id": 9, "category_id": 1, "isthing": False}
+
+
+def grey(height, width, value=100):
+    return np.full((height, width, 3), value, np.uint8)
+
+
+def blend(color, alpha, value=100):
+    return [int(alpha * c + (1 - alpha) * value) for c in color]
+
+
+def test_segments_get_their_class_colour_and_void_is_dim():
+    ids = np.zeros((40, 60), np.int32)
+    ids[:, :20], ids[:, 20:40] = 7, 9
+    photo = grey(40, 60)
+    picture = draw_segments(photo, ids, [THING, STUFF], PALETTE)
+    # Away from the borders: row 3, above the labels.
+    assert picture[3, 10].tolist() == pytest.approx(blend(RED, THING_ALPHA), abs=1)
+    assert picture[3, 30].tolist() == pytest.approx(blend(GREEN, STUFF_ALPHA), abs=1)
+    assert picture[3, 50].max() < 60
+    assert (photo == 100).all()
+
+
+def test_things_are_outlined_in_white_and_the_rim_of_the_picture_is_not():
+    ids = np.full((40, 60), 9, np.int32)
+    ids[10:30, 20:40] = 7
+    picture = draw_segments(grey(40, 60), ids, [STUFF, THING], PALETTE)
+    assert (picture[26:29, 20] > 210).all()
+    assert picture[0, 5].tolist() == pytest.approx(blend(GREEN, STUFF_ALPHA), abs=1)
+
+
+def test_things_of_one_class_differ_and_stuff_of_one_class_does_not():
+    ids = np.zeros((30, 80), np.int32)
+    segments = []
+    for number in range(4):
+        ids[:, number * 20 : number * 20 + 20] = number + 1
+        base = THING if number < 2 else STUFF
+        segments.append({**base, "id": number + 1})
+    picture = draw_segments(grey(30, 80), ids, segments, PALETTE)
+    colors = [picture[3, number * 20 + 10].tolist() for number in range(4)]
+    assert colors[0] != colors[1]
+    assert colors[2] == colors[3]
+
+
+def test_small_pictures_are_scaled_up_without_stairs_and_in_place():
+    ids = np.zeros((16, 20), np.int32)
+    ids[4:12, 5:15] = 7
+    picture = draw_segments(grey(16, 20), ids, [THING], PALETTE, width=200)
+    assert picture.shape == (160, 200, 3)
+    reddish = picture[..., 0].astype(int) - picture[..., 1] > 40
+    rows, cols = np.nonzero(reddish)
+    assert (rows.min(), rows.max()) == pytest.approx((40, 119), abs=4)
+    assert (cols.min(), cols.max()) == pytest.approx((50, 149), abs=4)
+
+
+def test_labels_only_where_there_is_room():
+    ids = np.zeros((100, 200), np.int32)
+    ids[2:6, 2:6] = 9
+    bare = draw_segments(grey(100, 200), ids, [STUFF], PALETTE)
+    assert (bare > 240).sum() == 0  # no white letters
+    ids[:] = 9
+    labelled = draw_segments(grey(100, 200), ids, [{**STUFF, "score": 0.97}], PALETTE)
+    assert (labelled > 240).sum() > 20
+
+
+def test_no_segments_at_all_and_ids_that_are_not_listed():
+    ids = np.full((10, 12), 5, np.int32)
+    picture = draw_segments(grey(10, 12), ids, [], PALETTE)
+    assert picture.shape == (10, 12, 3)
+    assert picture.max() < 60
+
+
+def test_boxes_are_drawn_at_scale_with_exclusive_corners():
+    box = np.array([[10.0, 20.0, 30.0, 40.0]])
+    photo = grey(60, 50)
+    picture = draw_boxes(photo, box, [THING], PALETTE, width=100)
+    assert picture.shape == (120, 100, 3)
+    assert picture[79, 40].tolist() == list(RED)
+    assert picture[82, 40].tolist() == [100, 100, 100]
+    assert (photo == 100).all()
+
+
+def test_no_boxes():
+    picture = draw_boxes(grey(8, 8), np.zeros((0, 4)), [], PALETTE)
+    assert (picture == 100).all()
+
+
+def test_photo_keeps_its_shape_when_scaled():
+    assert resize_photo(grey(30, 60), 200).shape == (100, 200, 3)
+    assert resize_photo(grey(30, 60), None).shape == (30, 60, 3)

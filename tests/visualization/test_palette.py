@@ -1,0 +1,37 @@
+import pytest
+from detectron2.data import MetadataCatalog
+
+from detr_d2.visualization import Palette
+from detr_d2.visualization.palette import SHADES
+
+
+def test_names_colours_and_things_of_a_registered_set(tiny_set, register):
+    palette = Palette.from_metadata(MetadataCatalog.get(register(**tiny_set.paths())))
+    assert palette.names == ["pipe", "brick", "sky", "soil"]
+    assert palette.colors[1] == (200, 60, 50)
+    assert palette.thing_ids == {0, 1}
+
+
+def test_shades_differ_and_the_first_is_the_class_colour():
+    palette = Palette(["a"], [(200, 60, 50)])
+    shades = [palette.shade(0, number) for number in range(len(SHADES))]
+    assert shades[0] == (200, 60, 50)
+    assert len(set(shades)) == len(SHADES)
+    assert palette.shade(0, len(SHADES)) == shades[0]
+    assert all(0 <= value <= 255 for shade in shades for value in shade)
+
+
+def test_a_white_class_has_shades_too():
+    palette = Palette(["a"], [(255, 255, 255)])
+    assert palette.shade(0, 1) != (255, 255, 255)
+
+
+def test_without_colours_they_are_spread_and_always_the_same():
+    palette = Palette(["a", "b", "c"])
+    assert len(set(palette.colors)) == 3
+    assert palette.colors == Palette(["a", "b", "c"]).colors
+
+
+def test_names_and_colours_must_match():
+    with pytest.raises(ValueError, match="2 names but 1 colours"):
+        Palette(["a", "b"], [(0, 0, 0)])

@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import BitMasks, Boxes, Instances
+from PIL import Image
+
+from detr_d2.visualization import (
+    Palette,
+    comparison_row,
+    draw_output,
+    draw_targets,
+    draw_truth,
+    read_photo,
+)
+
+RED, GREEN = (220, 20, 20), (20, 200, 20)
+PALETTE = Palette(["barrel", "grass"], [RED, GREEN], thing_ids=[0])
+
+
+def grey():
+    return np.full((40, 60, 3), 100, np.uint8)
+
+
+def looks_like(pixel, color):
+    return int(np.argmax(pixel)) == int(np.argmax(color))
+
+
+def test_truth_and_an_equal_prediction_look_alike_but_for_the_score(tiny_set, register):
+    name = register(**tiny_set.paths())
+    record = DatasetCatalog.get(name)[0]
+    palette = Palette.from_metadata(MetadataCatalog.get(name))
+    photo = read_photo(record["file_name"])
+    ids = torch.from_numpy(tiny_set.id_maps["a"])
+    output = {"panoptic_seg": (ids, record["segments_info"])}
+    truth = draw_truth(photo, record, palette, 240)
+    assert np.array_equal(truth, draw_output(photo, output, palette, 240))
+    # The brick: rows 8..12, columns 4..9, ten times as large; its upper left, off the label.
+    assert looks_like(truth[88, 46], (200, 60, 50))
+
+
+def test_a_row_holds_photo_truth_and_prediction_in_one_size(tiny_set, register):
+    name = register(**tiny_set.paths())
+    palette = Palette.from_metadata(MetadataCatalog.get(name))
+    for record in DatasetCatalog.get(name):
+        ids = torch.zeros((record["height"], record["width"]), dtype=torch.int32)
+        row = comparison_row(record, {"panoptic_seg": (ids, [])}, palette, width=96)
+        height = round(96 * record["height"] / record["width"])
+        assert [picture.shape for picture in row] == [(height, 96, 3)] * 3
+
+
+def test_instances_are_drawn_when_there_is_no_map_and_only_the_sure_ones():
+    instances = Instances((40, 60))
+    instances.pred_boxes = Boxes(torch.tensor([[5.0, 5, 20, 30], [35, 5, 55, 30]]))
+    instances.scores = torch.tensor([0.9, 0.2])
+    instances.pred_classes = torch.tensor([0, 0])
+    picture = draw_output(grey(), {"instances": instances}, PALETTE)
+    assert picture[25, 5].tolist() == list(RED)
+    assert picture[25, 35].tolist() == [100, 100, 100]
+
+
+def test_an_output_with_nothing_to_draw_is_an_error():
+    with pytest.raises(ValueError, match=r"nothing to draw in \['sem_seg'\]"):
+        draw_output(grey(), {"sem_seg": None}, PALETTE)
+
+
+def test_targets_of_the_mapper():
+    masks = torch.zeros((2, 40, 60), dtype=torch.bool)
+    masks[0, :, :30], masks[1, 10:30, 40:50] = True, True
+    instances = Instances((40, 60))
+    instances.gt_classes = torch.tensor([1, 0])
+    instances.gt_masks = BitMasks(masks)
+    instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
+    picture = draw_targets(grey(), instances, PALETTE)
+    assert looks_like(picture[35, 15], GREEN)
+    assert looks_like(picture[20, 45], RED)
+    # The box's corner lies on the mask's; outside is void.
+    assert looks_like(picture[10, 40], RED)
+    assert picture[5, 55].max() < 60
+
+
+def test_targets_of_an_empty_image():
+    instances = Instances((40, 60))
+    instances.gt_classes = torch.zeros(0, dtype=torch.int64)
+    instances.gt_masks = BitMasks(torch.zeros((0, 40, 60), dtype=torch.bool))
+    instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
+    assert draw_targets(grey(), instances, PALETTE).shape == (40, 60, 3)
+
+
+def test_a_photo_is_read_upright_as_rgb(tmp_path):
+    turned = Image.new("RGB", (20, 10), (200, 10, 30))
+    exif = turned.getexif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    turned.save(tmp_path / "a.png", exif=exif)
+    photo = read_photo(str(tmp_path / "a.png"))
+    assert photo.shape == (20, 10, 3)
+    assert photo[0, 0].tolist() == [200, 10, 30]

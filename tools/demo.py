@@ -1,0 +1,239 @@
+"""Run a trained model on photos, folders or videos: pictures out, and COCO-panoptic files.
+
+python tools/demo.py --config-file output/mine/config.yaml --input photos/ site.mp4 \
+    --output output/pictures --coco-panoptic output/panoptic MODEL.WEIGHTS output/mine/model_ema.pth
+"""
+
+import argparse
+import glob
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from tqdm import tqdm
+
+from detr_d2.data.categories import CategoryTable
+from detr_d2.data.panoptic_folder import PanopticFolder
+from detr_d2.engine import Predictor, command_line, registered_categories
+from detr_d2.ops.files import replacing
+from detr_d2.visualization import Palette, draw_output, read_photo, save_picture
+
+PHOTOS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file to run on. `stem` is its place in the output folders, without extension."""
+
+    path: Path
+    stem: str
+
+
+def argument_parser() -> argparse.ArgumentParser:
+    """The tool's arguments."""
+    parser = argparse.ArgumentParser(description="Run a trained model on photos and videos.")
+    parser.add_argument("--config-file", required=True, metavar="FILE")
+    parser.add_argument(
+        "--input", nargs="+", required=True, help="photos, videos, folders or patterns like 'a/*'"
+    )
+    parser.add_argument("--output", metavar="DIR", help="where pictures and videos go")
+    parser.add_argument("--coco-panoptic", metavar="DIR", help="where id PNGs and JSON go")
+    parser.add_argument(
+        "--categories",
+        metavar="JSON",
+        help="COCO-panoptic JSON, or list of categories, that the model was trained with; without "
+        "it categories.json beside the config, else the data set of DATASETS.TEST",
+    )
+    parser.add_argument("--batch", type=int, default=1, help="photos or frames run at a time")
+    parser.add_argument("--width", type=int, help="width of the pictures; without it the photo's")
+    parser.add_argument("--resume", action="store_true", help="skip what is finished")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs for the config")
+    return parser
+
+
+def find_sources(inputs: list[str]) -> list[Source]:
+    """All photos and videos of the inputs, folders with their subfolders, in order of names.
+
+    Raises:
+        ValueError: an input gives no photo or video, or two would have the same output.
+    """
+    found: dict[str, Source] = {}
+    for text in inputs:
+        paths = [Path(text)] if Path(text).exists() else sorted(map(Path, glob.glob(text)))
+        files = [
+            (file, path if path.is_dir() else path.parent)
+            for path in paths
+            for file in (sorted(path.rglob("*")) if path.is_dir() else [path])
+            if file.suffix.lower() in PHOTOS | VIDEOS
+        ]
+        if not files:
+            kinds = " ".join(sorted(PHOTOS | VIDEOS))
+            raise ValueError(f"--input {text}: no photo or video there; looked for {kinds}")
+        for file, root in files:
+            stem = file.relative_to(root).with_suffix("").as_posix()
+            if stem in found:
+                raise ValueError(f"{file} and {found[stem].path} would have the same output")
+            found[stem] = Source(file, stem)
+    return list(found.values())
+
+
+def load_categories(args: argparse.Namespace, cfg: CfgNode) -> CategoryTable:
+    """Categories by --categories, beside the config, or of the registered test set.
+
+    Raises:
+        ValueError: none of the three knows them.
+    """
+    beside = Path(args.config_file).with_name("categories.json")
+    path = Path(args.categories) if args.categories else beside
+    if not args.categories and not beside.is_file():
+        entries = registered_categories(cfg.DATASETS.TEST)
+        if not entries:
+            raise ValueError(
+                f"no categories: there is no {beside}, and DATASETS.TEST {cfg.DATASETS.TEST} is "
+                "not registered; give --categories"
+            )
+        return CategoryTable(entries)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    entries = content["categories"] if isinstance(content, dict) else content
+    # The model asks the catalog for its classes; this entry takes the place of the data set's.
+    table = CategoryTable(entries, str(path))
+    name = str(path.resolve())
+    MetadataCatalog.get(name).set(**table.metadata())
+    cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (name,), (name,)
+    return table
+
+
+class Demo:
+    """The model and the places where its outputs go."""
+
+    def __init__(self, args: argparse.Namespace, cfg: CfgNode, table: CategoryTable) -> None:
+        self.args = args
+        self.predictor = Predictor(cfg)
+        self.palette = Palette.from_categories(table.categories)
+        self.pictures = Path(args.output) if args.output else None
+        self.folder: PanopticFolder | None = None
+        if args.coco_panoptic:
+            self.folder = PanopticFolder(args.coco_panoptic, table, resume=args.resume)
+
+    def is_finished(self, source: Source) -> bool:
+        """Whether every output of a photo or video is there; of a video the pictures tell."""
+        video = source.path.suffix.lower() in VIDEOS
+        kind = ".mp4" if video else ".jpg"
+        drawn = self.pictures is None or (self.pictures / f"{source.stem}{kind}").is_file()
+        if video:
+            return drawn and self.pictures is not None
+        return drawn and (self.folder is None or f"{source.stem}.png" in self.folder)
+
+    def run_photos(self, sources: list[Source]) -> list[str]:
+        """Run on photos; gives the faults of those that could not be read."""
+        faults: list[str] = []
+        with tqdm(total=len(sources), desc="photos", disable=not sources) as bar:
+            for start in range(0, len(sources), self.args.batch):
+                batch: list[tuple[Source, np.ndarray]] = []
+                for source in sources[start : start + self.args.batch]:
+                    try:
+                        batch.append((source, read_photo(str(source.path))))
+                    except OSError as error:
+                        faults.append(f"{source.path}: {error}")
+                outputs = self.predictor([photo for _, photo in batch]) if batch else []
+                for (source, photo), output in zip(batch, outputs, strict=True):
+                    self._note(source.stem, source.path.name, output)
+                    if self.pictures is not None:
+                        picture = draw_output(photo, output, self.palette, self.args.width)
+                        save_picture(self.pictures / f"{source.stem}.jpg", picture)
+                bar.update(min(self.args.batch, len(sources) - start))
+        return faults
+
+    def run_video(self, source: Source) -> list[str]:
+        """Run on a video frame by frame; gives its fault, if any."""
+        capture = cv2.VideoCapture(str(source.path))
+        if not capture.isOpened():
+            return [f"{source.path}: not a video that OpenCV can read"]
+        pictures = self._video_pictures(capture, source)
+        if self.pictures is None:
+            for _ in pictures:
+                pass
+            return []
+        rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
+        with replacing(self.pictures / f"{source.stem}.mp4") as temporary:
+            write_video(temporary, pictures, rate)
+        return []
+
+    def _video_pictures(self, capture: cv2.VideoCapture, source: Source) -> Iterator[np.ndarray]:
+        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        number = 0
+        with tqdm(total=max(count, 0) or None, desc=source.path.name) as bar:
+            while frames := read_frames(capture, self.args.batch):
+                for frame, output in zip(frames, self.predictor(frames), strict=True):
+                    self._note(f"{source.stem}/{number:06d}", f"{number:06d}.jpg", output)
+                    yield draw_output(frame, output, self.palette, self.args.width)
+                    number += 1
+                    bar.update()
+
+    def _note(self, stem: str, photo: str, output: dict[str, Any]) -> None:
+        if self.folder is None:
+            return
+        if "panoptic_seg" not in output:
+            raise ValueError("--coco-panoptic needs a model with a mask head, PanopticDetr")
+        id_map, segments = output["panoptic_seg"]
+        name = (Path(stem).parent / photo).as_posix()
+        self.folder.add(f"{stem}.png", name, id_map.cpu().numpy(), segments)
+
+
+def read_frames(capture: cv2.VideoCapture, count: int) -> list[np.ndarray]:
+    """The next frames of a video, RGB; fewer or none at its end."""
+    frames: list[np.ndarray] = []
+    while len(frames) < count:
+        more, frame = capture.read()
+        if not more:
+            break
+        frames.append(np.ascontiguousarray(frame[..., ::-1]))
+    return frames
+
+
+def write_video(path: str, pictures: Iterator[np.ndarray], rate: float) -> None:
+    """Write RGB pictures of one size as MP4; players want even sides, so an odd one is cut."""
+    first = next(pictures, None)
+    if first is None:
+        raise ValueError(f"{path}: the video has no frame")
+    height, width = first.shape[0] // 2 * 2, first.shape[1] // 2 * 2
+    writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*"mp4v"), rate, (width, height))
+    for picture in (first, *pictures):
+        writer.write(np.ascontiguousarray(picture[:height, :width, ::-1]))
+    writer.release()
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run on everything; returns the exit status."""
+    if not (args.output or args.coco_panoptic):
+        raise ValueError("give --output, --coco-panoptic or both")
+    sources = find_sources(args.input)
+    cfg = command_line.load_config(args.config_file, args.opts)
+    table = load_categories(args, cfg)
+    demo = Demo(args, cfg, table)
+    left = [s for s in sources if not (args.resume and demo.is_finished(s))]
+    photos = [s for s in left if s.path.suffix.lower() in PHOTOS]
+    try:
+        faults = demo.run_photos(photos)
+        for source in left:
+            if source not in photos:
+                faults += demo.run_video(source)
+    finally:
+        if demo.folder is not None:
+            demo.folder.save()
+    print(f"{len(left) - len(faults)} done, {len(sources) - len(left)} were finished before")
+    for fault in faults:
+        print(f"not done: {fault}", file=sys.stderr)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(argument_parser().parse_args()))

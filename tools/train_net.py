@@ -1,0 +1,54 @@
+"""Train and evaluate, with Detectron2's command line.
+
+python tools/train_net.py --config-file configs/... --dataset NAME IMAGES PNGS JSON \
+    OUTPUT_DIR output/mine DATASETS.TRAIN "('mine_train',)" DATASETS.TEST "('mine_val',)"
+"""
+
+import argparse
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.engine import default_argument_parser, launch
+
+from detr_d2.engine import Checkpointer, DetrTrainer, command_line, setup_job
+
+
+def argument_parser() -> argparse.ArgumentParser:
+    """Detectron2's arguments, and data sets to register."""
+    parser = default_argument_parser()
+    command_line.add_dataset_option(parser)
+    return parser
+
+
+def setup(args: argparse.Namespace) -> CfgNode:
+    """Config from file and command line; logging, seed and record of the run."""
+    cfg = command_line.load_config(args.config_file, args.opts)
+    cfg.freeze()
+    setup_job(cfg, args)
+    return cfg
+
+
+def main(args: argparse.Namespace) -> dict[str, Any]:
+    """Run the job; called in every process, which is why data sets are registered here."""
+    command_line.register_datasets(args.dataset)
+    cfg = setup(args)
+    if args.eval_only:
+        model = DetrTrainer.build_model(cfg)
+        checkpointer = Checkpointer(model, save_dir=cfg.OUTPUT_DIR)
+        checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
+        return DetrTrainer.test(cfg, model)
+    trainer = DetrTrainer(cfg)
+    trainer.resume_or_load(resume=args.resume)
+    return trainer.train()
+
+
+if __name__ == "__main__":
+    arguments = argument_parser().parse_args()
+    launch(
+        main,
+        arguments.num_gpus,
+        num_machines=arguments.num_machines,
+        machine_rank=arguments.machine_rank,
+        dist_url=arguments.dist_url,
+        args=(arguments,),
+    )

@@ -1,0 +1,98 @@
+"""Show what the data loader really feeds: photos as augmented, with masks, boxes and class names.
+
+python tools/visualize_data.py --config-file configs/... --dataset NAME IMAGES PNGS JSON \
+    --output output/data.png DATASETS.TRAIN "('NAME',)"
+"""
+
+import argparse
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.detection_utils import convert_image_to_rgb
+from detectron2.utils.env import seed_all_rng
+
+from detr_d2.engine import DetrTrainer, command_line
+from detr_d2.visualization import (
+    Palette,
+    draw_targets,
+    draw_truth,
+    picture_sheet,
+    read_photo,
+    resize_photo,
+    save_picture,
+)
+
+PAIRS_A_ROW = 2
+
+
+def argument_parser() -> argparse.ArgumentParser:
+    """The tool's arguments."""
+    parser = argparse.ArgumentParser(description="Show what the data loader really feeds.")
+    parser.add_argument("--config-file", default="", metavar="FILE")
+    parser.add_argument(
+        "--source",
+        choices=("loader", "records"),
+        default="loader",
+        help="loader: images and targets as training gets them; records: files as registered",
+    )
+    parser.add_argument("--count", type=int, default=8, help="number of images")
+    parser.add_argument("--width", type=int, default=360, help="width of each picture, pixels")
+    parser.add_argument("--output", default="output/data.png", help="the sheet, PNG or JPEG")
+    command_line.add_dataset_option(parser)
+    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs for the config")
+    return parser
+
+
+def loader_pictures(cfg: CfgNode, width: int) -> Iterator[tuple[np.ndarray, np.ndarray, set[int]]]:
+    """Fed image, image with targets, classes in it; without end."""
+    palette = Palette.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
+    for batch in DetrTrainer.build_train_loader(cfg):
+        for image in batch:
+            photo = convert_image_to_rgb(image["image"].permute(1, 2, 0), cfg.INPUT.FORMAT)
+            targets = draw_targets(photo, image["instances"], palette, width)
+            yield resize_photo(photo, width), targets, set(image["instances"].gt_classes.tolist())
+
+
+def record_pictures(cfg: CfgNode, width: int) -> Iterator[tuple[np.ndarray, np.ndarray, set[int]]]:
+    """Photo, photo with ground truth, classes in it, for every record."""
+    for name in cfg.DATASETS.TRAIN:
+        palette = Palette.from_metadata(MetadataCatalog.get(name))
+        for record in DatasetCatalog.get(name):
+            photo = read_photo(record["file_name"])
+            truth = draw_truth(photo, record, palette, width)
+            categories = {segment["category_id"] for segment in record["segments_info"]}
+            yield resize_photo(photo, width), truth, categories
+
+
+def make_sheet(cfg: CfgNode, args: argparse.Namespace) -> np.ndarray:
+    """Two images a row, each beside its targets."""
+    pictures = loader_pictures if args.source == "loader" else record_pictures
+    shown: list[Any] = list(itertools.islice(pictures(cfg, args.width), args.count))
+    if not shown:
+        raise ValueError(f"--count {args.count}: nothing to show")
+    cells = [picture for photo, targets, _ in shown for picture in (photo, targets)]
+    columns = min(PAIRS_A_ROW, len(shown)) * 2
+    while len(cells) % columns:
+        cells.append(np.full_like(cells[-1], 250))
+    rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
+    headings = ["fed" if args.source == "loader" else "photo", "targets"] * (columns // 2)
+    palette = Palette.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
+    categories = set().union(*(found for _, _, found in shown))
+    return picture_sheet(rows, headings, palette=palette, categories=categories)
+
+
+def main(args: argparse.Namespace) -> None:
+    """Draw the sheet and write it."""
+    command_line.register_datasets(args.dataset)
+    cfg = command_line.load_config(args.config_file, args.opts)
+    seed_all_rng(None if cfg.SEED < 0 else cfg.SEED)
+    save_picture(args.output, make_sheet(cfg, args))
+    print(f"{args.output}: {args.count} images")
+
+
+if __name__ == "__main__":
+    main(argument_parser().parse_args())
