@@ -1,4 +1,4 @@
-"""Read the config and the catalog: the only place in the model that does (but for the two heads)."""
+"""Read the config and the catalog: the only place, but for the two heads."""
 
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
@@ -30,6 +30,7 @@ def detr_arguments(cfg: CfgNode, backbone: Backbone) -> dict:
         "hidden_dim": detr.HIDDEN_DIM,
         "num_classes": num_classes,
         "num_queries": detr.NUM_QUERIES,
+        "query_groups": detr.QUERY_GROUPS,
         "position_temperature": detr.POSITION_TEMPERATURE,
         "thing_ids": thing_ids,
         "criterion": build_criterion(cfg),

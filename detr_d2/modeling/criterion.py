@@ -45,27 +45,23 @@ class SetCriterion:
         self.deep_supervision = deep_supervision
         self.mask_score_thresh = mask_score_thresh
 
-    def match(self, logits: Tensor, boxes: Tensor, targets: Targets, frozen: bool) -> Matching:
-        """Match the layers whose losses are wanted: all of them, or the last."""
-        if frozen or not self.deep_supervision:
-            logits, boxes = logits[-1:], boxes[-1:]
-        return self.matcher(logits, boxes, targets)
-
     def box_losses(
-        self, logits: Tensor, boxes: Tensor, targets: Targets, matching: Matching
-    ) -> dict[str, Tensor]:
-        """Class and box losses of the matched layers.
+        self, logits: Tensor, boxes: Tensor, targets: Targets
+    ) -> tuple[dict[str, Tensor], Matching]:
+        """Match, and compute class and box losses of all layers, or of the last only.
 
         Args:
-            logits: (L, N, Q, K + 1), boxes: (L, N, Q, 4).
-            targets, matching: of the last len(matching.query) layers.
+            logits: float32 (L, N, Q, K + 1); boxes: float32 (L, N, Q, 4).
+            targets: the objects of the N images.
 
         Returns:
-            `loss_class`, `loss_l1`, `loss_giou` of the last layer, and the same with `_0`, `_1`, ...
-            of those before it.
+            `loss_class`, `loss_l1`, `loss_giou` of the last layer, and the same with `_0`, `_1`
+            and so on of those before it; and the matching of these layers.
         """
-        layers = len(matching.query)
-        logits, boxes = logits[-layers:].float(), boxes[-layers:].float()
+        if not self.deep_supervision:
+            logits, boxes = logits[-1:], boxes[-1:]
+        layers = len(logits)
+        matching = self.matcher(logits, boxes, targets)
         values: dict[str, Tensor] = {}
         if "class" in self.weights:
             classes = target_classes(logits, targets, matching)
@@ -77,11 +73,13 @@ class SetCriterion:
             values["l1"] = losses.l1_loss(matched, truth) / count
         if "giou" in self.weights:
             values["giou"] = losses.generalized_iou_loss(matched, truth) / count
-        return {
-            f"loss_{name}" + ("" if layer == layers - 1 else f"_{layer}"): value[layer] * weight
+        suffixes = [f"_{layer}" for layer in range(layers - 1)] + [""]
+        weighted = {
+            f"loss_{name}{suffix}": self.weights[name] * loss
             for name, value in values.items()
-            for layer, weight in enumerate([self.weights[name]] * layers)
+            for suffix, loss in zip(suffixes, value, strict=True)
         }
+        return weighted, matching
 
     def select(self, logits: Tensor, matching: Matching) -> Matching:
         """The pairs of the last layer whose masks are trained, as a matching of one layer.
@@ -118,7 +116,8 @@ class SetCriterion:
             offset += len(truth)
             if not len(rows):
                 continue
-            logits = unpad(logits.float(), canvas, truth.shape[-2:]).flatten(1)
+            height, width = truth.shape[-2:]
+            logits = unpad(logits.float(), canvas, (height, width)).flatten(1)
             chosen = truth[rows].flatten(1).to(logits.dtype)
             for name in totals:
                 totals[name] = totals[name] + getattr(losses, f"{name}_loss")(logits, chosen)

@@ -1,7 +1,7 @@
 """DETR for boxes of things and stuff (arXiv:2005.12872). This file only wires.
 
-Legend: N images, Q queries, K classes, L decoder layers, d channels; (h, w) = size of the last
-backbone feature (H/32, or H/16 with DC5); canvas = common padded size of a batch.
+Legend: N images, Q queries, G sets of them, K classes, L decoder layers, d channels; (h, w) = size
+of the last backbone feature (H/32, or H/16 with DC5); canvas = common padded size of a batch.
 """
 
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from ..ops.masks import Size, padding_mask
 from . import build
 from .box_head import BoxHead
 from .criterion import SetCriterion, metrics
+from .matcher import Matching
 from .position_encoding import sine_position_encoding
 from .postprocess import best_classes, instance_inference
 from .targets import Targets
@@ -52,22 +53,42 @@ class DetrOutputs:
 
 @dataclass
 class Detection:
-    """State of one forward pass: features (N, C, ., .) by name, projected and encoded image
-    (N, d, h, w), padding (N, h, w), embeddings (L, N, Q, d), logits (L, N, Q, K + 1) and boxes
-    (L, N, Q, 4)."""
+    """State of one forward pass.
+
+    Attributes:
+        features: backbone features (N, C, ., .) by name.
+        projected, encoded_image: (N, d, h, w) before and after the transformer encoder.
+        padding: bool (N, h, w).
+        embeddings: (N, Q, d), last decoder layer.
+        all_logits: (G, L, N, Q, K + 1) of all sets of queries and decoder layers.
+        all_boxes: (G, L, N, Q, 4).
+    """
 
     features: dict[str, Tensor]
     projected: Tensor
     padding: Tensor
     encoded_image: Tensor
     embeddings: Tensor
-    logits: Tensor
-    boxes: Tensor
+    all_logits: Tensor
+    all_boxes: Tensor
+
+    @property
+    def logits(self) -> Tensor:
+        """(N, Q, K + 1) of the last decoder layer."""
+        return self.all_logits[0, -1]
+
+    @property
+    def boxes(self) -> Tensor:
+        """(N, Q, 4) of the last decoder layer."""
+        return self.all_boxes[0, -1]
 
 
 @META_ARCH_REGISTRY.register()
 class Detr(nn.Module):
     """Backbone, transformer and box head; gives `instances` of the thing classes."""
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
 
     @configurable
     def __init__(
@@ -84,6 +105,7 @@ class Detr(nn.Module):
         pixel_mean: tuple[float, ...],
         pixel_std: tuple[float, ...],
         position_temperature: float = 10000.0,
+        query_groups: int = 1,
         instance_on: bool = True,
         instance_score_thresh: float = 0.0,
     ) -> None:
@@ -97,6 +119,7 @@ class Detr(nn.Module):
             thing_ids: contiguous ids of the thing classes, a subset of range(K).
             criterion: matches and computes the losses.
             pixel_mean, pixel_std: per channel, in the order and units of the mapper's images.
+            query_groups: G sets of Q queries learn side by side; only the first one is kept.
             position_temperature: see `sine_position_encoding`.
             instance_on: give `instances` at inference.
             instance_score_thresh: only of queries above this score.
@@ -109,6 +132,10 @@ class Detr(nn.Module):
         self.input_proj = nn.Conv2d(feature.channels, hidden_dim, 1)
         self.transformer = transformer
         self.query_embed = nn.Embedding(num_queries, hidden_dim)
+        # Apart from the first set, so that a model without groups loads the same checkpoint.
+        self.extra_queries = nn.ParameterList(
+            nn.Parameter(torch.randn(num_queries, hidden_dim)) for _ in range(query_groups - 1)
+        )
         self.box_head = BoxHead(hidden_dim=hidden_dim, num_classes=num_classes)
         self.num_classes = num_classes
         self.thing_ids = thing_ids
@@ -125,6 +152,7 @@ class Detr(nn.Module):
 
     @property
     def device(self) -> torch.device:
+        """Where the model lives; images are moved there."""
         return self.pixel_mean.device
 
     def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
@@ -145,7 +173,8 @@ class Detr(nn.Module):
 
     def preprocess(self, batched_inputs: list[dict]) -> ImageList:
         """Normalise the images and pad them to a common canvas with zeros, the mean colour."""
-        images = [(x["image"].to(self.device) - self.pixel_mean) / self.pixel_std for x in batched_inputs]
+        images = [x["image"].to(self.device) for x in batched_inputs]
+        images = [(image - self.pixel_mean) / self.pixel_std for image in images]
         return ImageList.from_tensors(images)
 
     def detect(self, images: ImageList) -> Detection:
@@ -158,22 +187,32 @@ class Detr(nn.Module):
         position = sine_position_encoding(
             padding, projected.shape[1], self.position_temperature
         ).to(projected.dtype)
-        embeddings, encoded = self.transformer(
-            projected, padding, self.query_embed.weight, position
-        )
+        queries = [self.query_embed.weight, *(self.extra_queries if self.training else [])]
+        embeddings, encoded = self.transformer(projected, padding, torch.stack(queries), position)
         logits, boxes = self.box_head(embeddings)
-        return Detection(features, projected, padding, encoded, embeddings, logits, boxes)
+        last = embeddings[0, -1]
+        return Detection(features, projected, padding, encoded, last, logits, boxes)
 
     def losses(self, batched_inputs: list[dict]) -> dict[str, Tensor]:
         """Weighted class and box losses; errors for the log go to the event storage."""
         images = self.preprocess(batched_inputs)
         detection = self.detect(images)
         targets = self.targets(batched_inputs, with_masks=False)
+        losses, matching = self.box_losses(detection, targets)
+        put_scalars(metrics(detection.logits, targets, matching))
+        return losses
+
+    def box_losses(
+        self, detection: Detection, targets: Targets
+    ) -> tuple[dict[str, Tensor], Matching]:
+        """Mean over the sets of queries, each matched on its own; the matching of the first."""
         with torch.autocast(self.device.type, enabled=False):
-            logits, boxes = detection.logits.float(), detection.boxes.float()
-            matching = self.criterion.match(logits, boxes, targets, frozen=False)
-            put_scalars(metrics(logits[-1], targets, matching))
-            return self.criterion.box_losses(logits, boxes, targets, matching)
+            pairs = zip(detection.all_logits.float(), detection.all_boxes.float(), strict=True)
+            groups = [self.criterion.box_losses(*pair, targets) for pair in pairs]
+        losses = groups[0][0]
+        for others, _ in groups[1:]:
+            losses = {name: value + others[name] for name, value in losses.items()}
+        return {name: value / len(groups) for name, value in losses.items()}, groups[0][1]
 
     def targets(self, batched_inputs: list[dict], *, with_masks: bool) -> Targets:
         """Objects of the batch; the mapper puts them under "instances"."""
@@ -191,9 +230,9 @@ class Detr(nn.Module):
         results = []
         for i, x in enumerate(batched_inputs):
             size = output_size(x)
-            scores, classes, _ = best_classes(detection.logits[-1, i])
+            scores, classes, _ = best_classes(detection.logits[i])
             keep = self.instance_queries(scores, classes)
-            boxes = detection.boxes[-1, i, keep]
+            boxes = detection.boxes[i, keep]
             results.append(
                 {"instances": instance_inference(boxes, scores[keep], classes[keep], size)}
                 if self.instance_on
@@ -220,10 +259,10 @@ class Detr(nn.Module):
     def describe(self, images: ImageList, detection: Detection) -> DetrOutputs:
         """Collect the public outputs of a forward pass."""
         return DetrOutputs(
-            logits=detection.logits[-1],
-            boxes=detection.boxes[-1],
+            logits=detection.logits,
+            boxes=detection.boxes,
             encoded_image=detection.encoded_image,
-            box_embeddings=detection.embeddings[-1],
+            box_embeddings=detection.embeddings,
             padding=detection.padding,
             image_sizes=[tuple(size) for size in images.image_sizes],
             canvas=tuple(images.tensor.shape[-2:]),

@@ -14,6 +14,8 @@ Results are those of the dense computation, since GroupNorm works on each query 
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import cast
 
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
@@ -41,7 +43,7 @@ class FPNMaskHead(nn.Module):
         # d + M, d + M, d / 2, d / 4, ...: halved at each level.
         widths = [hidden_dim + num_maps] * 2
         widths += [hidden_dim // 2**level for level in range(1, len(feature_channels) + 2)]
-        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        pairs = list(pairwise(widths))
         self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairs)
         # 8 groups as published; fewer where a narrow model has not enough channels.
         self.norms = nn.ModuleList(nn.GroupNorm(math.gcd(8, b), b) for _, b in pairs)
@@ -76,7 +78,7 @@ class FPNMaskHead(nn.Module):
         Returns:
             N tensors (Q_i, h_last, w_last) of mask logits.
         """
-        first = self.convs[0]
+        first = cast(nn.Conv2d, self.convs[0])
         d = self.image_channels
         image = F.conv2d(image, first.weight[:, :d], first.bias, padding=1)
         laterals = [adapt(x) for adapt, x in zip(self.adapters, pyramid, strict=True)]
@@ -87,7 +89,8 @@ class FPNMaskHead(nn.Module):
 
     def _decode(self, image: Tensor, maps: Tensor, laterals: list[Tensor]) -> Tensor:
         """One image: (C, h, w), (Q, M, h, w), features (C_k, h_k, w_k) -> (Q, h_last, w_last)."""
-        x = F.conv2d(maps, self.convs[0].weight[:, self.image_channels :], padding=1) + image
+        weight = cast(nn.Conv2d, self.convs[0]).weight[:, self.image_channels :]
+        x = F.conv2d(maps, weight, padding=1) + image
         x = F.relu(self.norms[0](x))
         x = F.relu(self.norms[1](self.convs[1](x)))
         for conv, norm, lateral in zip(self.convs[2:], self.norms[2:], laterals, strict=True):

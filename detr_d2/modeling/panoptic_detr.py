@@ -81,19 +81,19 @@ class PanopticDetr(Detr):
         with torch.set_grad_enabled(not self.freeze):
             detection = self.detect(images)
         targets = self.targets(batched_inputs, with_masks=True)
-        with torch.autocast(self.device.type, enabled=False):
-            logits, boxes = detection.logits.float(), detection.boxes.float()
-            matching = self.criterion.match(logits, boxes, targets, self.freeze)
-            selected = self.criterion.select(logits[-1], matching)
-            put_scalars(metrics(logits[-1], targets, matching))
+        losses: dict[str, Tensor] = {}
+        if self.freeze:
+            last = (detection.all_logits[0, -1:], detection.all_boxes[0, -1:])
+            matching = self.criterion.matcher(*last, targets)
+        else:
+            losses, matching = self.box_losses(detection, targets)
+        put_scalars(metrics(detection.logits, targets, matching))
+        selected = self.criterion.select(detection.logits, matching)
         per_image = [selected.query[0, selected.image == i] for i in range(len(batched_inputs))]
         masks = self.draw(detection, per_image)
         with torch.autocast(self.device.type, enabled=False):
             canvas = images.tensor.shape[-2:]
-            losses = self.criterion.mask_losses(masks, targets, selected, canvas)
-            if not self.freeze:
-                losses |= self.criterion.box_losses(logits, boxes, targets, matching)
-        return losses
+            return losses | self.criterion.mask_losses(masks, targets, selected, canvas)
 
     def draw(self, detection: Detection, queries: list[Tensor]) -> list[Tensor]:
         """Run the mask head on chosen queries only.
@@ -113,9 +113,7 @@ class PanopticDetr(Detr):
 
     def attend(self, detection: Detection) -> Tensor:
         """Attention maps of all queries, (N, Q, M, h, w)."""
-        return self.bbox_attention(
-            detection.embeddings[-1], detection.encoded_image, detection.padding
-        )
+        return self.bbox_attention(detection.embeddings, detection.encoded_image, detection.padding)
 
     def inference(self, batched_inputs: list[dict]) -> list[dict]:
         """Detect and segment in images of one size.
@@ -127,7 +125,7 @@ class PanopticDetr(Detr):
         """
         images = self.preprocess(batched_inputs)
         detection = self.detect(images)
-        keep = [self.needed_queries(logits).nonzero()[:, 0] for logits in detection.logits[-1]]
+        keep = [self.needed_queries(logits).nonzero()[:, 0] for logits in detection.logits]
         masks = self.draw(detection, keep)
         canvas = images.tensor.shape[-2:]
         return [
@@ -148,7 +146,7 @@ class PanopticDetr(Detr):
     def _outputs(
         self, detection: Detection, i: int, keep: Tensor, masks: Tensor, canvas: Size, size: Size
     ) -> dict:
-        logits, boxes = detection.logits[-1, i, keep], detection.boxes[-1, i, keep]
+        logits, boxes = detection.logits[i, keep], detection.boxes[i, keep]
         scores, classes, is_object = best_classes(logits)
         image_size = canvas  # Images of one size have no padding.
         masks = unpad_and_resize(masks.float(), canvas, image_size, size)

@@ -1,6 +1,7 @@
 """DETR's transformer (DETR paper, section 3.2 and appendix A.3).
 
-Legend: N images, S = h * w cells of the image, Q queries, L decoder layers, d channels.
+Legend: N images, S = h * w cells of the image, Q queries, G sets of queries, L decoder
+layers, d channels.
 Positions are added to queries and keys of every attention, never to values.
 Parameter names and shapes are those of the published weights.
 """
@@ -42,11 +43,11 @@ class Transformer(nn.Module):
         Args:
             image: (N, d, h, w), the projected last backbone feature.
             padding: bool (N, h, w), True = padding; such cells influence nothing.
-            query_position: (Q, d), the learned queries.
+            query_position: (G, Q, d), the learned queries, G sets that do not see each other.
             image_position: (N, d, h, w).
 
         Returns:
-            Box embeddings after every decoder layer (L, N, Q, d), and the encoded image
+            Box embeddings after every decoder layer (G, L, N, Q, d), and the encoded image
             (N, d, h, w), whose values at padded cells are meaningless.
         """
         shape = image.shape
@@ -54,10 +55,17 @@ class Transformer(nn.Module):
         image_position = image_position.flatten(2).transpose(1, 2)
         padding = padding.flatten(1)
         memory = self.encoder(image, padding, image_position)
-        query_position = query_position.expand(len(image), -1, -1)
+        # Each set decodes every image on its own, as if the batch were G times as large.
+        groups, batch = len(query_position), len(image)
+        query_position = query_position.repeat_interleave(batch, 0)
         queries = self.decoder(
-            torch.zeros_like(query_position), memory, padding, query_position, image_position
+            torch.zeros_like(query_position),
+            memory.repeat(groups, 1, 1),
+            padding.repeat(groups, 1),
+            query_position,
+            image_position.repeat(groups, 1, 1),
         )
+        queries = queries.unflatten(1, (groups, batch)).transpose(0, 1)
         return queries, memory.transpose(1, 2).reshape(shape)
 
 
@@ -105,15 +113,15 @@ class _Layer(nn.Module):
     """What encoder and decoder layers share: residual sub-layers and the feed-forward part."""
 
     def __init__(
-        self, hidden_dim: int, dim_feedforward: int, dropout: float, pre_norm: bool, sublayers: int
+        self, hidden_dim: int, dim_feedforward: int, dropout: float, pre_norm: bool
     ) -> None:
         super().__init__()
         self.pre_norm = pre_norm
         self.linear1 = nn.Linear(hidden_dim, dim_feedforward)
         self.linear2 = nn.Linear(dim_feedforward, hidden_dim)
         self.dropout = nn.Dropout(dropout)
-        for i in range(1, sublayers + 1):
-            setattr(self, f"norm{i}", nn.LayerNorm(hidden_dim))
+        self.norm1 = nn.LayerNorm(hidden_dim)
+        self.norm2 = nn.LayerNorm(hidden_dim)
 
     def _feed_forward(self, x: Tensor) -> Tensor:
         return self.linear2(self.dropout(F.relu(self.linear1(x))))
@@ -130,7 +138,7 @@ class TransformerEncoderLayer(_Layer):
         dropout: float,
         pre_norm: bool,
     ) -> None:
-        super().__init__(hidden_dim, dim_feedforward, dropout, pre_norm, sublayers=2)
+        super().__init__(hidden_dim, dim_feedforward, dropout, pre_norm)
         self.self_attn = nn.MultiheadAttention(hidden_dim, nheads, dropout, batch_first=True)
 
     def forward(self, image: Tensor, padding: Tensor, position: Tensor) -> Tensor:
@@ -155,7 +163,8 @@ class TransformerDecoderLayer(_Layer):
         dropout: float,
         pre_norm: bool,
     ) -> None:
-        super().__init__(hidden_dim, dim_feedforward, dropout, pre_norm, sublayers=3)
+        super().__init__(hidden_dim, dim_feedforward, dropout, pre_norm)
+        self.norm3 = nn.LayerNorm(hidden_dim)
         self.self_attn = nn.MultiheadAttention(hidden_dim, nheads, dropout, batch_first=True)
         self.multihead_attn = nn.MultiheadAttention(hidden_dim, nheads, dropout, batch_first=True)
 

@@ -45,8 +45,7 @@ def perfect_outputs(layers: int = 2):
 
 
 def box_losses(criterion, logits, boxes, targets):
-    matching = criterion.match(logits, boxes, targets, frozen=False)
-    return criterion.box_losses(logits, boxes, targets, matching)
+    return criterion.box_losses(logits, boxes, targets)[0]
 
 
 def test_perfect_prediction_costs_nothing():
@@ -91,8 +90,7 @@ def test_all_images_empty_trains_no_object_only_and_keeps_the_graph():
         masks=[torch.zeros(0, 4, 8, dtype=torch.bool), torch.zeros(0, 8, 4, dtype=torch.bool)],
     )
     criterion, (logits, boxes) = make_criterion(), perfect_outputs(layers=1)
-    matching = criterion.match(logits, boxes, targets, frozen=False)
-    losses = criterion.box_losses(logits, boxes, targets, matching)
+    losses, matching = criterion.box_losses(logits, boxes, targets)
     # One of six queries, equally weighted, claims an object with certainty 40.
     assert losses["loss_class"].item() == pytest.approx(40 / 6, rel=1e-4)
     assert losses["loss_l1"].item() == losses["loss_giou"].item() == 0
@@ -108,9 +106,8 @@ def mask_losses(criterion, logits):
     """Loss of one 2 x 2 mask (8 x 8 canvas) for the object of image 0."""
     class_logits, boxes = perfect_outputs()
     targets = half_empty()
-    selected = criterion.select(
-        class_logits[-1], criterion.match(class_logits, boxes, targets, frozen=True)
-    )
+    matching = criterion.matcher(class_logits, boxes, targets)
+    selected = criterion.select(class_logits[-1], matching)
     masks = [logits, torch.zeros(0, 2, 2)]
     return criterion.mask_losses(masks, targets, selected, (8, 8))
 
@@ -128,7 +125,7 @@ def test_padding_takes_no_part_in_the_mask_losses():
 
 def test_masks_can_be_limited_to_confident_queries():
     criterion, (logits, boxes) = make_criterion(mask_score_thresh=0.9), perfect_outputs()
-    matching = criterion.match(logits, boxes, half_empty(), frozen=True)
+    matching = criterion.matcher(logits, boxes, half_empty())
     assert criterion.select(logits[-1], matching).query.tolist() == [[2]]
     unsure = criterion.select(logits[-1] * 0.01, matching)
     assert unsure.query.shape == (1, 0)
@@ -136,7 +133,7 @@ def test_masks_can_be_limited_to_confident_queries():
 
 def test_target_classes_are_no_object_but_for_the_matched():
     logits, boxes = perfect_outputs(layers=1)
-    matching = make_criterion().match(logits, boxes, half_empty(), frozen=False)
+    matching = make_criterion().matcher(logits, boxes, half_empty())
     classes = target_classes(logits, half_empty(), matching)
     assert classes.tolist() == [[[2, 2, 1], [2, 2, 2]]]
 
@@ -144,7 +141,7 @@ def test_target_classes_are_no_object_but_for_the_matched():
 def test_metrics_are_percent_and_counts():
     logits, boxes = perfect_outputs(layers=1)
     targets = half_empty()
-    matching = make_criterion().match(logits, boxes, targets, frozen=False)
+    matching = make_criterion().matcher(logits, boxes, targets)
     assert metrics(logits[-1], targets, matching) == {"class_error": 0.0, "cardinality_error": 0.0}
     wrong = torch.zeros(2, 3, 3)
     wrong[..., 0] = 1.0

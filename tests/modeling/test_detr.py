@@ -1,8 +1,8 @@
 import pytest
 import torch
-from tiny_model import build, make_input, tiny_cfg
 from detectron2.data import MetadataCatalog
 from detectron2.utils.events import EventStorage
+from tiny_model import build, make_input, tiny_cfg
 
 from detr_d2.modeling import Detr
 from detr_d2.modeling.build import classes_of, detr_arguments
@@ -29,6 +29,27 @@ def test_all_images_empty_trains():
     losses = model([make_input(64, 96, 0), make_input(80, 72, 0)])
     assert losses["loss_l1"] == 0 and losses["loss_class"] > 0
     sum(losses.values()).backward()
+
+
+def test_sets_of_queries_share_the_losses_and_only_the_first_is_kept(half_empty_batch):
+    cfg = tiny_cfg("Detr")
+    plain = build(cfg)
+    cfg.MODEL.DETR.QUERY_GROUPS = 3
+    cfg.MODEL.DETR.DROPOUT = 0.0
+    model = build(cfg)
+    # Three equal sets give the losses of one.
+    for extra in model.extra_queries:
+        extra.data.copy_(model.query_embed.weight.data)
+    expected = build(cfg)
+    expected.extra_queries = torch.nn.ParameterList()
+    expected.load_state_dict(model.state_dict(), strict=False)
+    torch.testing.assert_close(model(half_empty_batch), expected(half_empty_batch))
+    model.extra_queries[1].data += 1.0
+    assert model(half_empty_batch)["loss_l1"] != expected(half_empty_batch)["loss_l1"]
+    sum(model(half_empty_batch).values()).backward()
+    assert model.extra_queries[1].grad.abs().sum() > 0
+    assert model.eval().raw_outputs(half_empty_batch).logits.shape == (2, 7, 6)
+    assert set(plain.state_dict()) < set(model.state_dict())
 
 
 def test_instances_are_things_above_the_threshold_at_the_photo_size(half_empty_batch):
@@ -80,7 +101,7 @@ def test_a_model_from_arguments_equals_the_one_from_config(half_empty_batch):
     torch.testing.assert_close(found.logits, expected.raw_outputs(half_empty_batch).logits)
 
 
-@pytest.mark.parametrize("stride,dilation", [(32, 1), (16, 2)])
+@pytest.mark.parametrize(("stride", "dilation"), [(32, 1), (16, 2)])
 def test_dc5_halves_the_stride_and_leaves_the_first_block_undilated(stride, dilation):
     cfg = tiny_cfg("Detr")
     cfg.MODEL.RESNETS.RES5_DILATION = dilation

@@ -3,6 +3,7 @@ from dense_mask_head import dense_masks
 
 from detr_d2.modeling import FPNMaskHead
 
+
 def make_inputs(seed: int = 0):
     """Two images of 6 queries; features of odd sizes, as 40 x 52 pixels give them."""
     torch.manual_seed(seed)

@@ -21,7 +21,7 @@ def build(pre_norm: bool = False) -> Transformer:
 @pytest.mark.parametrize("pre_norm", [False, True])
 def test_garbage_in_the_padding_changes_nothing(pre_norm):
     transformer = build(pre_norm)
-    queries = torch.randn(5, 16)
+    queries = torch.randn(1, 5, 16)
     image = torch.randn(1, 16, 2, 3)
     alone = torch.zeros(1, 2, 3, dtype=torch.bool)
     expected, memory = transformer(image, alone, queries, sine_position_encoding(alone, 16))
@@ -33,17 +33,17 @@ def test_garbage_in_the_padding_changes_nothing(pre_norm):
     padding[0, 2:], padding[0, :, 3:] = True, True
     found, padded = transformer(canvas, padding, queries, sine_position_encoding(padding, 16))
 
-    assert found.shape == (3, 2, 5, 16) and padded.shape == (2, 16, 4, 5)
-    torch.testing.assert_close(found[:, :1], expected, atol=1e-5, rtol=0)
+    assert found.shape == (1, 3, 2, 5, 16) and padded.shape == (2, 16, 4, 5)
+    torch.testing.assert_close(found[:, :, :1], expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(padded[:1, :, :2, :3], memory, atol=1e-5, rtol=0)
 
 
 def test_every_decoder_layer_is_returned_and_normalised():
     padding = torch.zeros(1, 2, 2, dtype=torch.bool)
     image = torch.randn(1, 16, 2, 2)
-    layers, _ = build()(image, padding, torch.randn(4, 16), sine_position_encoding(padding, 16))
-    assert layers.shape == (3, 1, 4, 16)
-    torch.testing.assert_close(layers.mean(-1), torch.zeros(3, 1, 4), atol=1e-5, rtol=0)
+    layers, _ = build()(image, padding, torch.randn(1, 4, 16), sine_position_encoding(padding, 16))
+    assert layers.shape == (1, 3, 1, 4, 16)
+    torch.testing.assert_close(layers.mean(-1), torch.zeros(1, 3, 1, 4), atol=1e-5, rtol=0)
 
 
 def test_positions_never_reach_the_values():
@@ -52,7 +52,18 @@ def test_positions_never_reach_the_values():
     for layer in transformer.encoder.layers:
         layer.self_attn.in_proj_weight.data[:32] = 0
     padding = torch.zeros(1, 1, 4, dtype=torch.bool)
-    image, queries = torch.randn(1, 16, 1, 4), torch.randn(2, 16)
+    image, queries = torch.randn(1, 16, 1, 4), torch.randn(1, 2, 16)
     _, one = transformer(image, padding, queries, torch.zeros_like(image))
     _, other = transformer(image, padding, queries, torch.randn_like(image))
     torch.testing.assert_close(one, other)
+
+
+def test_sets_of_queries_do_not_see_each_other():
+    transformer, padding = build(), torch.zeros(2, 2, 3, dtype=torch.bool)
+    image, queries = torch.randn(2, 16, 2, 3), torch.randn(3, 5, 16)
+    position = sine_position_encoding(padding, 16)
+    together, _ = transformer(image, padding, queries, position)
+    assert together.shape == (3, 3, 2, 5, 16)
+    for i in range(3):
+        alone, _ = transformer(image, padding, queries[i : i + 1], position)
+        torch.testing.assert_close(together[i], alone[0])

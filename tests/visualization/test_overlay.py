@@ -97,3 +97,25 @@ def test_no_boxes():
 def test_photo_keeps_its_shape_when_scaled():
     assert resize_photo(grey(30, 60), 200).shape == (100, 200, 3)
     assert resize_photo(grey(30, 60), None).shape == (30, 60, 3)
+
+
+def test_a_thin_stripe_gets_no_label_though_its_area_is_large_enough():
+    ids = np.zeros((200, 400), np.int32)
+    ids[100:105] = 9
+    picture = draw_segments(grey(200, 400), ids, [STUFF], PALETTE)
+    assert (picture > 240).sum() == 0
+
+
+def test_boxes_at_the_photos_own_size_leave_the_photo_alone():
+    photo = grey(40, 60)
+    picture = draw_boxes(photo, np.array([[10.0, 10.0, 30.0, 30.0]]), [THING], PALETTE)
+    assert not np.array_equal(picture, photo)
+    assert (photo == 100).all()
+
+
+def test_of_two_labels_at_one_place_only_one_is_drawn():
+    box = np.array([[10.0, 30.0, 150.0, 90.0]])
+    one = draw_boxes(grey(120, 200), box, [THING], PALETTE)
+    two = draw_boxes(grey(120, 200), np.repeat(box, 2, axis=0), [THING, STUFF], PALETTE)
+    # The second box changes the rectangle's colour, not the first label's letters.
+    assert (two > 240).sum() == (one > 240).sum() > 0

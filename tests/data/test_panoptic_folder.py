@@ -1,0 +1,70 @@
+import json
+
+import numpy as np
+from detectron2.data import DatasetCatalog
+from PIL import Image
+
+from detr_d2.data.categories import CategoryTable
+from detr_d2.data.panoptic_folder import PanopticFolder
+from detr_d2.ops.panoptic_ids import rgb_to_id
+
+# Contiguous: barrel 0, sky 1.
+TABLE = CategoryTable(
+    [
+        {"id": 30, "name": "sky", "isthing": 0, "color": [9, 9, 9]},
+        {"id": 70, "name": "barrel", "isthing": 1, "color": [5, 5, 5]},
+    ]
+)
+
+
+def prediction(rows):
+    """Sky with id 1 and a barrel with id 2 that is `rows` rows high."""
+    ids = np.full((6, 8), 1, np.int32)
+    ids[:rows, 2:5] = 2
+    ids[:, 7] = 0
+    return ids, [{"id": 1, "category_id": 1}, {"id": 2, "category_id": 0}]
+
+
+def test_a_written_set_is_a_sound_data_set(tmp_path, register):
+    folder = PanopticFolder(tmp_path / "pngs", TABLE)
+    folder.add("deep/a.png", "deep/a.jpg", *prediction(2))
+    folder.add("b.png", "b.jpg", *prediction(4))
+    folder.save()
+    for name in ("deep/a.jpg", "b.jpg"):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 6)).save(path)
+
+    name = register(
+        image_root=tmp_path / "photos",
+        panoptic_root=tmp_path / "pngs",
+        panoptic_json=tmp_path / "pngs" / "panoptic.json",
+    )
+    first, second = DatasetCatalog.get(name)
+
+    assert [s["area"] for s in first["segments_info"]] == [6 * 7 - 6, 6]
+    assert [s["category_id"] for s in second["segments_info"]] == [1, 0]
+    ids = rgb_to_id(np.asarray(Image.open(first["pan_seg_file_name"])))
+    assert (ids == prediction(2)[0]).all()
+    content = json.loads((tmp_path / "pngs" / "panoptic.json").read_text())
+    listed = content["annotations"][0]["segments_info"]
+    assert [s["category_id"] for s in listed] == [30, 70]
+
+
+def test_a_resumed_run_goes_on_and_a_photo_done_again_replaces_itself(tmp_path):
+    first = PanopticFolder(tmp_path, TABLE)
+    first.add("a.png", "a.jpg", *prediction(2))
+    first.save()
+
+    second = PanopticFolder(tmp_path, TABLE, resume=True)
+    assert "a.png" in second
+    assert "b.png" not in second
+    second.add("b.png", "b.jpg", *prediction(3))
+    second.add("a.png", "a.jpg", *prediction(5))
+    second.save()
+
+    content = json.loads((tmp_path / "panoptic.json").read_text())
+    assert [(i["id"], i["file_name"]) for i in content["images"]] == [(1, "a.jpg"), (2, "b.jpg")]
+    assert [a["image_id"] for a in content["annotations"]] == [1, 2]
+    assert content["annotations"][0]["segments_info"][1]["area"] == 15
+    assert "a.png" not in PanopticFolder(tmp_path, TABLE)
