@@ -3,7 +3,7 @@
 Two photos come with panopticapi's sample data (a whole JSON), the third from another project's
 test fixtures (a bare list of segments). Segment ids, areas and crowds stay as they are.
 
-    python datasets/prepare_coco_samples.py --data $DETR_D2_TEST_DATA --out output/coco_samples
+    python datasets/prepare_coco_samples.py --out output/coco_samples
 """
 
 import argparse
@@ -27,6 +27,7 @@ from detr_d2.data.coco_writer import write_panoptic_json
 from detr_d2.ops.files import replacing
 
 TEST_DATA_VARIABLE = "DETR_D2_TEST_DATA"
+DEFAULT_TEST_DATA = Path(__file__).resolve().parents[2] / "shared/data"
 EXIT_NO_TEST_DATA = 3
 FOLDER = "coco_panoptic_samples"
 SAMPLE_DATA = Path("panopticapi/sample_data")
@@ -45,7 +46,7 @@ def find_samples(data: str | os.PathLike[str]) -> Path:
             return folder
     raise FileNotFoundError(
         f"test data not found: neither {data} nor {Path(data) / FOLDER} holds "
-        f"{SAMPLE_DATA} and {FIXTURE}"
+        f"{SAMPLE_DATA} and {FIXTURE}; set {TEST_DATA_VARIABLE} or give --data"
     )
 
 
@@ -119,8 +120,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Gather the test data's COCO-panoptic photos.")
     parser.add_argument(
         "--data",
-        default=os.environ.get(TEST_DATA_VARIABLE),
-        help=f"folder of the test data (default: ${TEST_DATA_VARIABLE})",
+        default=os.environ.get(TEST_DATA_VARIABLE, DEFAULT_TEST_DATA),
+        help=f"folder of the test data (default: ${TEST_DATA_VARIABLE}, else {DEFAULT_TEST_DATA})",
     )
     parser.add_argument("--out", required=True, help="folder to write to")
     parser.add_argument(
@@ -128,8 +129,6 @@ def main() -> None:
     )
     args = parser.parse_args()
     try:
-        if not args.data:
-            raise FileNotFoundError(f"test data not found: set {TEST_DATA_VARIABLE} or give --data")
         prepare_coco_samples(args.data, args.out, args.all_categories)
     except FileNotFoundError as error:
         print(error, file=sys.stderr)

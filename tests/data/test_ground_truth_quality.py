@@ -1,7 +1,6 @@
 """Ground truth fed back as prediction must score 100: it shows that ids, types, categories and
 files mean to Detectron2's evaluator what they mean to us."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +17,6 @@ from detr_d2.ops.panoptic_ids import rgb_to_id
 pytest.importorskip("panopticapi")
 
 REPOSITORY = Path(__file__).parents[2]
-TEST_DATA = os.environ.get("DETR_D2_TEST_DATA", "")
 
 
 def quality_of_truth(name, change=lambda segments: segments):
@@ -83,10 +81,9 @@ def test_site_set(tmp_path, register):
     )
 
 
-@pytest.mark.skipif(not TEST_DATA, reason="DETR_D2_TEST_DATA is not set")
 @pytest.mark.parametrize("options", [[], ["--all-categories"]])
-def test_coco_samples(tmp_path, register, options):
-    run_script("prepare_coco_samples.py", "--data", TEST_DATA, "--out", str(tmp_path), *options)
+def test_coco_samples(test_data, tmp_path, register, options):
+    run_script("prepare_coco_samples.py", "--data", test_data, "--out", str(tmp_path), *options)
     name = register(
         image_root=tmp_path / "images",
         panoptic_root=tmp_path / "panoptic",

@@ -1,11 +1,8 @@
 import json
-import os
 import sys
 
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
-
-TEST_DATA = os.environ.get("DETR_D2_TEST_DATA", "")
 
 
 @pytest.fixture
@@ -13,10 +10,9 @@ def prepare(script):
     return script("prepare_coco_samples")
 
 
-@pytest.mark.skipif(not TEST_DATA, reason="DETR_D2_TEST_DATA is not set")
 @pytest.mark.parametrize(("everything", "classes"), [(False, None), (True, 133)])
-def test_three_photos_become_one_set(prepare, tmp_path, register, everything, classes):
-    prepare.prepare_coco_samples(TEST_DATA, tmp_path, all_categories=everything)
+def test_three_photos_become_one_set(prepare, test_data, tmp_path, register, everything, classes):
+    prepare.prepare_coco_samples(test_data, tmp_path, all_categories=everything)
 
     name = register(
         image_root=tmp_path / "images",
@@ -40,19 +36,10 @@ def test_absent_test_data_is_told_with_its_own_exit_code(prepare, tmp_path, monk
         prepare.main()
 
     assert caught.value.code == prepare.EXIT_NO_TEST_DATA == 3
-    assert f"test data not found: neither {tmp_path}" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert f"test data not found: neither {tmp_path}" in message
+    assert "set DETR_D2_TEST_DATA or give --data" in message
     assert not (tmp_path / "o").exists()
-
-
-def test_without_any_folder_the_variable_is_named(prepare, tmp_path, monkeypatch, capsys):
-    monkeypatch.delenv("DETR_D2_TEST_DATA", raising=False)
-    monkeypatch.setattr(sys, "argv", ["x", "--out", str(tmp_path / "o")])
-
-    with pytest.raises(SystemExit) as caught:
-        prepare.main()
-
-    assert caught.value.code == 3
-    assert "set DETR_D2_TEST_DATA or give --data" in capsys.readouterr().err
 
 
 def test_a_faulty_png_is_found(prepare, tmp_path, tiny_set):
