@@ -18,7 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 from detr_d2.data.categories import CategoryTable
-from detr_d2.data.classes import parse_classes, parse_value, read_json
+from detr_d2.data.classes import choose_things, parse_classes, parse_value, read_json
 from detr_d2.data.coco_panoptic import load_records, read_panoptic_json
 from detr_d2.data.conversion import Report, Split, convert_set
 from detr_d2.data.convert import ORDERS, THINGS, Rules
@@ -120,14 +120,12 @@ def _add_result(parser: argparse.ArgumentParser) -> None:
 
 def make_form(args: argparse.Namespace) -> Form:
     """The form that the arguments describe."""
-    from detr_d2.data.classes import choose_things
-
     fields = FORMS[args.form].__dataclass_fields__
     options = {key: getattr(args, key) for key in fields if getattr(args, key, None) is not None}
     things, stuff = getattr(args, "things", None), getattr(args, "stuff", None)
     for key in ("values", "declared"):
         if key in options:
-            default = bool(getattr(args, "isthing", False))
+            default = args.form == "instance-ids" or bool(getattr(args, "isthing", False))
             classes = parse_classes(options[key], default)
             inside = "things" not in fields
             options[key] = tuple(choose_things(classes, things, stuff) if inside else classes)
