@@ -18,7 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 from detr_d2.data.categories import CategoryTable
-from detr_d2.data.classes import choose_things, parse_classes, parse_value, read_json
+from detr_d2.data.classes import parse_value, read_json
 from detr_d2.data.coco_panoptic import load_records, read_panoptic_json
 from detr_d2.data.conversion import Report, Split, convert_set
 from detr_d2.data.convert import ORDERS, THINGS, Rules
@@ -64,6 +64,8 @@ FIELDS: dict[str, dict[str, Any]] = {
     "ignore": {"type": names, "metavar": "LABELS", "help": "labels that are void"},
     "skip": {"type": names, "metavar": "LABELS", "help": "labels that are not drawn"},
     "exif": {"choices": ("upright", "stored"), "help": "what the masks were drawn on"},
+    "things": {"type": names, "metavar": "NAMES", "help": "the classes that are things"},
+    "stuff": {"type": names, "metavar": "NAMES", "help": "the classes that are stuff"},
     "resize": {"action": "store_true", "help": "scale masks to their photos"},
 }
 # Fields whose option has another name, and fields that other options fill.
@@ -84,9 +86,6 @@ def argument_parser() -> argparse.ArgumentParser:
             if field in FIELDS:
                 option = OPTION_NAMES.get(field, "--" + field.replace("_", "-"))
                 group.add_argument(option, dest=field, default=None, **FIELDS[field])
-        if name != "coco-panoptic":
-            group.add_argument("--things", type=names, metavar="NAMES", help="which are things")
-            group.add_argument("--stuff", type=names, metavar="NAMES", help="which are stuff")
         _add_rules(sub)
         _add_result(sub)
     return parser
@@ -122,22 +121,10 @@ def make_form(args: argparse.Namespace) -> Form:
     """The form that the arguments describe."""
     fields = FORMS[args.form].__dataclass_fields__
     options = {key: getattr(args, key) for key in fields if getattr(args, key, None) is not None}
-    things, stuff = getattr(args, "things", None), getattr(args, "stuff", None)
-    for key in ("values", "declared"):
-        if key in options:
-            default = args.form == "instance-ids" or bool(getattr(args, "isthing", False))
-            classes = parse_classes(options[key], default)
-            inside = "things" not in fields
-            options[key] = tuple(choose_things(classes, things, stuff) if inside else classes)
     if "min_area" in fields:
         options |= {"min_area": args.min_area, "closing": args.closing}
         options["one_region"] = args.split_things == "region"
-    if args.form == "binary-masks" and "label" in options:
-        options.setdefault("isthing", options["label"] in (things or ()))
-    form = open_form(args.form, **options)
-    if args.form == "binary-masks" and (things or stuff):
-        form.classes = choose_things(form.classes, things, stuff)
-    return form
+    return open_form(args.form, **options)
 
 
 def describe(report: Report, out: str, dry_run: bool) -> str:

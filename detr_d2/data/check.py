@@ -282,8 +282,7 @@ def compare_segments(
             right = "an entry in segments_info"
             yield Finding("error", "id not in the JSON", path, item, found, right)
     for segment in segments:
-        number = segment.get("id")
-        item = f"segment {number}"
+        item, number = f"segment {segment.get('id')}", segment.get("id", -1)
         if number not in where:
             right = "no entry without pixels"
             yield Finding("error", "id not in the PNG", path, item, "no pixel", right)

@@ -111,16 +111,14 @@ def convert_set(
     """
     if photos not in PHOTO_MODES:
         raise ValueError(f"photos {photos!r}, allowed: {PHOTO_MODES}")
-    rules = rules or Rules()
-    if rules.things is None:
-        rules = replace(rules, things=form.default_things)  # type: ignore[arg-type]
+    rules = settle_rules(form, rules)
     target = Path(folder)
-    classes, entries, ids, rest_id = _settle_classes(form, rules, base_categories)
+    classes, entries, ids, rest_id = settle_classes(form, rules, base_categories)
     kinds = tuple(Kind(c.key, c.isthing, ids[c.key]) for c in form.classes)
     samples = form.samples()
     if not samples:
         raise ValueError(f"{form.name}: no photo with annotation found; " + _reasons(form.left_out))
-    fingerprint = conversion_fingerprint(form, rules, entries, photos)
+    fingerprint = conversion_fingerprint(form, rules, split, base_categories, photos)
     partial = target.with_name(target.name + ".partial")
     if not dry_run:
         _check_target(target)
@@ -156,15 +154,17 @@ def convert_set(
 
 
 def conversion_fingerprint(
-    form: Form, rules: Rules, entries: Sequence[Mapping[str, Any]], photos: str = "link"
+    form: Form,
+    rules: Rules,
+    split: Split | None = None,
+    base_categories: Sequence[Mapping[str, Any]] = (),
+    photos: str = "link",
 ) -> str:
     """A hash of all that decides the result: arguments, and name, size and time of every input."""
     settings = asdict(form)
-    digest = hashlib.sha256(
-        json.dumps(
-            [form.name, settings, asdict(rules), list(entries), photos], default=str, sort_keys=True
-        ).encode()
-    )
+    asked = [form.name, settings, asdict(rules), split and asdict(split), list(base_categories)]
+    text = json.dumps([*asked, photos], default=str, sort_keys=True)
+    digest = hashlib.sha256(text.encode())
     paths = set(files_of(form.samples()))
     paths |= {str(v) for v in settings.values() if isinstance(v, (str, Path)) and os.path.isfile(v)}
     for path in sorted(paths):
@@ -173,7 +173,15 @@ def conversion_fingerprint(
     return digest.hexdigest()
 
 
-def _settle_classes(
+def settle_rules(form: Form, rules: Rules | None) -> Rules:
+    """The rules with the form's own choice where they leave one."""
+    rules = rules or Rules()
+    if rules.things is not None:
+        return rules
+    return replace(rules, things=form.default_things)  # type: ignore[arg-type]
+
+
+def settle_classes(
     form: Form, rules: Rules, base: Sequence[Mapping[str, Any]]
 ) -> tuple[list[SourceClass], list[dict[str, Any]], dict[Any, int], int | None]:
     """The classes with the one for the rest, their entries and ids, and the rest's id."""

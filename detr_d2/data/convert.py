@@ -206,7 +206,7 @@ def split_regions(
     if closing:
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (closing + 1, closing + 1))
         border = closing + 1
-        grown = cv2.copyMakeBorder(grown, *[border] * 4, cv2.BORDER_CONSTANT, value=0)
+        grown = np.pad(grown, border)
         grown = cv2.morphologyEx(grown, cv2.MORPH_CLOSE, disc)
         # Closing with an even disc may lose a pixel at the edge: what was there stays.
         grown = grown[border:-border, border:-border] | mask.astype(np.uint8)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from detr_d2.data.classes import parse_classes
 from detr_d2.data.forms.base import Form, LeftOut, Sample
 from detr_d2.data.forms.binary_masks import BinaryMasks
 from detr_d2.data.forms.coco_json import CocoJson
@@ -33,6 +34,9 @@ __all__ = [
 def open_form(form: str, **options: Any) -> Form:
     """Build a form by its name.
 
+    Options are the fields of its class. Lists of classes may be text, see `classes.parse_classes`;
+    classes that do not say are things if the form is one of instances, else stuff.
+
     Raises:
         ValueError: there is no such form, or it has no such option.
     """
@@ -43,4 +47,8 @@ def open_form(form: str, **options: Any) -> Form:
     unknown = sorted(set(options) - set(allowed))
     if unknown:
         raise ValueError(f"form {form}: no option {unknown}, allowed: {allowed}")
+    for key in ("values", "declared"):
+        if isinstance(options.get(key), str):
+            isthing = bool(options.get("isthing", kind is InstanceIds))
+            options[key] = tuple(parse_classes(options[key], isthing))
     return kind(**options)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import cv2
 import numpy as np
 
-from detr_d2.data.classes import SourceClass
+from detr_d2.data.classes import SourceClass, choose_things
 from detr_d2.data.convert import Drawing
 from detr_d2.data.mask_files import PhotoFacts, UnreadableError, turn_upright
 
@@ -52,6 +52,7 @@ class Form(ABC):
             when on the pixels as stored, without the camera's rotation.
         resize: scale masks of another size than their photo (nearest neighbour) instead of
             refusing them.
+        things, stuff: names of classes, see `classes.choose_things`.
     """
 
     name: ClassVar[str] = ""
@@ -60,6 +61,8 @@ class Form(ABC):
 
     exif: str = field(default="upright", kw_only=True)
     resize: bool = field(default=False, kw_only=True)
+    things: tuple[str, ...] | None = field(default=None, kw_only=True)
+    stuff: tuple[str, ...] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.exif not in ("upright", "stored"):
@@ -68,6 +71,7 @@ class Form(ABC):
         self.left_out: list[LeftOut] = []
         self._samples: list[Sample] = []
         self.scan()
+        self.classes = choose_things(self.classes, self.things, self.stuff)
 
     @abstractmethod
     def scan(self) -> None:

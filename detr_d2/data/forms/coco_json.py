@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from detr_d2.data.classes import NOT_A_CLASS, SourceClass, choose_things, read_json
+from detr_d2.data.classes import NOT_A_CLASS, SourceClass, read_json
 from detr_d2.data.convert import VOID, Drawing, Layer
 from detr_d2.data.forms.base import Form, LeftOut, Sample, joined
 from detr_d2.data.forms.find_photos import PhotoFinder
@@ -28,14 +28,13 @@ from detr_d2.data.mask_files import (
 class CocoJson(Form):
     """COCO annotations.
 
-    Categories without an annotation that merely repeat a name or name the others' supercategory
-    (placeholders of some exporters) are dropped; two annotated categories of one name are an
-    error. `__ignore__` and `_background_` are void.
+    Categories are things unless named as stuff. Those without an annotation that merely repeat a
+    name or name the others' supercategory (placeholders of some exporters) are dropped; two
+    annotated categories of one name are an error. `__ignore__` and `_background_` are void.
 
     Args:
         annotations: the JSON. It is held in memory as a whole.
         images: folder of the photos; file names are looked for in its subfolders too.
-        things, stuff: names, see `classes.choose_things`; by default all are things.
         semantic, semantic_pattern: folder and names of semantic masks for what lies under the
             annotations; `values` are their classes, `void` and `background` as in `SemanticPng`. A
             class of both sources is told by its name. Things of the semantic mask are void.
@@ -46,8 +45,6 @@ class CocoJson(Form):
 
     annotations: str
     images: str
-    things: tuple[str, ...] | None = None
-    stuff: tuple[str, ...] | None = None
     semantic: str | None = None
     semantic_pattern: str = "{photo}"
     values: tuple[SourceClass, ...] = ()
@@ -64,7 +61,7 @@ class CocoJson(Form):
         self._keys = [own.get(c.name, ("value", c.key)) for c in self.values]
         extra = [c for c in self.values if c.name not in own]
         classes += [replace(c, key=("value", c.key), wanted_id=None) for c in extra]
-        self.classes = choose_things(classes, self.things, self.stuff)
+        self.classes = classes
         by_image: dict[Any, list[Mapping[str, Any]]] = {}
         for annotation in content["annotations"]:
             by_image.setdefault(annotation["image_id"], []).append(annotation)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from detr_d2.data.classes import NOT_A_CLASS, SourceClass, choose_things, read_json
+from detr_d2.data.classes import NOT_A_CLASS, SourceClass, read_json
 from detr_d2.data.convert import VOID, Drawing, Layer
 from detr_d2.data.forms.base import Form, LeftOut, Sample
 from detr_d2.data.forms.coco_json import cut_out, draw_segmentation
@@ -29,12 +29,11 @@ NO_SHAPES = "no labelme file (it has no list of shapes)"
 class Labelme(Form):
     """labelme annotations: polygons, rectangles, circles, lines, points and embedded masks.
 
-    Shapes of one label and one group are one instance. `__ignore__` is void, `_background_` is
-    nothing at all.
+    Labels are things unless named as stuff. Shapes of one label and one group are one instance.
+    `__ignore__` is void, `_background_` is nothing at all.
 
     Args:
         folder: with JSON files (and photos), in any subfolders.
-        things, stuff: labels, see `classes.choose_things`; by default all are things.
         ignore: labels that are void like `__ignore__`.
         skip: labels that are not drawn at all.
     """
@@ -42,8 +41,6 @@ class Labelme(Form):
     name: ClassVar[str] = "labelme"
 
     folder: str
-    things: tuple[str, ...] | None = None
-    stuff: tuple[str, ...] | None = None
     ignore: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
 
@@ -60,8 +57,7 @@ class Labelme(Form):
                 continue
             labels |= {shape["label"] for shape in content["shapes"]} - void - skipped
             samples.append(self._sample(name, path, content))
-        classes = [SourceClass(label, label, True) for label in sorted(labels)]
-        self.classes = choose_things(classes, self.things, self.stuff)
+        self.classes = [SourceClass(label, label, True) for label in sorted(labels)]
         self.settle(sample for sample in samples if sample is not None)
 
     def _sample(self, name: str, path: str, content: Mapping[str, Any]) -> Sample | None:
