@@ -43,7 +43,7 @@ class Result:
         return rgb_to_id(read_id_png(self.folder / "panoptic" / png))
 
     def masks(self, name: str) -> list[tuple[str, bytes]]:
-        """Class and pixels of every segment, in an order of their own: equal for equal partitions."""
+        """Class and pixels of every segment, sorted: equal for equal partitions."""
         ids = self.ids(name)
         found = [(self.names[s["category_id"]], ids == s["id"]) for s in self.segments(name)]
         return sorted((label, mask.tobytes()) for label, mask in found)

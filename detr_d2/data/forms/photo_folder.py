@@ -53,8 +53,11 @@ class PhotoFolderForm(Form):
     def make_samples(self, found: dict[str, list[Match]], photos: Sequence[str]) -> None:
         """Turn matches into samples."""
         samples = []
+        # Photos of one name share their masks here; `settle` then refuses them all.
+        owners: dict[str, str] = {}
         for photo in photos:
-            matches = found.get(photo, [])
+            owner = owners.setdefault(os.path.splitext(photo)[0], photo)
+            matches = found.get(owner, [])
             if not matches and not self.keep_unlabelled:
                 self.left_out.append(LeftOut(joined(self.images, photo), NO_MASK))
                 continue
