@@ -26,7 +26,7 @@ from detr_d2.data.forms import FORMS, Form, open_form
 from detr_d2.visualization import Palette, draw_truth, picture_sheet, read_photo, save_picture
 from detr_d2.visualization.overlay import resize_photo
 
-EXIT_NOTHING, EXIT_LEFT_OUT = 2, 3
+EXIT_NOTHING, EXIT_LEFT_OUT, EXIT_STOPPED = 2, 3, 130
 SHOWN = 20
 ROWS, PICTURE_WIDTH = 4, 420
 
@@ -205,6 +205,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_NOTHING
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return EXIT_STOPPED
     if not args.dry_run and not args.no_sheet:
         draw_sheet(Path(args.out), args.seed)
     print(describe(report, args.out, args.dry_run))

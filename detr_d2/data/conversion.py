@@ -19,6 +19,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -248,6 +249,11 @@ def _run(work: Work, tasks: Sequence[Task], workers: int) -> Iterator[dict[str, 
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     yield from future.result()
+        except BrokenProcessPool as error:
+            raise OSError(
+                "a worker process ended by force (out of memory?); what is done is kept, start "
+                "again with fewer workers"
+            ) from error
         finally:
             for future in running:
                 future.cancel()

@@ -10,6 +10,7 @@ Rules, in the order in which they are carried out:
 3. Layers are laid over that, the first in `order` below: large under small, or by the order of the
    classes, or as they come; equal ones as they come. Layers of a stuff class are one segment,
    layers of one group too.
+   Crowds of one class are one segment.
 4. Pixels that nothing has claimed become void, or the class "everything else". What the source
    declares as void stays void.
 """
@@ -146,8 +147,14 @@ class _Canvas:
         self._crowds: set[int] = set()
 
     def segment(self, kind: Kind, group: Hashable, crowd: bool) -> int:
-        """Id of the segment: the same again for the same stuff class or the same group."""
-        what = (kind.category_id, group, crowd) if kind.isthing else (kind.category_id,)
+        """Id of the segment: the same again for the same stuff class or the same group.
+
+        Crowds of a class are one: panoptic quality knows one crowd a class and photo, and counts
+        predictions on another as mistakes.
+        """
+        what: Hashable = kind.category_id
+        if kind.isthing:
+            what = (kind.category_id, "crowd" if crowd else ("group", group))
         if what not in self._known:
             self._known[what] = number = len(self._known) + 1
             self._categories[number] = kind.category_id

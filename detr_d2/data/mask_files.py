@@ -6,10 +6,9 @@ reported while a whole disk that fails (OSError on writing) still stops the work
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from detr_d2.ops.panoptic_ids import rgb_to_id
 
@@ -71,7 +70,9 @@ def _difference_hash(grey: Image.Image) -> int:
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-def read_values(path: str | os.PathLike[str], *, lossless: bool = True) -> np.ndarray:
+def read_values(
+    path: str | os.PathLike[str], *, lossless: bool = True, colors: bool = False
+) -> np.ndarray:
     """Read the numbers of a mask file.
 
     Palette files give their indices, colour files R + 256 G + 65536 B unless the three channels
@@ -80,6 +81,7 @@ def read_values(path: str | os.PathLike[str], *, lossless: bool = True) -> np.nd
     Args:
         path: PNG, TIFF, BMP, GIF, WEBP or JPEG of 1, 8, 16 or 32 bits.
         lossless: refuse JPEG, which changes the values it stores.
+        colors: give colours as R + 256 G + 65536 B in any case, those of a palette too.
 
     Returns:
         (H, W) integers from 0.
@@ -95,6 +97,8 @@ def read_values(path: str | os.PathLike[str], *, lossless: bool = True) -> np.nd
                 mask = mask.convert(mask.mode[0])
             if mask.mode in ("RGBA", "CMYK", "YCbCr"):
                 mask = mask.convert("RGB")
+            if colors:
+                mask = mask.convert("RGB")
             values = np.asarray(mask)
     except UnreadableError:
         raise
@@ -102,6 +106,8 @@ def read_values(path: str | os.PathLike[str], *, lossless: bool = True) -> np.nd
         raise UnreadableError(f"{path}: not readable as a mask ({error})") from error
     if values.dtype == bool:
         return values.astype(np.uint8)
+    if colors:
+        return rgb_to_id(np.ascontiguousarray(values))
     if values.ndim == 3:
         first = values[..., 0]
         if (first == values[..., 1]).all() and (first == values[..., 2]).all():
@@ -162,12 +168,6 @@ def turn_upright(values: np.ndarray, orientation: int) -> np.ndarray:
         8: lambda a: a.T[::-1],
     }
     return np.ascontiguousarray(turns.get(orientation, turns[1])(values))
-
-
-def save_upright_copy(source: Path, target: Path) -> None:
-    """Save a photo with its EXIF rotation carried out."""
-    with Image.open(source) as photo:
-        ImageOps.exif_transpose(photo).save(target)
 
 
 def files_below(folder: str | os.PathLike[str], suffixes: frozenset[str]) -> list[str]:

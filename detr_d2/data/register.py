@@ -1,5 +1,6 @@
 """Registration of data sets with Detectron2's catalogs."""
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from detr_d2.data.categories import LABEL_DIVISOR, CategoryTable
-from detr_d2.data.coco_panoptic import load_records, read_panoptic_json
+from detr_d2.data.coco_panoptic import load_records, read_panoptic_json, spot_check
 
 if TYPE_CHECKING:
     # Only named in annotations: converting is loaded when it is asked for.
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from detr_d2.data.forms import Form
 
 Path = str | os.PathLike[str]
+logger = logging.getLogger(__name__)
+
 EVALUATOR_TYPE = "coco_panoptic_seg"
 
 
@@ -92,7 +95,7 @@ def register_dataset(
         "panoptic_json": json_path,
         "evaluator_type": EVALUATOR_TYPE,
     }
-    load = partial(load_records, json_path, images, pngs, table)
+    load = partial(_load, json_path, images, pngs, table)
     if records != "panoptic":
         from detr_d2.data.cache import derive_into_cache
         from detr_d2.data.separated import EVALUATORS, load_as, metadata_as
@@ -107,6 +110,16 @@ def register_dataset(
     if instances_json is not None:
         metadata["json_file"] = os.fspath(instances_json)
     _register(name, load, metadata)
+
+
+def _load(
+    panoptic_json: str, image_root: str, panoptic_root: str, table: CategoryTable
+) -> list[dict[str, Any]]:
+    """`load_records`, and a look at a few PNGs."""
+    records = load_records(panoptic_json, image_root, panoptic_root, table)
+    for fault in spot_check(records):
+        logger.warning("%s (tools/check_dataset.py checks and mends the whole set)", fault)
+    return records
 
 
 def _register(

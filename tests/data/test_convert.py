@@ -47,6 +47,14 @@ def test_stuff_is_one_segment_and_groups_are_too():
     assert sorted((s["category_id"], s["area"]) for s in segments) == [(3, 2), (4, 1), (7, 6)]
 
 
+def test_crowds_of_a_class_are_one():
+    drawing = Drawing(
+        (3, 9), layers=[Layer("nut", full(1, 1), (0, c), crowd=c > 0) for c in (0, 3, 6)]
+    )
+    _, segments = paint(drawing, KINDS, Rules())
+    assert sorted((s["iscrowd"], s["area"]) for s in segments) == [(0, 1), (1, 2)]
+
+
 def test_declared_void_is_not_filled_with_the_rest():
     drawing = Drawing((4, 6), layers=[Layer(VOID, full(4, 1), (0, 5)), Layer("nut", full(1, 1))])
     ids, segments = paint(drawing, KINDS, Rules(rest="table"), rest_id=9)
@@ -133,7 +141,7 @@ def test_every_drawing_gives_a_valid_annotation(drawing, rules, rest_id):
         assert declared or (ids > 0).all()
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(drawings(), RULES)
 def test_ground_truth_fed_back_scores_a_hundred(tmp_path_factory, drawing, rules):
     ids, segments = paint(drawing, KINDS, rules, 9)

@@ -17,6 +17,7 @@ from detectron2.data import (
 )
 from detectron2.evaluation import COCOEvaluator, SemSegEvaluator, inference_on_dataset
 from detectron2.modeling import build_model
+from detectron2.utils.events import EventStorage
 from PIL import Image
 
 from detr_d2.data.conversion import Split
@@ -142,13 +143,14 @@ def test_detectron2s_own_models_train_and_evaluate(boxes, register, tmp_path, re
     model = build_model(cfg)
     optimizer = torch.optim.SGD(model.parameters(), 0.001)
     batches = iter(build_detection_train_loader(cfg))
-    for _ in range(2):
-        losses = model(next(batches))
-        total = sum(losses.values())
-        assert torch.isfinite(total)
-        optimizer.zero_grad()
-        total.backward()
-        optimizer.step()
+    with EventStorage():
+        for _ in range(2):
+            losses = model(next(batches))
+            total = sum(losses.values())
+            assert torch.isfinite(total)
+            optimizer.zero_grad()
+            total.backward()
+            optimizer.step()
 
     evaluators = {
         "coco_panoptic_seg": lambda: PanopticEvaluator(name, str(tmp_path)),

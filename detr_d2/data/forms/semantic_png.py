@@ -54,8 +54,11 @@ class SemanticPng(PhotoFolderForm):
         if not matches:
             return Drawing(facts.size)
         path = joined(self.masks, matches[0].mask)
-        values = self.fit(read_values(path, lossless=not self.nearest), facts, path)
         meanings = meanings_of(self.values, self.void, self.background)
+        # Only colours have values above those of 16 bits.
+        colors = max(meanings) > 65535
+        found = read_values(path, lossless=not self.nearest, colors=colors)
+        values = self.fit(found, facts, path)
         return Drawing(facts.size, labels=label_map(values, meanings, path, self.nearest))
 
 

@@ -61,6 +61,24 @@ def test_an_undeclared_value_is_named_and_the_photo_left_out(tmp_path, converted
     assert not (result.folder / "panoptic/bad.png").exists()
 
 
+def test_classes_in_colours_of_which_one_is_grey(tmp_path, converted):
+    """The first photo shows nothing but the grey class."""
+    for name in ("a", "b"):
+        colors = np.full((*SIZE, 3), 128, np.uint8)
+        if name == "b":
+            colors[:, 10:] = 0, 128, 255
+        save_photo(tmp_path / f"photos/{name}.jpg", SIZE)
+        save_mask(tmp_path / f"masks/{name}.png", colors)
+    result = converted(
+        "semantic-png",
+        images=str(tmp_path / "photos"),
+        masks=str(tmp_path / "masks"),
+        values="#808080=road,#0080ff=sky",
+    )
+    assert (result.labels("a.jpg") == "road").all()
+    assert (result.labels("b.jpg")[:, 10:] == "sky").all()
+
+
 def test_a_jpeg_of_classes_is_refused_unless_the_nearest_is_wanted(tmp_path, converted):
     values = np.full(SIZE, 200, np.uint8)
     values[:, 15:] = 90
