@@ -3,6 +3,7 @@
 Every file is written under a temporary name and then renamed, so none is ever half there.
 """
 
+import json
 import os
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -11,8 +12,8 @@ import cv2
 import numpy as np
 
 from detr_d2.data.categories import CategoryTable
-from detr_d2.ops.files import replacing, write_json
-from detr_d2.ops.panoptic_ids import id_to_rgb
+from detr_d2.ops.files import replacing
+from detr_d2.ops.panoptic_ids import compact, id_to_rgb
 
 
 def describe_segments(
@@ -29,16 +30,16 @@ def describe_segments(
     Raises:
         ValueError: the map holds an id that `category_ids` does not.
     """
-    ids, inverse, areas = np.unique(id_map, return_inverse=True, return_counts=True)
-    unknown = sorted(set(ids.tolist()) - set(category_ids) - {0})
+    present, index_map = compact(id_map)
+    areas = np.bincount(index_map.ravel(), minlength=len(present)).tolist()
+    unknown = sorted(set(present) - set(category_ids) - {0})
     if unknown:
         raise ValueError(f"segment ids {unknown} have no category, known: {sorted(category_ids)}")
-    index_map = inverse.reshape(id_map.shape)
     segments = []
-    for index, (segment_id, area) in enumerate(zip(ids.tolist(), areas.tolist(), strict=True)):
+    for index, (segment_id, area) in enumerate(zip(present, areas, strict=True)):
         if segment_id == 0:
             continue
-        box = cv2.boundingRect((index_map == index).astype(np.uint8))
+        box = cv2.boundingRect((index_map == index).view(np.uint8))
         segments.append(
             {
                 "id": segment_id,
@@ -53,8 +54,10 @@ def describe_segments(
 
 def write_id_png(path: str | os.PathLike[str], id_map: np.ndarray) -> None:
     """Write an (H, W) id map as an RGB PNG, under a temporary name first."""
-    with replacing(path) as temporary:
-        cv2.imwrite(temporary, id_to_rgb(id_map)[..., ::-1])
+    # Encoded in memory: OpenCV does not say why a file could not be written.
+    _, content = cv2.imencode(".png", id_to_rgb(id_map)[..., ::-1])
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(content.tobytes())
 
 
 def write_panoptic_json(
@@ -75,10 +78,13 @@ def write_panoptic_json(
         categories: the set's table.
         description: free text for the file's `info`.
     """
-    content = {
-        "info": {"description": description},
-        "images": list(images),
-        "annotations": list(annotations),
-        "categories": categories.to_json(),
-    }
-    write_json(path, content)
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        file.write(f'{{"info": {json.dumps({"description": description})}')
+        file.write(f', "categories": {json.dumps(categories.to_json())}')
+        for name, entries in (("images", images), ("annotations", annotations)):
+            file.write(f', "{name}": [')
+            # One by one: the entries of a large set need not be in memory together.
+            for number, entry in enumerate(entries):
+                file.write((",\n" if number else "\n") + json.dumps(entry, allow_nan=False))
+            file.write("]")
+        file.write("}\n")

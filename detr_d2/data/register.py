@@ -1,14 +1,24 @@
 """Registration of data sets with Detectron2's catalogs."""
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from detr_d2.data.categories import CategoryTable
-from detr_d2.data.coco_panoptic import load_records, read_panoptic_json
+from detr_d2.data.categories import LABEL_DIVISOR, CategoryTable
+from detr_d2.data.coco_panoptic import load_records, read_panoptic_json, spot_check
+
+if TYPE_CHECKING:
+    # Only named in annotations: converting is loaded when it is asked for.
+    from detr_d2.data.conversion import Split
+    from detr_d2.data.convert import Rules
+    from detr_d2.data.forms import Form
+
+Path = str | os.PathLike[str]
+logger = logging.getLogger(__name__)
 
 EVALUATOR_TYPE = "coco_panoptic_seg"
 
@@ -16,13 +26,26 @@ EVALUATOR_TYPE = "coco_panoptic_seg"
 def register_dataset(
     name: str,
     *,
-    image_root: str | os.PathLike[str],
-    panoptic_root: str | os.PathLike[str],
-    panoptic_json: str | os.PathLike[str],
+    image_root: Path | None = None,
+    panoptic_root: Path | None = None,
+    panoptic_json: Path | None = None,
     categories: Iterable[Mapping[str, Any]] | None = None,
-    instances_json: str | os.PathLike[str] | None = None,
+    instances_json: Path | None = None,
+    form: "str | Form | None" = None,
+    rules: "Rules | None" = None,
+    split: "Split | None" = None,
+    part: str | None = None,
+    cache: Path | None = None,
+    workers: int = 1,
+    records: str = "panoptic",
+    **options: Any,
 ) -> None:
-    """Register a COCO-panoptic data set under `name`; the records are loaded when asked for.
+    """Register a data set under `name`; the records are loaded when asked for.
+
+    Either a COCO-panoptic set, by `image_root`, `panoptic_root` and `panoptic_json`; or masks of
+    any other form, by `form` and its options, which are converted now, once, into the cache:
+
+        register_dataset("nuts", form="labelme", folder="nuts", rules=Rules(rest="table"))
 
     Args:
         name: the name to use in `DATASETS.TRAIN` and `DATASETS.TEST`.
@@ -33,28 +56,70 @@ def register_dataset(
             from `panoptic_json` now; give them to leave a large file unread until it is needed.
         instances_json: COCO instance annotations of the same photos, for the box and mask
             evaluators that read one (`json_file` in the metadata); None when there are none.
+        form: a name of `detr_d2.data.forms.FORMS`, with its `options`, or a built form.
+        rules, split, workers: see `detr_d2.data.conversion.convert_set`.
+        part: with `split` "train" or "val".
+        cache: folder for what is converted or derived; None = `$DETR_D2_CACHE`, else
+            `~/.cache/detr_d2`. A set is converted again when an argument or an input has changed.
+        records: "panoptic" for this package's models; for Detectron2's own: "separated" (Panoptic
+            FPN), "instances" (Mask R-CNN) or "semantic" (semantic segmentation).
 
     Registering the same name again is fine with the same content.
 
     Raises:
-        ValueError: the name is taken by other content, or a category entry is wrong.
-        FileNotFoundError: `panoptic_json` is absent and no `categories` are given.
+        ValueError: the name is taken by other content, a category entry or an argument is wrong, or
+            no photo could be converted.
+        FileNotFoundError: a file or folder is absent.
     """
+    if form is not None:
+        from detr_d2.data.cache import convert_into_cache
+
+        if (image_root, panoptic_root, panoptic_json, instances_json) != (None,) * 4:
+            raise ValueError(f"{name}: give either a form, or the files of a COCO-panoptic set")
+        paths = convert_into_cache(name, form, options, rules, split, part, cache, workers)
+        image_root, panoptic_root, panoptic_json = paths
+        categories = None
+    elif options or rules is not None or split is not None:
+        raise ValueError(f"{name}: {sorted(options) or 'rules, split'} need a form")
+    if image_root is None or panoptic_root is None or panoptic_json is None:
+        raise ValueError(f"{name}: image_root, panoptic_root and panoptic_json are all needed")
     json_path = os.fspath(panoptic_json)
     if categories is None:
         categories = read_panoptic_json(json_path)["categories"]
     table = CategoryTable(categories, json_path)
+    images, pngs = os.fspath(image_root), os.fspath(panoptic_root)
+    places = {"image_root": images, "panoptic_root": pngs}
     metadata: dict[str, Any] = {
         **table.metadata(),
-        "image_root": os.fspath(image_root),
-        "panoptic_root": os.fspath(panoptic_root),
+        **places,
         "panoptic_json": json_path,
         "evaluator_type": EVALUATOR_TYPE,
     }
+    load = partial(_load, json_path, images, pngs, table)
+    if records != "panoptic":
+        from detr_d2.data.cache import derive_into_cache
+        from detr_d2.data.separated import EVALUATORS, load_as, metadata_as
+
+        if records not in EVALUATORS:
+            raise ValueError(f"records {records!r}, allowed: {['panoptic', *EVALUATORS]}")
+        folder = derive_into_cache(name, json_path, images, pngs, table, cache)
+        metadata = metadata_as(records, folder, table)
+        if records == "separated":
+            metadata |= {**places, "panoptic_json": json_path, "label_divisor": LABEL_DIVISOR}
+        load = partial(load_as, records, folder, json_path, images, pngs, table)
     if instances_json is not None:
         metadata["json_file"] = os.fspath(instances_json)
-    load = partial(load_records, json_path, os.fspath(image_root), os.fspath(panoptic_root), table)
     _register(name, load, metadata)
+
+
+def _load(
+    panoptic_json: str, image_root: str, panoptic_root: str, table: CategoryTable
+) -> list[dict[str, Any]]:
+    """`load_records`, and a look at a few PNGs."""
+    records = load_records(panoptic_json, image_root, panoptic_root, table)
+    for fault in spot_check(records):
+        logger.warning("%s (tools/check_dataset.py checks and mends the whole set)", fault)
+    return records
 
 
 def _register(

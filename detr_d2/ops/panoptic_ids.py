@@ -56,3 +56,20 @@ def id_to_rgb(ids: np.ndarray) -> np.ndarray:
     if ids.size and (ids.min() < 0 or ids.max() > MAX_ID):
         raise ValueError(f"ids must be in 0..{MAX_ID}, found {ids.min()}..{ids.max()}")
     return np.stack([ids & 255, (ids >> 8) & 255, ids >> 16], axis=-1).astype(np.uint8)
+
+
+def compact(values: np.ndarray) -> tuple[list[int], np.ndarray]:
+    """The distinct values of a map, ascending, and the map with their positions instead.
+
+    As `np.unique` with inverse, but without sorting where the values are small.
+    """
+    low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
+    if high - low < 2**20:
+        shifted = values.astype(np.int64) - low if low else values
+        counts = np.bincount(shifted.ravel(), minlength=1)
+        present = np.flatnonzero(counts)
+        table = np.zeros(len(counts), np.int32)
+        table[present] = np.arange(len(present))
+        return [int(v) + low for v in present], table[shifted]
+    distinct, inverse = np.unique(values, return_inverse=True)
+    return [int(v) for v in distinct], inverse.reshape(values.shape).astype(np.int32)

@@ -87,3 +87,11 @@ def test_importing_the_package_registers_no_data_set():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
+
+
+def test_a_few_pngs_are_looked_at_when_records_are_loaded(tiny_set, register, caplog):
+    tiny_set.content["annotations"][0]["segments_info"][0]["area"] += 1
+    tiny_set.write()
+    DatasetCatalog.get(register(**tiny_set.paths()))
+    assert "a.png: segment 5 has" in caplog.text
+    assert "tools/check_dataset.py" in caplog.text

@@ -1,0 +1,119 @@
+"""What a conversion does for one photo, in a worker process."""
+
+import io
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from detr_d2.data.coco_writer import write_id_png
+from detr_d2.data.convert import Kind, Rules, paint
+from detr_d2.data.forms.base import Form, Sample
+from detr_d2.data.mask_files import UnreadableError, look_at_photo
+from detr_d2.ops.files import replacing
+
+PHOTO_MODES = ("link", "copy")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is the same for all photos of a conversion.
+
+    `folder` is where `images/` and `panoptic/` are written, None for a dry run; `names` the
+    photo's name in the result for each sample's name; `photos` "link" (hard link where the disk
+    allows it, else a copy) or "copy".
+    """
+
+    form: Form
+    kinds: tuple[Kind, ...]
+    rules: Rules
+    rest_id: int | None
+    folder: str | None
+    photos: str
+
+
+# A sample, its image id, and its name in the result.
+Task = tuple[Sample, int, str]
+_work: Work | None = None
+
+
+def start_worker(work: Work) -> None:
+    """Remember the work; to be called once in every worker process."""
+    global _work
+    _work = work
+    cv2.setNumThreads(0)
+
+
+def convert_tasks(tasks: Sequence[Task]) -> list[dict[str, Any]]:
+    """`convert_photo` for several photos in a worker process."""
+    assert _work is not None
+    return [convert_photo(_work, task) for task in tasks]
+
+
+def convert_photo(work: Work, task: Task) -> dict[str, Any]:
+    """Read one photo's annotation and write its PNG and its photo.
+
+    Returns:
+        `sample` (its name) and either `reason`, why it was left out, or the entries `image` and
+        `annotation` of the panoptic JSON, `void` (share of void pixels) and `look` (a hash).
+
+    Raises:
+        OSError: the result cannot be written.
+    """
+    sample, number, name = task
+    try:
+        photo = _photo_file(work, sample)
+        facts = look_at_photo(photo)
+        drawing = work.form.read(sample, facts)
+        ids, segments = paint(drawing, work.kinds, work.rules, work.rest_id)
+    except UnreadableError as error:
+        return {"sample": sample.name, "reason": str(error)}
+    png = os.path.splitext(name)[0] + ".png"
+    if work.folder is not None:
+        write_id_png(Path(work.folder, "panoptic", png), ids)
+        _place_photo(photo, Path(work.folder, "images", name), work.photos)
+    height, width = facts.size
+    return {
+        "sample": sample.name,
+        "image": {"id": number, "file_name": name, "height": height, "width": width},
+        "annotation": {"image_id": number, "file_name": png, "segments_info": segments},
+        "void": round(1 - sum(s["area"] for s in segments) / (height * width), 6),
+        "look": facts.look,
+    }
+
+
+def _photo_file(work: Work, sample: Sample) -> Any:
+    """The photo's path, or a stream of the photo that the annotation holds."""
+    if sample.photo is not None:
+        return sample.photo
+    return _EmbeddedPhoto(work.form.photo_bytes(sample), sample.name)
+
+
+class _EmbeddedPhoto(io.BytesIO):
+    """A photo in memory that names itself in messages."""
+
+    def __init__(self, content: bytes, name: str) -> None:
+        super().__init__(content)
+        self._name = name
+
+    def __str__(self) -> str:
+        return f"the photo embedded for {self._name}"
+
+
+def _place_photo(photo: Any, target: Path, how: str) -> None:
+    with replacing(target) as temporary:
+        if isinstance(photo, _EmbeddedPhoto):
+            Path(temporary).write_bytes(photo.getvalue())
+            return
+        if how == "link":
+            try:
+                os.link(os.path.realpath(photo), temporary)
+                return
+            except OSError:
+                # Another disk, or a file of someone else's.
+                pass
+        shutil.copyfile(photo, temporary)

@@ -1,0 +1,147 @@
+"""Form: one PNG a photo whose pixel values tell instances apart, alone or with a semantic PNG."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from detr_d2.data.classes import SourceClass
+from detr_d2.data.convert import Drawing
+from detr_d2.data.forms.base import LeftOut, Sample, joined
+from detr_d2.data.forms.matching import Match, Pattern, photo_keys
+from detr_d2.data.forms.photo_folder import PhotoFolderForm
+from detr_d2.data.forms.semantic_png import label_map, meanings_of
+from detr_d2.data.mask_files import (
+    MASK_SUFFIXES,
+    PhotoFacts,
+    UnreadableError,
+    files_below,
+    read_values,
+)
+from detr_d2.ops.panoptic_ids import compact
+
+
+@dataclass
+class InstanceIds(PhotoFolderForm):
+    """Instance numbers, 0 = none. The class of an instance comes from one of three places:
+
+    - `label`: all are of this class;
+    - `divisor`: number = value of the class x divisor + n, as Cityscapes has it (1000); numbers
+      below the divisor are whole regions of the class of that value;
+    - `semantic`: the class that most of its pixels have in the semantic mask. Pixels of the
+      semantic mask outside of instances are stuff; of things they are void.
+
+    Args:
+        values: the classes, whose keys are pixel values of the semantic mask or of the division.
+        void: values, in either mask, that mean "unlabelled for good".
+        background: values of the semantic mask or of the division without a class.
+        semantic, semantic_pattern: folder and names of the semantic masks.
+    """
+
+    name: ClassVar[str] = "instance-ids"
+    default_things: ClassVar[str] = "void"
+
+    values: tuple[SourceClass, ...] = ()
+    label: str | None = None
+    divisor: int | None = None
+    semantic: str | None = None
+    semantic_pattern: str = "{photo}"
+    void: tuple[int, ...] = ()
+    background: tuple[int, ...] = (0,)
+
+    def scan(self) -> None:
+        """Match instance masks, and semantic masks, to photos."""
+        given = [self.label is not None, self.divisor is not None, self.semantic is not None]
+        if sum(given) != 1:
+            raise ValueError("instance-ids: give one of label (class), divisor, semantic")
+        if self.label is not None:
+            self.classes = [SourceClass(self.label, self.label, True)]
+        else:
+            if not self.values:
+                raise ValueError("instance-ids: classes with pixel values are needed, VALUE=NAME")
+            self.classes = list(self.values)
+        found, photos = self.matches()
+        partners = self._semantic_masks(photos)
+        for photo, matches in list(found.items()):
+            if self.semantic is not None and photo not in partners:
+                self.left_out.append(LeftOut(joined(self.images, photo), "no semantic mask"))
+                photos = [p for p in photos if p != photo]
+            elif len(matches) > 1:
+                files = [joined(self.masks, match.mask) for match in matches]
+                raise ValueError(f"{photo}: several masks, one expected: {files}")
+        self._partners = partners
+        self.make_samples(found, photos)
+
+    def source_of(self, matches: list[Match]) -> tuple[str | None, str | None]:
+        """Files of the instance mask and of the semantic mask."""
+        if not matches:
+            return None, None
+        return joined(self.masks, matches[0].mask), self._partners.get(matches[0].photo)
+
+    def inputs_of(self, matches: list[Match]) -> tuple[str, ...]:
+        """Both files."""
+        return tuple(path for path in self.source_of(matches) if path is not None)
+
+    def _semantic_masks(self, photos: list[str]) -> dict[str, str]:
+        if self.semantic is None:
+            return {}
+        pattern, keys = Pattern(self.semantic_pattern), photo_keys(photos)
+        pairs = {}
+        for mask in files_below(self.semantic, MASK_SUFFIXES):
+            match = pattern.find(mask, keys)
+            if match is not None:
+                pairs[match.photo] = joined(self.semantic, mask)
+        return pairs
+
+    def read(self, sample: Sample, facts: PhotoFacts) -> Drawing:
+        """Read the instance map and find the class of every instance."""
+        path, semantic = sample.source
+        drawing = Drawing(facts.size)
+        if path is None:
+            return drawing
+        numbers = self.fit(read_values(path), facts, path).astype(np.int32)
+        for value in self.void:
+            numbers[numbers == value] = -1
+        drawing.instances = numbers
+        present, positions = compact(numbers)
+        present = [number for number in present if number > 0]
+        if self.label is not None:
+            drawing.instance_classes = dict.fromkeys(present, (self.label, False))
+        elif self.divisor is not None:
+            self._by_division(drawing, present, path)
+        else:
+            values = self.fit(read_values(semantic), facts, semantic)
+            meanings = meanings_of(self.values, self.void, self.background)
+            drawing.labels = label_map(values, meanings, semantic)
+            self._by_majority(drawing, positions, path)
+        return drawing
+
+    def _by_division(self, drawing: Drawing, present: list[int], path: str) -> None:
+        assert self.divisor is not None and drawing.instances is not None
+        keys = {c.key for c in self.classes}
+        for number in present:
+            value = number // self.divisor if number >= self.divisor else number
+            if value in keys:
+                drawing.instance_classes[number] = (value, False)
+            elif value in self.void:
+                drawing.instances[drawing.instances == number] = -1
+            elif value not in self.background:
+                raise UnreadableError(
+                    f"{path}: number {number} is of value {value}, which is no declared class, "
+                    f"void or background; declared: {sorted(str(key) for key in keys)}"
+                )
+
+    def _by_majority(self, drawing: Drawing, positions: np.ndarray, path: str) -> None:
+        assert drawing.labels is not None and drawing.instances is not None
+        width = len(self.classes) + 2
+        pairs = positions.astype(np.int64) * width + drawing.labels + 1
+        counts = np.bincount(pairs.ravel())
+        counts = np.pad(counts, (0, -len(counts) % width)).reshape(-1, width)
+        for row, number in zip(counts, compact(drawing.instances)[0], strict=True):
+            if number <= 0:
+                continue
+            if not row[2:].any():
+                raise UnreadableError(
+                    f"{path}: instance {number} lies where the semantic mask has no class"
+                )
+            drawing.instance_classes[number] = (self.classes[int(row[2:].argmax())].key, False)

@@ -1,0 +1,74 @@
+"""convert_masks.py and check_dataset.py, and the commands that DATASETS.md gives."""
+
+import importlib
+import json
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from converted_sets import save_mask, save_photo
+
+ROOT = Path(__file__).parents[1]
+convert_masks = importlib.import_module("convert_masks")
+check_dataset = importlib.import_module("check_dataset")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> list[str]:
+    """Two photos with masks and a third without; the arguments of convert_masks.py."""
+    for number in range(3):
+        save_photo(tmp_path / f"photos/{number}.jpg", (30, 40), number)
+    for number in range(2):
+        values = np.zeros((30, 40), np.uint8)
+        values[4:20, 5 + number : 30] = 255
+        save_mask(tmp_path / f"masks/{number}.png", values)
+    arguments = ["binary-masks", "--images", str(tmp_path / "photos"), "--class", "crack"]
+    arguments += ["--masks", str(tmp_path / "masks"), "--rest", "road", "--workers", "1"]
+    return [*arguments, "--out", str(tmp_path / "out")]
+
+
+def test_convert_then_check_then_break_then_fix(source, tmp_path, capsys):
+    assert convert_masks.main(source) == convert_masks.EXIT_LEFT_OUT
+    shown = capsys.readouterr().out
+    assert re.search(r"crack +2 +2\n", shown)
+    assert "2.jpg: no mask file belongs to it" in shown
+    assert (tmp_path / "out/sheet.jpg").stat().st_size > 1000
+
+    assert check_dataset.main([str(tmp_path / "out")]) == 0
+
+    path = tmp_path / "out/panoptic.json"
+    content = json.loads(path.read_text())
+    content["annotations"][0]["segments_info"][0]["area"] = 1
+    path.write_text(json.dumps(content))
+    fixed = tmp_path / "fixed"
+    assert check_dataset.main([str(tmp_path / "out"), "--fix", str(fixed)]) == 1
+    assert "ERROR wrong area (1)" in capsys.readouterr().out
+    arguments = ["--set", str(tmp_path / "out/images"), str(fixed / "panoptic")]
+    assert check_dataset.main([*arguments, str(fixed / "panoptic.json")]) == 0
+
+
+def test_dry_run_writes_nothing(source, tmp_path, capsys):
+    assert convert_masks.main([*source, "--dry-run"]) == convert_masks.EXIT_LEFT_OUT
+    assert "nothing written" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_wrong_folder_is_one_line(source, capsys):
+    source[source.index("--masks") + 1] = "/nowhere"
+    assert convert_masks.main(source) == convert_masks.EXIT_NOTHING
+    assert capsys.readouterr().err.strip() == "error: /nowhere: no such folder"
+    assert check_dataset.main(["/nowhere"]) == 2
+
+
+def commands() -> list[str]:
+    text = (ROOT / "DATASETS.md").read_text().replace("\\\n", " ")
+    return re.findall(r"^python tools/((?:convert_masks|check_dataset)\.py .*)$", text, re.M)
+
+
+@pytest.mark.parametrize("command", commands())
+def test_commands_of_the_guide_are_understood(command):
+    tool, *arguments = shlex.split(command)
+    module = {"convert_masks.py": convert_masks, "check_dataset.py": check_dataset}[tool]
+    module.argument_parser().parse_args(arguments)

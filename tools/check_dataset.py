@@ -1,0 +1,99 @@
+#!/usr/bin/env python
+"""Check COCO-panoptic data sets, and write a corrected copy.
+
+    python tools/check_dataset.py DIR [DIR ...]
+    python tools/check_dataset.py --set IMAGES PNGS JSON [--set ...] [--fix DIR]
+
+DIR is what convert_masks.py has written. Several sets are also compared with each other for photos
+that look alike. Exit status: 0 nothing wrong, 1 errors (with --strict: or warnings), 2 not run.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+from detr_d2.data.check import Checker, Finding, Page, SetFiles, find_near_duplicates
+from detr_d2.data.mend import mend_set
+
+EXIT_FOUND, EXIT_NOT_RUN = 1, 2
+
+
+def sets_in(folder: str) -> list[SetFiles]:
+    """The sets in a converted folder, one a JSON."""
+    root = Path(folder)
+    found = sorted(root.glob("panoptic*.json"))
+    if not found:
+        raise FileNotFoundError(f"{folder}: no panoptic*.json in it")
+    return [SetFiles(str(path), str(root / "images"), str(root / "panoptic")) for path in found]
+
+
+def findings_with_bar(checker: Checker) -> Iterator[Finding]:
+    """Findings of one set, with a progress bar."""
+    with tqdm(unit=" photos", desc=checker.files.panoptic_json, disable=None) as bar:
+        for finding in checker.run():
+            bar.total = checker.total
+            bar.update(len(checker.looks) - bar.n)
+            yield finding
+
+
+def check(args: argparse.Namespace) -> int:
+    """Carry out the command; the exit status."""
+    sets = [SetFiles(json, images, pngs) for images, pngs, json in args.set]
+    for folder in args.folders:
+        sets += sets_in(folder)
+    if not sets:
+        raise ValueError("nothing to check: give a folder, or --set")
+    if args.fix and len(sets) != 1:
+        raise ValueError(f"--fix takes one set, {len(sets)} are given")
+    page = Page(args.shown)
+    looks = {}
+    for files in sets:
+        checker = Checker(files, args.queries, args.tiny)
+        page.add(findings_with_bar(checker))
+        looks[files.panoptic_json] = checker.looks
+        print(f"{files.panoptic_json}: {checker.total} photos")
+        for number, category in sorted(checker.categories.items()):
+            kind = "thing" if category["isthing"] else "stuff"
+            print(f"    {number:5d} {category['name']:30} {kind} {checker.counts[number]:8d}")
+    if len(sets) > 1:
+        page.add(find_near_duplicates(looks))
+    print(page)
+    if args.fix:
+        left_out = mend_set(sets[0], args.fix)
+        print(f"corrected copy: {args.fix}, {len(left_out)} records left out")
+        for item in left_out:
+            print(f"    {item.name}: {item.reason}")
+    wrong = page.count("error") + (page.count("warning") if args.strict else 0)
+    return EXIT_FOUND if wrong else 0
+
+
+def argument_parser() -> argparse.ArgumentParser:
+    """The tool's arguments."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folders", nargs="*", metavar="DIR", help="converted folders")
+    parser.add_argument(
+        "--set", nargs=3, action="append", default=[], metavar=("IMAGES", "PNGS", "JSON")
+    )
+    parser.add_argument("--fix", metavar="DIR", help="write a corrected copy there")
+    parser.add_argument("--queries", type=int, default=100, help="MODEL.DETR.NUM_QUERIES")
+    parser.add_argument("--tiny", type=int, default=5, metavar="PIXELS", help="tell of fewer")
+    parser.add_argument("--shown", type=int, default=3, help="findings of each kind")
+    parser.add_argument("--strict", action="store_true", help="warnings count as errors")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; the exit status."""
+    args = argument_parser().parse_args(arguments)
+    try:
+        return check(args)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_NOT_RUN
+
+
+if __name__ == "__main__":
+    sys.exit(main())
