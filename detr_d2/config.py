@@ -56,6 +56,17 @@ def _add_model_keys(cfg: CfgNode) -> None:
     detr.COST_L1 = 5.0
     detr.COST_GIOU = 2.0
 
+    # What a training takes of MODEL.WEIGHTS, beside all that fits.
+    detr.LOAD = CfgNode()
+    # Rows of the classifier: "by_name" keeps those of classes that have the same name in the
+    # weights (without names: all, if their number is the same); "in_order" takes row i to row i;
+    # "none" starts the classifier afresh.
+    detr.LOAD.CLASS_ROWS = "by_name"
+    # Pairs (name in the weights, name here) of classes that are called otherwise now.
+    detr.LOAD.RENAMED_CLASSES = []
+    # The MLP that predicts boxes; False starts it afresh.
+    detr.LOAD.BOX_HEAD = True
+
     # Switches of the outputs. PANOPTIC_ON and SEM_SEG_ON need the mask head of PanopticDetr.
     detr.INSTANCE_ON = True
     # Thing queries above this score become `instances`. Average precision counts all

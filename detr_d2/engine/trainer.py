@@ -58,7 +58,9 @@ class DetrTrainer(DefaultTrainer):
             precision=choose_precision(cfg.SOLVER.AMP.ENABLED, device),
         )
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
-        self.checkpointer = Checkpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
+        self.checkpointer = Checkpointer(
+            model, cfg.OUTPUT_DIR, cfg=cfg, trainer=weakref.proxy(self)
+        )
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.register_hooks(self.build_hooks())

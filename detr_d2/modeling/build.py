@@ -33,6 +33,7 @@ def detr_arguments(cfg: CfgNode, backbone: Backbone) -> dict:
         "query_groups": detr.QUERY_GROUPS,
         "position_temperature": detr.POSITION_TEMPERATURE,
         "thing_ids": thing_ids,
+        "class_names": class_names_of(cfg, num_classes),
         "criterion": build_criterion(cfg),
         "pixel_mean": tuple(cfg.MODEL.PIXEL_MEAN),
         "pixel_std": tuple(cfg.MODEL.PIXEL_STD),
@@ -105,3 +106,14 @@ def classes_of(cfg: CfgNode) -> tuple[int, frozenset[int]]:
         f"DATASETS.TEST {(*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)} first, or set "
         "MODEL.DETR.NUM_CLASSES"
     )
+
+
+def class_names_of(cfg: CfgNode, count: int) -> tuple[str, ...]:
+    """Names of the classes in contiguous order, from the first data set that has that many."""
+    for name in [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]:
+        meta = MetadataCatalog.get(name)
+        for key in ("stuff_classes", "thing_classes"):
+            names = meta.get(key, ())
+            if len(names) == count:
+                return tuple(names)
+    return ()
