@@ -75,7 +75,8 @@ def plan_rows(
         target, target_rows: the same of the model; an empty list of names is unknown.
         rule: "by_name" takes rows of equal name, and where names are unknown but the numbers
             agree, all rows in their order; "in_order" takes row i to row i; "none" takes none.
-        renamed: name here -> name in the file, for classes that have another name now.
+        renamed: name here -> name in the file, for classes that are called otherwise; where the
+            file has no such name, the name here is looked for as always.
     """
     everything = tuple(range(target_rows))
     if rule == "none":
@@ -87,7 +88,7 @@ def plan_rows(
             if name is not None:
                 places.setdefault(plain(name), row)
         names = [plain(name) for name in target]
-        rows = [places.get(wanted.get(name, name)) for name in names]
+        rows = [places.get(wanted.get(name, name), places.get(name)) for name in names]
         kept = tuple((here, row) for here, row in enumerate(rows) if row is not None)
         fresh = tuple(here for here, row in enumerate(rows) if row is None)
         return RowPlan(kept, fresh, "by name")

@@ -146,7 +146,7 @@ def open_weights(location: str) -> Weights:
     if layout.name.startswith("Caffe2"):
         tensors |= _folded_statistics(tensors)
     weights = Weights(location, layout.name, tensors, unknown, rest=rest)
-    weights.classes = _classes(weights, contents.config, layout)
+    weights.classes = _classes(weights, contents, layout)
     weights.settings = {**layout.settings, **_settings_of(contents.config, rest.get("args"))}
     if not any(name.startswith("bbox_attention.") for name in tensors):
         weights.settings.pop("MODEL.DETR.BBOX_ATTENTION.NORMALIZE", None)
@@ -188,13 +188,16 @@ def _folded_statistics(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return means | {f"{name}running_var": torch.ones_like(t) - 1e-5 for name, t in scales.items()}
 
 
-def _classes(weights: Weights, config: Mapping[str, Any], layout: Layout) -> Names | None:
+def _classes(weights: Weights, contents: Contents, layout: Layout) -> Names | None:
+    """Names of the rows: those in the file, of its config, or written beside it in training."""
     if CLASS_WEIGHT not in weights.tensors:
         return None
     rows = len(weights.tensors[CLASS_WEIGHT]) - 1
     listed = weights.rest.pop("classes", None)
+    if listed is None and layout.name == OURS.name and len(contents.categories) == rows:
+        listed = contents.categories
     given = {i: str(name) for i, name in enumerate(listed or []) if name is not None}
-    given |= {int(i): str(name) for i, name in config.get("id2label", {}).items()}
+    given |= {int(i): str(name) for i, name in contents.config.get("id2label", {}).items()}
     return names_of_rows(rows, given, maybe_coco=layout.is_detr)
 
 

@@ -37,11 +37,13 @@ class Contents:
         path: where it was read, for messages.
         data: the file's dictionary, of tensors or NumPy arrays, perhaps nested.
         config: `config.json` of a Hugging Face folder, if there is one.
+        categories: names of the classes by `categories.json`, which our trainings write.
     """
 
     path: str
     data: dict[str, Any]
     config: dict[str, Any] = field(default_factory=dict)
+    categories: tuple[str, ...] = ()
 
 
 def read_contents(location: str) -> Contents:
@@ -59,7 +61,7 @@ def read_contents(location: str) -> Contents:
         return _read_folder(path)
     if not os.path.isfile(path):
         raise FileNotFoundError(f"weights {location} are not there")
-    return Contents(location, _read_file(path), _config_beside(path))
+    return Contents(location, _read_file(path), _config_beside(path), _categories_beside(path))
 
 
 def _read_folder(path: str) -> Contents:
@@ -79,13 +81,23 @@ def _read_folder(path: str) -> Contents:
 
 def _config_beside(path: str) -> dict[str, Any]:
     """`config.json` of the file's folder if it describes a DETR, else nothing."""
-    try:
-        with open(os.path.join(os.path.dirname(path), "config.json"), encoding="utf-8") as file:
-            config = json.load(file)
-    except (OSError, ValueError):
-        return {}
+    config = _json_beside(path, "config.json")
     is_detr = isinstance(config, dict) and config.get("model_type") == "detr"
     return config if is_detr else {}
+
+
+def _categories_beside(path: str) -> tuple[str, ...]:
+    content = _json_beside(path, "categories.json")
+    return tuple(entry["name"] for entry in content) if isinstance(content, list) else ()
+
+
+def _json_beside(path: str, name: str) -> Any:
+    """Content of a file in the same folder; None if there is none, or it is no JSON."""
+    try:
+        with open(os.path.join(os.path.dirname(path), name), encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError):
+        return None
 
 
 def _read_file(path: str) -> dict[str, Any]:

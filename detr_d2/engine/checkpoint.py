@@ -40,8 +40,8 @@ class Checkpointer(DetectionCheckpointer):
     Args:
         model: to be filled and saved.
         save_dir: folder of the checkpoints.
-        cfg: the whole config. MODEL.DETR.LOAD says what to take of MODEL.WEIGHTS, and colours and
-            strides are checked against it. Without it all that fits is taken unchecked.
+        cfg: the whole config, against which colours and strides are checked; None checks nothing.
+        rules: what to take of weights that a training starts from; None takes all that fits.
         checkpointables: as Detectron2 has them.
     """
 
@@ -51,10 +51,12 @@ class Checkpointer(DetectionCheckpointer):
         save_dir: str = "",
         *,
         cfg: CfgNode | None = None,
+        rules: LoadingRules | None = None,
         **checkpointables: Any,
     ) -> None:
         super().__init__(model, save_dir, **checkpointables)
         self.cfg = cfg
+        self.rules = rules
         self.logger = logger
 
     def save(self, name: str, **kwargs: Any) -> None:
@@ -77,7 +79,7 @@ class Checkpointer(DetectionCheckpointer):
         Args:
             path: empty loads nothing.
             checkpointables: the states to load besides; None loads all, to go on with a training,
-                and then takes the weights as they are, whatever MODEL.DETR.LOAD says.
+                and then takes the weights as they are, without `rules`.
 
         Returns:
             What else the file holds.
@@ -89,9 +91,7 @@ class Checkpointer(DetectionCheckpointer):
             self.logger.info("MODEL.WEIGHTS is empty: all weights are fresh")
             return {}
         weights = open_weights(path)
-        rules = None
-        if self.cfg is not None and checkpointables is not None:
-            rules = LoadingRules.from_config(self.cfg)
+        rules = None if checkpointables is None else self.rules
         report = load_weights(self.model, weights, rules, self.cfg)
         self.logger.info("Weights of %s", report.table())
         wanted = self.checkpointables if checkpointables is None else checkpointables

@@ -6,6 +6,7 @@ from detectron2.modeling import Backbone
 
 from .criterion import SetCriterion
 from .matcher import HungarianMatcher
+from .postprocess import PostProcess
 from .registry import BBOX_ATTENTION_REGISTRY, MASK_HEAD_REGISTRY
 from .transformer import Transformer
 
@@ -56,6 +57,11 @@ def panoptic_arguments(cfg: CfgNode, backbone: Backbone) -> dict:
         "sem_seg_on": detr.SEM_SEG_ON,
         "score_thresh": detr.SCORE_THRESH,
         "min_area": detr.MIN_AREA,
+        "postprocess": PostProcess(
+            crop_padding=detr.POSTPROCESS.CROP_PADDING,
+            unite_stuff=detr.POSTPROCESS.UNITE_STUFF,
+            resize=detr.POSTPROCESS.RESIZE,
+        ),
     }
 
 

@@ -169,11 +169,15 @@ class Detr(nn.Module):
         if self.training:
             return self.losses(batched_inputs)
         results: list[dict] = [{} for _ in batched_inputs]
-        for group in group_by_size(batched_inputs):
+        for group in self.inference_groups(batched_inputs):
             outputs = self.inference([batched_inputs[i] for i in group])
             for i, output in zip(group, outputs, strict=True):
                 results[i] = output
         return results
+
+    def inference_groups(self, batched_inputs: list[dict]) -> list[list[int]]:
+        """Which inputs run together at inference: those of one size, so that none is padded."""
+        return group_by_size(batched_inputs)
 
     def preprocess(self, batched_inputs: list[dict]) -> ImageList:
         """Normalise the images and pad them to a common canvas with zeros, the mean colour."""

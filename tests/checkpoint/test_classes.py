@@ -37,6 +37,9 @@ def test_by_name_keeps_shared_classes_in_the_order_here():
 def test_a_renamed_class_takes_the_row_of_its_old_name():
     plan = plan_rows(("person", "car"), 2, ["worker", "car"], 2, renamed={"worker": "person"})
     assert plan.kept == ((0, 0), (1, 1)) and plan.fresh == ()
+    # What was trained so knows the new name already.
+    plan = plan_rows(("car", "worker"), 2, ["worker", "car"], 2, renamed={"worker": "person"})
+    assert plan.kept == ((0, 1), (1, 0))
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import json
 import pickle
 import re
 from pathlib import Path
@@ -245,8 +246,24 @@ def test_resuming_takes_the_weights_as_they_are(tmp_path, named):
     model = build(cfg)
     Checkpointer(model, str(tmp_path)).save("model_1", iteration=1)
     cfg.MODEL.DETR.LOAD.CLASS_ROWS, cfg.MODEL.DETR.LOAD.BOX_HEAD = "none", False
+    rules = LoadingRules.from_config(cfg)
     again = build(cfg)
     again.box_head.class_embed.weight.data += 1
-    rest = Checkpointer(again, str(tmp_path), cfg=cfg).resume_or_load("", resume=True)
+    start = Checkpointer(again, cfg=cfg, rules=rules)
+    start.resume_or_load(str(tmp_path / "model_1.pth"), resume=False)
+    assert not torch.equal(again.box_head.class_embed.weight, model.box_head.class_embed.weight)
+    resumed = Checkpointer(again, str(tmp_path), cfg=cfg, rules=rules)
+    rest = resumed.resume_or_load("", resume=True)
     assert torch.equal(again.box_head.class_embed.weight, model.box_head.class_embed.weight)
     assert rest["iteration"] == 1
+
+
+def test_older_checkpoints_find_their_classes_beside_them(tmp_path, named):
+    model = build(named("pipe", "crane"))
+    torch.save({"model": model.state_dict()}, tmp_path / "x.pth")
+    assert open_weights(str(tmp_path / "x.pth")).classes is None
+    categories = [{"id": 4, "name": "pipe"}, {"id": 2, "name": "crane"}]
+    (tmp_path / "categories.json").write_text(json.dumps(categories))
+    assert open_weights(str(tmp_path / "x.pth")).classes == ("pipe", "crane")
+    (tmp_path / "categories.json").write_text(json.dumps(categories[:1]))
+    assert open_weights(str(tmp_path / "x.pth")).classes is None
