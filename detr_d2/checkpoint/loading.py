@@ -136,15 +136,17 @@ class _Loader:
         if name == QUERIES and ours.shape[1:] == theirs.shape[1:]:
             return self._queries(name, ours, theirs)
         if ours.shape != theirs.shape:
-            return self._keep(name, f"has shape {tuple(theirs.shape)} in the file")
+            return self._keep(name, "other shape in the file", theirs)
         return self._take(name, theirs)
 
     def _take(self, name: str, value: Tensor, note: str = "") -> Tensor:
         self.fates.append(Fate("loaded", name, tuple(value.shape), note))
         return value
 
-    def _keep(self, name: str, note: str) -> Tensor | None:
-        self.fates.append(Fate("re-initialised", name, tuple(self.own[name].shape), note))
+    def _keep(self, name: str, note: str, theirs: Tensor | None = None) -> Tensor | None:
+        there = None if theirs is None else tuple(theirs.shape)
+        shape = tuple(self.own[name].shape)
+        self.fates.append(Fate("re-initialised", name, shape, note, there))
         return None
 
     def _rows(self, name: str, ours: Tensor, theirs: Tensor, plan: RowPlan) -> Tensor | None:

@@ -8,18 +8,25 @@ from tabulate import tabulate
 
 State = Literal["loaded", "re-initialised", "unused"]
 STATES: tuple[State, ...] = ("loaded", "re-initialised", "unused")
-# Parts with more tensors than this are summed up in one line.
+# Number of different shapes that a line lists.
 LISTED = 4
 
 
 @dataclass(frozen=True)
 class Fate:
-    """What became of one tensor; `shape` is that of the model, or of the file if unused."""
+    """What became of one tensor.
+
+    Attributes:
+        shape: in the model, or in the file if it is unused.
+        note: why, or what was done to it.
+        shape_there: in the file, where it differs.
+    """
 
     state: State
     name: str
     shape: tuple[int, ...]
     note: str = ""
+    shape_there: tuple[int, ...] | None = None
 
 
 @dataclass
@@ -44,8 +51,9 @@ class Report:
             for (state, part, note), fates in groups.items()
         ]
         headers = ("", "part", "tensors", "numbers", "shapes", "note")
-        text = tabulate(rows, headers, "simple_outline", maxcolwidths=[None] * 4 + [40, 40])
-        return f"{self.path} ({self.layout})\n{text}"
+        text = tabulate(rows, headers, "simple_outline", maxcolwidths=[None] * 4 + [36, 36])
+        counts = ", ".join(f"{len(self.names(state))} {state}" for state in STATES)
+        return f"{self.path} ({self.layout}): {counts}\n{text}"
 
 
 def _part(name: str) -> str:
@@ -56,6 +64,13 @@ def _part(name: str) -> str:
 
 
 def _shapes(fates: list[Fate]) -> str:
-    shapes = dict.fromkeys(" x ".join(map(str, fate.shape)) for fate in fates)
+    shapes = dict.fromkeys(_shape(fate) for fate in fates)
     listed = ", ".join(list(shapes)[:LISTED])
     return f"{listed}, ..." if len(shapes) > LISTED else listed
+
+
+def _shape(fate: Fate) -> str:
+    here = "x".join(map(str, fate.shape)) or "1"
+    if fate.shape_there is None:
+        return here
+    return f"{here} (there {'x'.join(map(str, fate.shape_there)) or '1'})"
