@@ -130,9 +130,9 @@ def _argmax_without_specks(
 ) -> tuple[Tensor, Tensor]:
     """Index of the winning mask per pixel (H, W), and the area of each mask (Q,).
 
-    `united` lists queries of which the first takes all pixels, but in the first pass only: once
-    something is dropped (such as the queries that gave their pixels away) every mask counts for
-    itself again. Without any mask the index is Q everywhere, one past the last.
+    `united` lists queries of which the first takes all pixels. The others then count as specks and
+    are dropped, and in the next pass their pixels go to the next best mask of all: the published
+    slip. Without any mask the index is Q everywhere, one past the last.
     """
     queries = len(masks)
     alive = torch.arange(queries, device=masks.device)
@@ -140,7 +140,6 @@ def _argmax_without_specks(
     while len(alive):
         winner = _enlarge(alive[masks[alive].argmax(0)], size)
         winner = _replace(winner, replaced, queries)
-        replaced = {}
         areas = torch.bincount(winner.flatten(), minlength=queries)
         large = areas[alive] >= max(min_area, 1)
         if large.all():

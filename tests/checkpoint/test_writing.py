@@ -8,6 +8,7 @@ from tiny_model import build, tiny_cfg
 
 from detr_d2.checkpoint import WeightsError, open_weights
 from detr_d2.checkpoint.layouts import Weights
+from detr_d2.checkpoint.safetensors import read_safetensors
 from detr_d2.checkpoint.writing import Unseen, ours_content, write_hugging_face, write_original
 
 
@@ -48,6 +49,29 @@ def test_original_to_hugging_face_and_back_is_bit_exact(tmp_path, published, bac
     assert_equal(back.tensors, weights.tensors)
     write_original(str(tmp_path / "back.pth"), back)
     assert_equal(torch.load(tmp_path / "back.pth", weights_only=True)["model"], theirs)
+
+
+def test_hugging_faces_names_for_some_of_the_originals(tmp_path, published):
+    path, theirs = published
+    detr = "detr." if "mask_head.lay1.weight" in theirs else ""
+    write_hugging_face(str(tmp_path), open_weights(path))
+    written = read_safetensors(str(tmp_path / "model.safetensors"))
+    decoder = f"{detr}transformer.decoder.layers.5."
+    for name, expected in {
+        "decoder.layers.5.encoder_attn_layer_norm.weight": theirs[f"{decoder}norm2.weight"],
+        "decoder.layers.5.final_layer_norm.bias": theirs[f"{decoder}norm3.bias"],
+        "decoder.layers.5.encoder_attn.k_proj.weight": theirs[
+            f"{decoder}multihead_attn.in_proj_weight"
+        ][256:512],
+        "decoder.layers.5.fc2.weight": theirs[f"{decoder}linear2.weight"],
+        "encoder.layers.0.final_layer_norm.weight": theirs[
+            f"{detr}transformer.encoder.layers.0.norm2.weight"
+        ],
+        "backbone.conv_encoder.model.layer2.0.downsample.1.bias": theirs[
+            f"{detr}backbone.0.body.layer2.0.downsample.1.bias"
+        ],
+    }.items():
+        assert torch.equal(written[f"{detr}model.{name}"], expected), name
 
 
 def test_transformers_loads_the_folder_and_computes_the_same(tmp_path, published):
