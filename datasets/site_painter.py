@@ -16,12 +16,12 @@ from site_things import DRAWERS, Patch, smooth_noise
 
 MIN_SIDE = 64
 MIN_PIXELS = 40
-MIN_VISIBLE = 0.3
+MIN_VISIBLE = 0.5
 MAX_THINGS = 6
 STUFF = ("sky", "concrete", "soil")
 THINGS = ("brick", "pipe", "barrel")
 # The length (a barrel's height) of a thing as a share of the picture's shorter side.
-SIZES = {"brick": (0.18, 0.42), "pipe": (0.35, 0.75), "barrel": (0.25, 0.58)}
+SIZES = {"brick": (0.25, 0.46), "pipe": (0.4, 0.75), "barrel": (0.28, 0.56)}
 PLACEMENT_TRIES = 40
 
 
@@ -95,7 +95,8 @@ def _place_things(
     Returns:
         The things in painting order, and the labels (H, W) with number 4 for the first thing.
     """
-    wanted = int(rng.integers(1, MAX_THINGS + 1))
+    # Two or three most often: MAX_THINGS of them leave little of the stuff to see.
+    wanted = 1 + int(rng.binomial(MAX_THINGS - 1, 0.4))
     ground = 1 - float((labels == len(STUFF)).mean())
     # Further back means higher up and smaller.
     depths = np.sort(rng.uniform(0, 1, wanted))

@@ -80,7 +80,7 @@ def _brick_holes(
 def draw_pipe(rng: np.random.Generator, scale: float, light: np.ndarray) -> Patch:
     """A long grey-blue pipe at any angle, glossy, one end open; `scale` as for the brick."""
     half_u = 0.5 * scale
-    half_v = half_u * rng.uniform(0.16, 0.25)
+    half_v = half_u * rng.uniform(0.2, 0.3)
     angle = rng.uniform(-np.pi, np.pi)
     u, v = _axes(1.05 * half_u, 1.2 * half_v, angle)
     collar = np.abs(u) > half_u * rng.uniform(0.78, 0.9) if rng.random() < 0.5 else u > 2 * half_u

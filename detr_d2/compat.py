@@ -15,3 +15,15 @@ def put_scalars(scalars: Mapping[str, float]) -> None:
     except AssertionError:
         return
     storage.put_scalars(**scalars)
+
+
+def has_compiled_ops() -> bool:
+    """Whether detectron2's compiled operators can be used: COCO evaluation is faster with them.
+
+    A build from source has them, the wheel of the package index only in a few environments.
+    """
+    try:
+        import detectron2._C  # noqa: F401
+    except ImportError:
+        return False
+    return True

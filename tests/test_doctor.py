@@ -29,9 +29,11 @@ GOOD = {
 ABSENT = Package(error="ModuleNotFoundError: No module named 'it'")
 
 
-def rows(python=(3, 11, 7), cuda=None, devices=(), compiled=False, **changed) -> dict[str, Row]:
+def rows(
+    python=(3, 11, 7), cuda=None, devices=(), compiled=False, outdated=False, **changed
+) -> dict[str, Row]:
     """The table for the good environment with these changes, by the name of the row."""
-    found = Findings(python, {**GOOD, **changed}, cuda, devices, compiled)
+    found = Findings(python, {**GOOD, **changed}, cuda, devices, compiled, outdated)
     return {row.name: row for row in judge(found)}
 
 
@@ -72,8 +74,9 @@ def test_installing_a_package_holds_numpy():
     assert mend.endswith("pip install scipy 'numpy<2'")
 
 
-def test_old_torch_is_wrong():
-    assert verdicts(torch=Package("1.13.1", ("torch",))) == {"torch": "wrong"}
+@pytest.mark.parametrize(("version", "bad"), [("2.2.2", True), ("2.3.0+cu121", False)])
+def test_torch_before_2_3_is_wrong(version, bad):
+    assert verdicts(torch=Package(version, ("torch",))) == ({"torch": "wrong"} if bad else {})
 
 
 def test_torchvision_of_another_torch_is_named_as_the_cause():
@@ -109,6 +112,13 @@ def test_two_builds_of_detectron2_are_both_removed():
     both = Package("0.6", ("detectron2", "sal-detectron2"), "/x")
     mend = rows(detectron2=both)["detectron2"].mend
     assert mend.endswith("pip uninstall -y detectron2 sal-detectron2")
+
+
+def test_an_old_build_of_the_official_source_is_wrong():
+    old = Package("0.6", ("detectron2",), "/x")
+    row = rows(detectron2=old, outdated=True)["detectron2"]
+    assert row.verdict == "wrong"
+    assert "facebookresearch/detectron2.git" in row.mend
 
 
 def test_detectron2_that_lacks_a_package_gets_that_package():

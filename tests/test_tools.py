@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -116,6 +117,13 @@ def test_train_evaluate_and_run_on_photos_and_a_video(config, dataset, tiny_set,
     arguments += ["--resume", "MODEL.WEIGHTS", weights]
     assert demo.main(demo.argument_parser().parse_args(arguments)) == 0
     assert (tmp_path / "pictures" / "a.jpg").stat().st_mtime_ns == before
+
+
+def test_a_tool_starts_without_warnings():
+    command = [sys.executable, str(TOOLS / "train_net.py"), "--help"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "Warning" not in ran.stderr
+    assert "--dataset NAME" in ran.stdout
 
 
 def run(tool, arguments):

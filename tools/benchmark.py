@@ -21,14 +21,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+# detr_d2 before detectron2, since it silences a warning of that import.
+from detr_d2 import add_detr_config
+from detr_d2.modeling import PanopticDetr
+
+# isort: split
 import torch
 from dense_mask_head import dense_masks
 from detectron2.config import get_cfg
 from detectron2.structures import BitMasks, Instances
 from torch import Tensor
-
-from detr_d2 import add_detr_config
-from detr_d2.modeling import PanopticDetr
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 HEIGHT, WIDTH, SEGMENTS = 800, 1066, 15
@@ -137,7 +139,7 @@ def resident() -> float:
 def run_in_process(mode: str, method: str, device: str, repeats: int) -> dict[str, float]:
     """`measure` in a fresh process."""
     options = ["--device", device, "--repeats", str(repeats)]
-    command = [sys.executable, "-W", "ignore", __file__, "--case", mode, method, *options]
+    command = [sys.executable, __file__, "--case", mode, method, *options]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return json.loads(output)
 

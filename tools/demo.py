@@ -5,36 +5,26 @@ python tools/demo.py --config-file output/mine/config.yaml --input photos/ site.
 """
 
 import argparse
-import glob
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
-from tqdm import tqdm
-
+# detr_d2 before detectron2, since it silences a warning of that import.
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.panoptic_folder import PanopticFolder
 from detr_d2.engine import Predictor, command_line, registered_categories
 from detr_d2.ops.files import replacing
 from detr_d2.visualization import Palette, draw_output, read_photo, save_picture
 
-PHOTOS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
-VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm"}
-
-
-@dataclass(frozen=True)
-class Source:
-    """A file to run on. `stem` is its place in the output folders, without extension."""
-
-    path: Path
-    stem: str
+# isort: split
+import cv2
+import numpy as np
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from media import Source, find_sources, read_frames, write_video
+from tqdm import tqdm
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -57,32 +47,6 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("--resume", action="store_true", help="skip what is finished")
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs for the config")
     return parser
-
-
-def find_sources(inputs: list[str]) -> list[Source]:
-    """All photos and videos of the inputs, folders with their subfolders, in order of names.
-
-    Raises:
-        ValueError: an input gives no photo or video, or two would have the same output.
-    """
-    found: dict[str, Source] = {}
-    for text in inputs:
-        paths = [Path(text)] if Path(text).exists() else sorted(map(Path, glob.glob(text)))
-        files = [
-            (file, path if path.is_dir() else path.parent)
-            for path in paths
-            for file in (sorted(path.rglob("*")) if path.is_dir() else [path])
-            if file.suffix.lower() in PHOTOS | VIDEOS
-        ]
-        if not files:
-            kinds = " ".join(sorted(PHOTOS | VIDEOS))
-            raise ValueError(f"--input {text}: no photo or video there; looked for {kinds}")
-        for file, root in files:
-            stem = file.relative_to(root).with_suffix("").as_posix()
-            if stem in found:
-                raise ValueError(f"{file} and {found[stem].path} would have the same output")
-            found[stem] = Source(file, stem)
-    return list(found.values())
 
 
 def load_categories(args: argparse.Namespace, cfg: CfgNode) -> CategoryTable:
@@ -125,10 +89,9 @@ class Demo:
 
     def is_finished(self, source: Source) -> bool:
         """Whether every output of a photo or video is there; of a video the pictures tell."""
-        video = source.path.suffix.lower() in VIDEOS
-        kind = ".mp4" if video else ".jpg"
+        kind = ".mp4" if source.is_video else ".jpg"
         drawn = self.pictures is None or (self.pictures / f"{source.stem}{kind}").is_file()
-        if video:
+        if source.is_video:
             return drawn and self.pictures is not None
         return drawn and (self.folder is None or f"{source.stem}.png" in self.folder)
 
@@ -188,29 +151,6 @@ class Demo:
         self.folder.add(f"{stem}.png", name, id_map.cpu().numpy(), segments)
 
 
-def read_frames(capture: cv2.VideoCapture, count: int) -> list[np.ndarray]:
-    """The next frames of a video, RGB; fewer or none at its end."""
-    frames: list[np.ndarray] = []
-    while len(frames) < count:
-        more, frame = capture.read()
-        if not more:
-            break
-        frames.append(np.ascontiguousarray(frame[..., ::-1]))
-    return frames
-
-
-def write_video(path: str, pictures: Iterator[np.ndarray], rate: float) -> None:
-    """Write RGB pictures of one size as MP4; players want even sides, so an odd one is cut."""
-    first = next(pictures, None)
-    if first is None:
-        raise ValueError(f"{path}: the video has no frame")
-    height, width = first.shape[0] // 2 * 2, first.shape[1] // 2 * 2
-    writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*"mp4v"), rate, (width, height))
-    for picture in (first, *pictures):
-        writer.write(np.ascontiguousarray(picture[:height, :width, ::-1]))
-    writer.release()
-
-
 def main(args: argparse.Namespace) -> int:
     """Run on everything; returns the exit status."""
     if not (args.output or args.coco_panoptic):
@@ -220,11 +160,10 @@ def main(args: argparse.Namespace) -> int:
     table = load_categories(args, cfg)
     demo = Demo(args, cfg, table)
     left = [s for s in sources if not (args.resume and demo.is_finished(s))]
-    photos = [s for s in left if s.path.suffix.lower() in PHOTOS]
     try:
-        faults = demo.run_photos(photos)
+        faults = demo.run_photos([s for s in left if not s.is_video])
         for source in left:
-            if source not in photos:
+            if source.is_video:
                 faults += demo.run_video(source)
     finally:
         if demo.folder is not None:

@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "output/demo")
     args = parser.parse_args()
     data = args.out / "data"
-    command = [sys.executable, "-W", "ignore", str(ROOT / "datasets/prepare_site.py")]
+    command = [sys.executable, str(ROOT / "datasets/prepare_site.py")]
     subprocess.run([*command, "--out", str(data), "--train", "2000", "--val", "200"], check=True)
     splits = [
         DataSet(f"site_{s}", data / s, data / f"panoptic_{s}", data / f"panoptic_{s}.json")

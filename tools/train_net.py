@@ -7,10 +7,12 @@ python tools/train_net.py --config-file configs/... --dataset NAME IMAGES PNGS J
 import argparse
 from typing import Any
 
+# detr_d2 before detectron2, since it silences a warning of that import.
+from detr_d2.engine import Checkpointer, DetrTrainer, command_line, setup_job
+
+# isort: split
 from detectron2.config import CfgNode
 from detectron2.engine import default_argument_parser, launch
-
-from detr_d2.engine import Checkpointer, DetrTrainer, command_line, setup_job
 
 
 def argument_parser() -> argparse.ArgumentParser:

@@ -9,11 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from detectron2.data import DatasetCatalog, MetadataCatalog
-from tabulate import tabulate
-
+# detr_d2 before detectron2, since it silences a warning of that import.
 from detr_d2.data.register import register_dataset
 from detr_d2.engine import Predictor, command_line
 from detr_d2.ops.files import write_json
@@ -24,6 +20,12 @@ from detr_d2.visualization import (
     read_photo,
     save_picture,
 )
+
+# isort: split
+import numpy as np
+import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from tabulate import tabulate
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"
@@ -81,7 +83,7 @@ class Job:
         self, title: str, config: Path, stage: str, opts: list[str], *flags: str
     ) -> None:
         print(f"\n=== {title}: {self.out / stage}", flush=True)
-        command = [sys.executable, "-W", "ignore", str(ROOT / "tools/train_net.py"), *flags]
+        command = [sys.executable, str(ROOT / "tools/train_net.py"), *flags]
         command += ["--config-file", str(config)]
         for dataset in self.datasets:
             command += dataset.option()

@@ -9,12 +9,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.data.detection_utils import convert_image_to_rgb
-from detectron2.utils.env import seed_all_rng
-
+# detr_d2 before detectron2, since it silences a warning of that import.
 from detr_d2.engine import DetrTrainer, command_line
 from detr_d2.visualization import (
     Palette,
@@ -25,6 +20,13 @@ from detr_d2.visualization import (
     resize_photo,
     save_picture,
 )
+
+# isort: split
+import numpy as np
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.detection_utils import convert_image_to_rgb
+from detectron2.utils.env import seed_all_rng
 
 PAIRS_A_ROW = 2
 
@@ -49,8 +51,10 @@ def argument_parser() -> argparse.ArgumentParser:
 
 def loader_pictures(cfg: CfgNode, width: int) -> Iterator[tuple[np.ndarray, np.ndarray, set[int]]]:
     """Fed image, image with targets, classes in it; without end."""
+    loader = DetrTrainer.build_train_loader(cfg)
+    # Only now: some sets know their classes after loading.
     palette = Palette.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
-    for batch in DetrTrainer.build_train_loader(cfg):
+    for batch in loader:
         for image in batch:
             photo = convert_image_to_rgb(image["image"].permute(1, 2, 0), cfg.INPUT.FORMAT)
             targets = draw_targets(photo, image["instances"], palette, width)
@@ -60,11 +64,13 @@ def loader_pictures(cfg: CfgNode, width: int) -> Iterator[tuple[np.ndarray, np.n
 def record_pictures(cfg: CfgNode, width: int) -> Iterator[tuple[np.ndarray, np.ndarray, set[int]]]:
     """Photo, photo with ground truth, classes in it, for every record."""
     for name in cfg.DATASETS.TRAIN:
+        records = DatasetCatalog.get(name)
         palette = Palette.from_metadata(MetadataCatalog.get(name))
-        for record in DatasetCatalog.get(name):
+        for record in records:
             photo = read_photo(record["file_name"])
             truth = draw_truth(photo, record, palette, width)
-            categories = {segment["category_id"] for segment in record["segments_info"]}
+            objects = record.get("segments_info") or record.get("annotations", [])
+            categories = {one["category_id"] for one in objects}
             yield resize_photo(photo, width), truth, categories
 
 

@@ -46,6 +46,8 @@ class Findings:
     cuda: str | None = None
     devices: tuple[str, ...] = ()
     detectron2_compiled: bool = False
+    # Its official source has called itself 0.6 since 2021, but grew what detr_d2 uses only later.
+    detectron2_outdated: bool = False
 
     def get(self, name: str) -> Package:
         """The package of that name; an absent one if it was not looked for."""
@@ -65,6 +67,7 @@ def look() -> Findings:
         cuda=cuda,
         devices=devices,
         detectron2_compiled=_imports("detectron2._C"),
+        detectron2_outdated=not packages["detectron2"].error and _is_outdated(),
     )
 
 
@@ -125,3 +128,10 @@ def _imports(module_name: str) -> bool:
     except Exception:  # see _probe
         return False
     return True
+
+
+def _is_outdated() -> bool:
+    from detectron2.engine import HookBase
+
+    # The latest of the additions that detr_d2 needs.
+    return not hasattr(HookBase, "after_backward")

@@ -1,26 +1,21 @@
 """Judge what was found: pure functions from findings to the rows of the table."""
 
 import shlex
-import sys
 from dataclasses import dataclass
 from typing import Literal
 
 from .._requirements import detectron2_install_command, requirement_file
 from .look import Findings, Package
+from .mend import (
+    OFFICIAL_DETECTRON2,
+    OFFICIAL_PANOPTICAPI,
+    install_beside_numpy,
+    pip_install,
+    pip_uninstall,
+)
 
 Verdict = Literal["ok", "note", "missing", "wrong"]
 
-# What to install for a module or package of another name.
-INSTALL_AS = {
-    "cv2": "opencv-python-headless",
-    "opencv": "opencv-python-headless",
-    "panopticapi": "panopticapi-lite",
-    "PIL": "pillow",
-    "skimage": "scikit-image",
-    "yaml": "PyYAML",
-}
-# panopticapi-lite asks for numpy below 2; the official one does not.
-OFFICIAL_PANOPTICAPI = "git+https://github.com/cocodataset/panopticapi.git"
 TESTED_DETECTRON2 = {("sal-detectron2", (0, 7, 2)), ("detectron2", (0, 6))}
 
 
@@ -62,13 +57,13 @@ def judge_python(found: Findings) -> Row:
 
 
 def judge_torch(found: Findings) -> Row:
-    """torch 2.0 or newer."""
+    """torch 2.3 or newer, the first with loss scaling for any device (torch.amp.GradScaler)."""
     torch = found.get("torch")
     mend = pip_install("-r", requirement_file("torch"))
-    needed = "2.0 or newer"
+    needed = "2.3 or newer"
     if torch.error:
         return unusable("torch", found, needed, mend)
-    verdict: Verdict = "ok" if numbers(torch.version) >= (2, 0) else "wrong"
+    verdict: Verdict = "ok" if numbers(torch.version) >= (2, 3) else "wrong"
     return Row("torch", str(torch.version), needed, verdict, mend="" if verdict == "ok" else mend)
 
 
@@ -87,7 +82,7 @@ def judge_torchvision(found: Findings) -> Row:
         "CUDA (or CPU); the commands install a pair that fits, and so may change torch"
     )
     # pip would find the right versions installed and not notice the wrong build.
-    remove = shlex.join([sys.executable, "-m", "pip", "uninstall", "-y", "torch", "torchvision"])
+    remove = pip_uninstall("torch", "torchvision")
     return Row(row.name, row.found, needed, row.verdict, remark, f"{remove} && {install}")
 
 
@@ -104,17 +99,21 @@ def judge_cuda(found: Findings) -> Row:
 
 def judge_detectron2(found: Findings) -> Row:
     """One detectron2 that imports; a remark if it is not one of the two tested builds."""
-    needed = "sal-detectron2 0.7.2, official 0.6"
+    needed = "sal-detectron2 0.7.2, current official 0.6"
     package = found.get("detectron2")
     if len(package.distributions) > 1:
         names = " and ".join(package.distributions)
-        mend = [sys.executable, "-m", "pip", "uninstall", "-y", *package.distributions]
+        mend = pip_uninstall(*package.distributions)
         remark = f"{names} overwrite each other: remove both, then install one"
-        return Row("detectron2", str(package.version), needed, "wrong", remark, shlex.join(mend))
+        return Row("detectron2", str(package.version), needed, "wrong", remark, mend)
     if package.error:
         return unusable("detectron2", found, needed, shlex.join(detectron2_install_command()))
     version = f"{package.version} of {next(iter(package.distributions), 'unknown origin')}"
     remark = f"imported from {package.path}"
+    if found.detectron2_outdated:
+        remark = f"as it was years ago, when its version said the same; {remark}"
+        mend = pip_install("--no-deps", "--no-build-isolation", OFFICIAL_DETECTRON2)
+        return Row("detectron2", version, needed, "wrong", remark, mend)
     tested = {(name, numbers(package.version)) for name in package.distributions}
     if not tested & TESTED_DETECTRON2:
         return Row("detectron2", version, needed, "note", f"not one of the tested builds; {remark}")
@@ -197,17 +196,6 @@ def numbers(version: str | None) -> tuple[int, ...]:
     parts = (version or "").split("+")[0].split(".")
     stop = next((i for i, part in enumerate(parts) if not part.isdigit()), len(parts))
     return tuple(map(int, parts[:stop]))
-
-
-def pip_install(*what: str) -> str:
-    """A pip command for the running interpreter, quoted for a shell."""
-    return shlex.join([sys.executable, "-m", "pip", "install", *what])
-
-
-def install_beside_numpy(found: Findings, name: str) -> str:
-    """Install a package and hold numpy where it is, since compiled packages depend on it."""
-    version = found.get("numpy").version
-    return pip_install(INSTALL_AS.get(name, name), f"numpy=={version}" if version else "numpy<2")
 
 
 def is_numpy_2(found: Findings) -> bool:

@@ -12,6 +12,7 @@ from detectron2.evaluation import COCOEvaluator
 from detectron2.utils import comm
 from PIL import Image
 
+from detr_d2.compat import has_compiled_ops
 from detr_d2.ops.files import write_json
 from detr_d2.ops.panoptic_ids import rgb_to_id
 
@@ -80,7 +81,7 @@ def build_instance_evaluator(
         derived.name,
         tasks=tuple(tasks),
         output_dir=output_dir,
-        use_fast_impl=_has_compiled_ops(),
+        use_fast_impl=has_compiled_ops(),
     )
 
 
@@ -128,11 +129,3 @@ def _fresh_metadata(name: str) -> Metadata:
     if name in MetadataCatalog.list():
         MetadataCatalog.remove(name)
     return MetadataCatalog.get(name)
-
-
-def _has_compiled_ops() -> bool:
-    try:
-        import detectron2._C  # noqa: F401
-    except ImportError:
-        return False
-    return True

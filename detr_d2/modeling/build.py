@@ -110,7 +110,8 @@ def classes_of(cfg: CfgNode) -> tuple[int, frozenset[int]]:
     raise ValueError(
         "the number of classes is unknown: register the data sets of DATASETS.TRAIN or "
         f"DATASETS.TEST {(*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)} first, or set "
-        "MODEL.DETR.NUM_CLASSES"
+        "MODEL.DETR.NUM_CLASSES (always for a set of register_coco_instances, which knows its "
+        "classes only after loading)"
     )
 
 

@@ -226,8 +226,7 @@ class Detr(nn.Module):
 
     def targets(self, batched_inputs: list[dict], *, with_masks: bool) -> Targets:
         """Objects of the batch; the mapper puts them under "instances"."""
-        instances = [x["instances"] for x in batched_inputs]
-        return Targets.from_instances(instances, self.device, with_masks)
+        return Targets.from_inputs(batched_inputs, self.device, with_masks)
 
     def inference(self, batched_inputs: list[dict]) -> list[dict]:
         """Detect in images of one size.

@@ -17,12 +17,18 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import cast
 
+import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .registry import MASK_HEAD_REGISTRY
+
+# Attention weights sum to 1 over all cells, so they are hundreds of times smaller than the image's
+# values beside them. With equal initial weights all queries would draw the same mask, and it takes
+# hundreds of iterations until they part.
+ATTENTION_GAIN = 256.0
 
 
 @MASK_HEAD_REGISTRY.register()
@@ -55,6 +61,8 @@ class FPNMaskHead(nn.Module):
         for module in [*self.convs, *self.adapters, self.output]:
             nn.init.kaiming_uniform_(module.weight, a=1)
             nn.init.zeros_(module.bias)
+        with torch.no_grad():
+            cast(nn.Conv2d, self.convs[0]).weight[:, hidden_dim:] *= ATTENTION_GAIN
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec], num_maps: int) -> dict:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from detectron2.structures import Instances
 from torch import Tensor
 from torchvision.ops import box_convert
 
@@ -26,10 +25,17 @@ class Targets:
     masks: list[Tensor] | None
 
     @classmethod
-    def from_instances(
-        cls, instances: Sequence[Instances], device: torch.device, with_masks: bool
+    def from_inputs(
+        cls, batched_inputs: Sequence[dict], device: torch.device, with_masks: bool
     ) -> "Targets":
-        """Convert the `instances` of the mapper: gt_classes, gt_boxes (xyxy), gt_masks."""
+        """Convert the `instances` of the mapper: gt_classes, gt_boxes (xyxy), gt_masks.
+
+        Raises:
+            ValueError: masks are wanted, and an image has none.
+        """
+        instances = [x["instances"] for x in batched_inputs]
+        if with_masks:
+            _require_masks(batched_inputs)
         boxes = []
         for x in instances:
             height, width = x.image_size
@@ -45,3 +51,13 @@ class Targets:
     def per_image(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Classes (T_i,) and boxes (T_i, 4) of each image."""
         return zip(self.classes.split(self.counts), self.boxes.split(self.counts), strict=True)
+
+
+def _require_masks(batched_inputs: Sequence[dict]) -> None:
+    bare = [x.get("file_name") for x in batched_inputs if not x["instances"].has("gt_masks")]
+    if bare:
+        raise ValueError(
+            f"the objects of {bare[0]} have boxes but no masks, from which PanopticDetr learns; "
+            "train it on a panoptic data set or on one whose annotations all have a segmentation, "
+            "or train boxes alone: MODEL.META_ARCHITECTURE Detr"
+        )

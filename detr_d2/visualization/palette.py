@@ -35,9 +35,14 @@ class Palette:
 
     @classmethod
     def from_metadata(cls, metadata: Any) -> "Palette":
-        """Take names and colours of a registered panoptic set (Detectron2's `Metadata`)."""
-        colors = metadata.get("stuff_colors")
-        names = metadata.stuff_classes
+        """Take names and colours of a registered set (Detectron2's `Metadata`).
+
+        Of a panoptic set those of its stuff, a list with the things in it; of a detection set
+        those of its things.
+        """
+        kind = "stuff" if metadata.get("stuff_classes") else "thing"
+        colors = metadata.get(f"{kind}_colors")
+        names = getattr(metadata, f"{kind}_classes")
         things = metadata.get("thing_dataset_id_to_contiguous_id", {}).values()
         return cls(names, colors if colors and len(colors) == len(names) else None, things)
 

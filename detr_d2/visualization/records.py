@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from detectron2.data import detection_utils
-from detectron2.structures import Instances
+from detectron2.structures import BoxMode, Instances
 from PIL import Image
 
 from detr_d2.ops.panoptic_ids import rgb_to_id
@@ -28,7 +28,17 @@ def read_photo(path: str) -> np.ndarray:
 def draw_truth(
     photo: np.ndarray, record: Mapping[str, Any], palette: Palette, width: int | None = None
 ) -> np.ndarray:
-    """Draw the ground truth of a panoptic record; see `draw_segments` for the arguments."""
+    """Draw the ground truth of a record; see `draw_segments` for the arguments.
+
+    Of a panoptic record the segments, of a detection record the boxes but for crowds.
+    """
+    if "pan_seg_file_name" not in record:
+        objects = [a for a in record["annotations"] if not a.get("iscrowd", 0)]
+        boxes = [
+            BoxMode.convert(list(a["bbox"]), a["bbox_mode"], BoxMode.XYXY_ABS) for a in objects
+        ]
+        classes = [a["category_id"] for a in objects]
+        return _draw_things(photo, np.array(boxes).reshape(-1, 4), classes, palette, width)
     with Image.open(record["pan_seg_file_name"]) as png:
         id_map = rgb_to_id(np.asarray(png.convert("RGB")))
     return draw_segments(photo, id_map, record["segments_info"], palette, width)
@@ -45,15 +55,8 @@ def draw_output(
         raise ValueError(f"nothing to draw in {sorted(output)}; needs panoptic_seg or instances")
     instances = output["instances"].to("cpu")
     instances = instances[instances.scores > BOX_SCORE_SHOWN]
-    found = [
-        {
-            "category_id": int(category),
-            "isthing": int(category) in palette.thing_ids,
-            "score": float(score),
-        }
-        for category, score in zip(instances.pred_classes, instances.scores, strict=True)
-    ]
-    return draw_boxes(photo, instances.pred_boxes.tensor.numpy(), found, palette, width)
+    boxes, classes = instances.pred_boxes.tensor.numpy(), instances.pred_classes.tolist()
+    return _draw_things(photo, boxes, classes, palette, width, instances.scores.tolist())
 
 
 def draw_targets(
@@ -63,17 +66,22 @@ def draw_targets(
 
     Args:
         photo: (h, w, 3) uint8 RGB, as augmented.
-        instances: with `gt_classes`, `gt_boxes` and `gt_masks` of this size.
+        instances: with `gt_classes`, `gt_boxes` and, maybe, `gt_masks` of this size.
         palette: names and colours.
         width: of the picture; None = w.
     """
-    id_map = np.zeros(photo.shape[:2], dtype=np.int32)
-    segments = []
-    for number, category in enumerate(instances.gt_classes.tolist(), start=1):
-        id_map[instances.gt_masks.tensor[number - 1].numpy()] = number
-        isthing = category in palette.thing_ids
-        segments.append({"id": number, "category_id": category, "isthing": isthing})
     boxes = instances.gt_boxes.tensor.numpy()
+    if not instances.has("gt_masks"):
+        return _draw_things(photo, boxes, instances.gt_classes.tolist(), palette, width)
+    id_map = np.zeros(photo.shape[:2], dtype=np.int32)
+    masks = instances.gt_masks.tensor.numpy()
+    # The objects of detection data may overlap: the smaller on top.
+    for index in masks.sum(axis=(1, 2)).argsort()[::-1]:
+        id_map[masks[index]] = index + 1
+    segments = [
+        {"id": number, "category_id": category, "isthing": category in palette.thing_ids}
+        for number, category in enumerate(instances.gt_classes.tolist(), start=1)
+    ]
     return draw_segments(photo, id_map, segments, palette, width, boxes)
 
 
@@ -87,3 +95,21 @@ def comparison_row(
         draw_truth(photo, record, palette, width),
         draw_output(photo, output, palette, width),
     ]
+
+
+def _draw_things(
+    photo: np.ndarray,
+    boxes: np.ndarray,
+    classes: list[int],
+    palette: Palette,
+    width: int | None,
+    scores: list[float] | None = None,
+) -> np.ndarray:
+    """Draw boxes (S, 4) xyxy with the names of their classes and, if given, their scores."""
+    things: list[dict[str, Any]] = [
+        {"category_id": category, "isthing": category in palette.thing_ids} for category in classes
+    ]
+    if scores is not None:
+        for thing, score in zip(things, scores, strict=True):
+            thing["score"] = score
+    return draw_boxes(photo, boxes, things, palette, width)

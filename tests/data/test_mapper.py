@@ -5,11 +5,11 @@ from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog
 from detectron2.data import transforms as T
 from detectron2.data.detection_utils import SizeMismatchError
-from detectron2.structures import BitMasks
+from detectron2.structures import BoxMode
 from PIL import Image
 
 from detr_d2 import add_detr_config
-from detr_d2.data.mapper import DetrMapper, boxes_of_masks, make_instances
+from detr_d2.data.mapper import DetrMapper
 
 SKY, SOIL, BRICK, PIPE = 5, 65536, 70000, 256
 
@@ -185,27 +185,48 @@ def test_from_config(records):
     assert len(train(records[0])["instances"]) == 3
 
 
-def test_make_instances_of_segments_without_pixels():
-    ids = np.array([[1, 1], [0, 2]], np.int32)
-    segments = [
-        {"id": 3, "category_id": 0, "iscrowd": 0},
-        {"id": 2, "category_id": 4, "iscrowd": 0},
-        {"id": 1, "category_id": 5, "iscrowd": 1},
-    ]
-
-    instances = make_instances(ids, segments)
-
-    assert instances.gt_classes.tolist() == [4]
-    assert instances.gt_masks.tensor.tolist() == [[[False, False], [False, True]]]
-    assert instances.gt_boxes.tensor.tolist() == [[1, 1, 2, 2]]
+@pytest.fixture
+def detection_record(records):
+    """The first photo (16 rows, 24 columns) as Detectron2 describes detection data."""
+    bare = {k: v for k, v in records[0].items() if k not in ("pan_seg_file_name", "segments_info")}
+    rectangle = {"category_id": 1, "bbox": [4, 8, 6, 5], "bbox_mode": BoxMode.XYWH_ABS}
+    crowd = {"category_id": 0, "bbox": [14, 9, 20, 15], "bbox_mode": BoxMode.XYXY_ABS, "iscrowd": 1}
+    return {**bare, "annotations": [crowd, {**rectangle, "iscrowd": 0}]}
 
 
-def test_boxes_are_those_of_detectron2():
-    masks = np.random.default_rng(0).random((50, 7, 9)) < 0.03
-    assert not masks.any(axis=(1, 2)).all()  # some are empty
+def test_detection_records_give_boxes(detection_record):
+    result = mapper(T.HFlipTransform(24), T.Resize((32, 48)))(detection_record)
 
-    found = boxes_of_masks(masks)
+    assert result["image"].shape == (3, 32, 48)
+    assert (result["height"], result["width"], result["image_id"]) == (16, 24, 7)
+    assert "annotations" not in result
+    instances = result["instances"]
+    assert instances.image_size == (32, 48)
+    assert instances.gt_classes.tolist() == [1]
+    assert instances.gt_boxes.tensor.tolist() == [[28, 16, 40, 26]]
+    assert not instances.has("gt_masks")
 
-    expected = BitMasks(torch.from_numpy(masks)).get_bounding_boxes().tensor
-    assert found.tolist() == expected.tolist()
-    assert boxes_of_masks(np.zeros((0, 7, 9), bool)).shape == (0, 4)
+
+def test_detection_records_with_polygons_give_masks(detection_record):
+    detection_record["annotations"][1]["segmentation"] = [[4, 8, 10, 8, 10, 13, 4, 13]]
+
+    instances = mapper(T.CropTransform(0, 0, 8, 11))(detection_record)["instances"]
+
+    assert instances.gt_boxes.tensor.tolist() == [[4, 8, 8, 11]]
+    assert instances.gt_masks.tensor.shape == (1, 11, 8)
+    assert instances.gt_masks.tensor.sum() == 4 * 3
+    assert len(detection_record["annotations"]) == 2
+
+
+def test_detection_records_keep_their_truth_at_test_time(detection_record):
+    result = mapper(is_train=False)(detection_record)
+
+    assert result["annotations"] == detection_record["annotations"]
+    assert "instances" not in result
+
+
+def test_a_record_without_anything_to_learn_is_refused(detection_record):
+    del detection_record["annotations"]
+
+    with pytest.raises(ValueError, match=r"a\.jpg: .*pan_seg_file_name.*or annotations"):
+        mapper()(detection_record)

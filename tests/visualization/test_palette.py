@@ -1,5 +1,5 @@
 import pytest
-from detectron2.data import MetadataCatalog
+from detectron2.data import Metadata, MetadataCatalog
 
 from detr_d2.visualization import Palette
 from detr_d2.visualization.palette import SHADES
@@ -9,6 +9,18 @@ def test_names_colours_and_things_of_a_registered_set(tiny_set, register):
     palette = Palette.from_metadata(MetadataCatalog.get(register(**tiny_set.paths())))
     assert palette.names == ["pipe", "brick", "sky", "soil"]
     assert palette.colors[1] == (200, 60, 50)
+    assert palette.thing_ids == {0, 1}
+
+
+def test_a_detection_set_has_things_only():
+    metadata = Metadata(
+        thing_classes=["car", "tree"],
+        thing_colors=[(1, 2, 3), (4, 5, 6)],
+        thing_dataset_id_to_contiguous_id={3: 0, 8: 1},
+    )
+    palette = Palette.from_metadata(metadata)
+    assert palette.names == ["car", "tree"]
+    assert palette.colors == [(1, 2, 3), (4, 5, 6)]
     assert palette.thing_ids == {0, 1}
 
 

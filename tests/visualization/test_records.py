@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.structures import BitMasks, Boxes, Instances
+from detectron2.structures import BitMasks, Boxes, BoxMode, Instances
 from PIL import Image
 
 from detr_d2.visualization import (
@@ -77,6 +77,28 @@ def test_targets_of_the_mapper():
     # The box's corner lies on the mask's; outside is void.
     assert looks_like(picture[10, 40], RED)
     assert picture[5, 55].max() < 60
+
+
+def test_targets_and_truth_of_detection_data_are_boxes():
+    instances = Instances((40, 60))
+    instances.gt_classes = torch.tensor([0])
+    instances.gt_boxes = Boxes(torch.tensor([[5.0, 5, 20, 30]]))
+    record = {
+        "annotations": [
+            {"bbox": [5, 5, 15, 25], "bbox_mode": BoxMode.XYWH_ABS, "category_id": 0},
+            {
+                "bbox": [35, 5, 15, 25],
+                "bbox_mode": BoxMode.XYWH_ABS,
+                "category_id": 0,
+                "iscrowd": 1,
+            },
+        ]
+    }
+    targets = draw_targets(grey(), instances, PALETTE)
+    assert np.array_equal(draw_truth(grey(), record, PALETTE), targets)
+    assert targets[25, 5].tolist() == list(RED)
+    assert targets[25, 35].tolist() == [100, 100, 100]
+    assert draw_truth(grey(), {"annotations": []}, PALETTE).tolist() == grey().tolist()
 
 
 def test_targets_of_an_empty_image():
