@@ -108,6 +108,7 @@ class Detr(nn.Module):
         query_groups: int = 1,
         instance_on: bool = True,
         instance_score_thresh: float = 0.0,
+        class_names: tuple[str, ...] = (),
     ) -> None:
         """
         Args:
@@ -123,6 +124,7 @@ class Detr(nn.Module):
             position_temperature: see `sine_position_encoding`.
             instance_on: give `instances` at inference.
             instance_score_thresh: only of queries above this score.
+            class_names: names of the K classes, kept with the weights; empty if unknown.
         """
         super().__init__()
         # Channels last: the same numbers, and convolutions a third faster.
@@ -140,6 +142,7 @@ class Detr(nn.Module):
         self.box_head = BoxHead(hidden_dim=hidden_dim, num_classes=num_classes)
         self.num_classes = num_classes
         self.thing_ids = thing_ids
+        self.class_names = class_names
         self.criterion = criterion
         self.position_temperature = position_temperature
         self.instance_on = instance_on
@@ -166,11 +169,15 @@ class Detr(nn.Module):
         if self.training:
             return self.losses(batched_inputs)
         results: list[dict] = [{} for _ in batched_inputs]
-        for group in group_by_size(batched_inputs):
+        for group in self.inference_groups(batched_inputs):
             outputs = self.inference([batched_inputs[i] for i in group])
             for i, output in zip(group, outputs, strict=True):
                 results[i] = output
         return results
+
+    def inference_groups(self, batched_inputs: list[dict]) -> list[list[int]]:
+        """Which inputs run together at inference: those of one size, so that none is padded."""
+        return group_by_size(batched_inputs)
 
     def preprocess(self, batched_inputs: list[dict]) -> ImageList:
         """Normalise the images and pad them to a common canvas with zeros, the mean colour."""
