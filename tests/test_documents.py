@@ -24,7 +24,10 @@ from detr_d2 import add_detr_config, register_dataset
 from detr_d2.engine import command_line, setup_job
 from detr_d2.engine.checkpoint import save_weights
 
-RUN_HERE = {"own_data.py", "register_mine.py", "check_files.py", "run_on_photo.py"}
+RUN_HERE = {
+    *("own_data.py", "register_mine.py", "check_files.py", "run_on_photo.py"),
+    "register_cracks.py",
+}
 RUN_BY_TEST_REGISTRY = {
     *("my_attention.py", "my_mask_head.py", "my_train.py"),
     *("draw_attention.py", "without_config.py"),
@@ -283,6 +286,22 @@ def test_own_data_example_trains_and_evaluates(mine):
 def test_registration_example(mine):
     run("register_mine.py")
     assert len(DatasetCatalog.get("mine_train")) == 3
+
+
+def test_registration_of_masks(mine, monkeypatch):
+    """Five photos with a crack each, of which four are for training."""
+    monkeypatch.setenv("DETR_D2_CACHE", str(mine / "cache"))
+    for folder in ("photos", "masks"):
+        (mine / folder).mkdir()
+    for number in range(5):
+        Image.new("RGB", (24, 16)).save(f"photos/{number}.jpg")
+        mask = Image.new("L", (24, 16))
+        mask.paste(255, (3, 2, 20, 5))
+        mask.save(f"masks/{number}.png")
+    run("register_cracks.py")
+    records = [DatasetCatalog.get(f"cracks_{part}") for part in ("train", "val")]
+    assert [len(part) for part in records] == [4, 1]
+    assert [s["area"] for s in records[1][0]["segments_info"]] == [51, 24 * 16 - 51]
 
 
 def test_check_of_the_files_finds_the_wrong_one(mine, capsys):
