@@ -51,8 +51,16 @@ class PanopticDetr(Detr):
             min_area: pixels; smaller segments are given to their neighbours.
             postprocess: corrections of the published post-processing; None makes all of them.
             detr_arguments: as for `Detr`.
+
+        Raises:
+            ValueError: frozen, but both mask losses are off.
         """
         super().__init__(**detr_arguments)
+        if freeze and not self.criterion.needs_masks:
+            raise ValueError(
+                "MODEL.DETR.FREEZE leaves the mask losses alone, but FOCAL_WEIGHT and DICE_WEIGHT "
+                "are both 0: nothing would learn"
+            )
         self.freeze = freeze
         if freeze:
             self.requires_grad_(False)
@@ -82,9 +90,10 @@ class PanopticDetr(Detr):
     def losses(self, batched_inputs: list[dict]) -> dict[str, Tensor]:
         """Weighted mask losses and, unless frozen, class and box losses."""
         images = self.preprocess(batched_inputs)
-        with torch.set_grad_enabled(not self.freeze):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze):
             detection = self.detect(images)
-        targets = self.targets(batched_inputs, with_masks=True)
+        with_masks = self.criterion.needs_masks
+        targets = self.targets(batched_inputs, with_masks=with_masks)
         losses: dict[str, Tensor] = {}
         if self.freeze:
             last = (detection.all_logits[0, -1:], detection.all_boxes[0, -1:])
@@ -92,6 +101,8 @@ class PanopticDetr(Detr):
         else:
             losses, matching = self.box_losses(detection, targets)
         put_scalars(metrics(detection.logits, targets, matching))
+        if not with_masks:
+            return losses
         selected = self.criterion.select(detection.logits, matching)
         per_image = [selected.query[0, selected.image == i] for i in range(len(batched_inputs))]
         masks = self.draw(detection, per_image)
