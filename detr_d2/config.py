@@ -56,6 +56,18 @@ def _add_model_keys(cfg: CfgNode) -> None:
     detr.COST_L1 = 5.0
     detr.COST_GIOU = 2.0
 
+    # What a training takes of the MODEL.WEIGHTS it starts from; all else that fits is taken, and
+    # evaluation and --resume take everything.
+    detr.LOAD = CfgNode()
+    # Rows of the classifier: "by_name" keeps those of classes that have the same name in the
+    # weights (without names: all, if their number is the same); "in_order" takes row i to row i;
+    # "none" starts the classifier afresh.
+    detr.LOAD.CLASS_ROWS = "by_name"
+    # Pairs (name in the weights, name here) of classes that are called otherwise here.
+    detr.LOAD.RENAMED_CLASSES = []
+    # The MLP that predicts boxes; False starts it afresh.
+    detr.LOAD.BOX_HEAD = True
+
     # Switches of the outputs. PANOPTIC_ON and SEM_SEG_ON need the mask head of PanopticDetr.
     detr.INSTANCE_ON = True
     # Thing queries above this score become `instances`. Average precision counts all
@@ -93,6 +105,18 @@ def _add_panoptic_keys(detr: CfgNode) -> None:
     # 5 is the published rule "drop areas of 4 pixels and less".
     detr.MIN_AREA = 5
 
+    # Our corrections of the published post-processing; the second value is what was published.
+    detr.POSTPROCESS = CfgNode()
+    # True: nothing of the padding gets into a mask, and the batch changes no result. False: the
+    # images of a batch are padded to one canvas, and masks are squeezed from it to the photo.
+    detr.POSTPROCESS.CROP_PADDING = True
+    # "after_filtering": segments of one stuff class are united when the small ones are gone;
+    # "before_filtering": at first, which is lost again as soon as any segment is dropped.
+    detr.POSTPROCESS.UNITE_STUFF = "after_filtering"
+    # "masks": mask logits are brought to the size of the photo, and compared there; "ids": they
+    # are compared at the size of the network's image, and the map of ids is enlarged.
+    detr.POSTPROCESS.RESIZE = "masks"
+
 
 def _add_training_keys(cfg: CfgNode) -> None:
     # DETR's crop: with probability 0.5 resize the shorter side to one of RESIZE, cut a region
@@ -111,6 +135,9 @@ def _add_training_keys(cfg: CfgNode) -> None:
     cfg.SOLVER.EMA.ENABLED = False
     cfg.SOLVER.EMA.DECAY = 0.9998
 
+    # Images per process and step at evaluation. Results do not depend on it (but see
+    # MODEL.DETR.POSTPROCESS.CROP_PADDING).
+    cfg.TEST.IMS_PER_BATCH = 1
     # What to measure: any of "panoptic", "box", "mask", "semantic".
     cfg.TEST.EVALUATORS = ["box"]
     # Number of pictures (photo, truth, prediction) sent to TensorBoard at each evaluation.

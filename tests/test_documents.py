@@ -218,7 +218,7 @@ def test_config_that_the_user_is_told_to_write_loads(checkout, name):
 
 
 def test_messages_that_the_guide_explains_are_those_of_the_code():
-    section = text_of("GETTING_STARTED.md").split("## 11.")[-1]
+    section = text_of("GETTING_STARTED.md").split("\n## 11.")[1].split("\n## ")[0]
     cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("|")]
     messages = {message for cell in cells for message in re.findall(r"`([^`]+)`", cell)}
     assert len(messages) > 20

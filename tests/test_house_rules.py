@@ -26,9 +26,10 @@ LAYERS = {
     "modeling": {"ops", "compat"},
     "visualization": {"ops", "compat"},
     "evaluation": {"ops", "compat"},
+    "checkpoint": {"ops", "compat"},
     # The trainer is where the parts meet: it feeds what the mapper makes and calls the evaluators.
     "engine": {
-        *("ops", "compat", "config", "evaluation", "visualization"),
+        *("ops", "compat", "config", "checkpoint", "evaluation", "visualization"),
         *("data.mapper", "data.register"),
     },
     "__init__": {"_requirements", "config", "data.register", "modeling"},

@@ -87,12 +87,13 @@ def read_values(
         (H, W) integers from 0.
     """
     try:
-        with Image.open(path) as mask:
-            if lossless and mask.format in LOSSY_FORMATS:
+        with Image.open(path) as file:
+            if lossless and file.format in LOSSY_FORMATS:
                 raise UnreadableError(
                     f"{path}: JPEG changes the values it stores, so classes cannot be read from "
                     "it; save masks as PNG, or ask for the nearest class value (--nearest)"
                 )
+            mask: Image.Image = file
             if mask.mode in ("LA", "PA"):
                 mask = mask.convert(mask.mode[0])
             if mask.mode in ("RGBA", "CMYK", "YCbCr"):

@@ -9,7 +9,7 @@ from detectron2.utils import comm
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from detr_d2.engine.checkpoint import save_weights
+from detr_d2.engine.checkpoint import model_content, save_weights
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +88,8 @@ class WeightAverageHook(HookBase):
         done = self.trainer.iter + 1
         at_period = self.period > 0 and done % self.period == 0
         if comm.is_main_process() and (at_period or done >= self.trainer.max_iter):
-            save_weights(self.path, {"model": self.weights.module().state_dict()})
+            averaged = self.weights.module().state_dict()
+            save_weights(self.path, model_content(self.weights.model, averaged))
 
     def state_dict(self) -> dict[str, Any]:
         """The average and the number of updates so far."""

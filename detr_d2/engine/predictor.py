@@ -23,7 +23,7 @@ class Predictor:
 
     def __init__(self, cfg: CfgNode) -> None:
         self.model = build_model(cfg).eval()
-        Checkpointer(self.model).load(cfg.MODEL.WEIGHTS)
+        Checkpointer(self.model, cfg=cfg).load(cfg.MODEL.WEIGHTS)
         self.resize = DetrMapper(cfg, is_train=False).augmentations
         self.reverse = cfg.INPUT.FORMAT == "BGR"
 

@@ -18,6 +18,7 @@ from detectron2.evaluation import DatasetEvaluators
 from detectron2.utils import comm
 from torch import nn
 
+from detr_d2.checkpoint import LoadingRules
 from detr_d2.data.mapper import DetrMapper
 from detr_d2.engine.checkpoint import Checkpointer
 from detr_d2.engine.ema import WeightAverageHook
@@ -58,7 +59,13 @@ class DetrTrainer(DefaultTrainer):
             precision=choose_precision(cfg.SOLVER.AMP.ENABLED, device),
         )
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
-        self.checkpointer = Checkpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
+        self.checkpointer = Checkpointer(
+            model,
+            cfg.OUTPUT_DIR,
+            cfg=cfg,
+            rules=LoadingRules.from_config(cfg),
+            trainer=weakref.proxy(self),
+        )
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.register_hooks(self.build_hooks())
@@ -120,7 +127,8 @@ class DetrTrainer(DefaultTrainer):
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Iterable[list[dict[str, Any]]]:
         """Every image of a data set once, shared out among the processes."""
         mapper = DetrMapper(cfg, is_train=False)
-        return build_detection_test_loader(cfg, dataset_name, mapper=mapper)
+        batch = cfg.TEST.IMS_PER_BATCH
+        return build_detection_test_loader(cfg, dataset_name, mapper=mapper, batch_size=batch)
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluators:

@@ -10,11 +10,10 @@ import pycocotools.mask as mask_util
 from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
 from detectron2.evaluation import COCOEvaluator
 from detectron2.utils import comm
-from PIL import Image
 
 from detr_d2.compat import has_compiled_ops
 from detr_d2.ops.files import write_json
-from detr_d2.ops.panoptic_ids import rgb_to_id
+from detr_d2.ops.panoptic_ids import read_ids
 
 logger = logging.getLogger(__name__)
 
@@ -95,8 +94,7 @@ def instances_from_panoptic(dataset_name: str) -> dict[str, Any]:
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for record in DatasetCatalog.get(dataset_name):
-        with Image.open(record["pan_seg_file_name"]) as png:
-            ids = rgb_to_id(np.asarray(png.convert("RGB")))
+        ids = read_ids(record["pan_seg_file_name"])
         height, width = ids.shape
         images.append({"id": record["image_id"], "height": height, "width": width})
         for segment in record["segments_info"]:

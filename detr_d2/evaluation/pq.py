@@ -9,9 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from detr_d2.ops.panoptic_ids import rgb_to_id
+from detr_d2.ops.panoptic_ids import read_ids
 
 MAX_THREADS = 8
 
@@ -91,8 +90,7 @@ def _count_part(
 
 def _with_true_areas(annotation: dict[str, Any], root: str) -> dict[str, Any]:
     """A copy of an annotation with the areas of its PNG."""
-    with Image.open(os.path.join(root, annotation["file_name"])) as png:
-        ids = rgb_to_id(np.asarray(png.convert("RGB")))
+    ids = read_ids(os.path.join(root, annotation["file_name"]))
     segments = [{**s, "area": int(np.count_nonzero(ids == s["id"]))} for s in _segments(annotation)]
     return {**annotation, "segments_info": segments}
 

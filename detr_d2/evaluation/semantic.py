@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import SemSegEvaluator
-from PIL import Image
 
-from detr_d2.ops.panoptic_ids import rgb_to_id
+from detr_d2.ops.panoptic_ids import read_ids
 
 
 class SemanticEvaluator(SemSegEvaluator):
@@ -41,8 +40,7 @@ def build_semantic_evaluator(dataset_name: str, output_dir: str) -> SemanticEval
     void = len(metadata.stuff_classes)
 
     def load(path: str, dtype: Any = None) -> np.ndarray:
-        with Image.open(path) as png:
-            ids = rgb_to_id(np.asarray(png.convert("RGB")))
+        ids = read_ids(path)
         return semantic_labels(ids, to_class[path], void).astype(dtype or np.int64)
 
     # SemSegEvaluator takes names and files from catalog entries in the semantic form.

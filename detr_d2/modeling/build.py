@@ -6,6 +6,7 @@ from detectron2.modeling import Backbone
 
 from .criterion import SetCriterion
 from .matcher import HungarianMatcher
+from .postprocess import PostProcess
 from .registry import BBOX_ATTENTION_REGISTRY, MASK_HEAD_REGISTRY
 from .transformer import Transformer
 
@@ -33,6 +34,7 @@ def detr_arguments(cfg: CfgNode, backbone: Backbone) -> dict:
         "query_groups": detr.QUERY_GROUPS,
         "position_temperature": detr.POSITION_TEMPERATURE,
         "thing_ids": thing_ids,
+        "class_names": class_names_of(cfg, num_classes),
         "criterion": build_criterion(cfg),
         "pixel_mean": tuple(cfg.MODEL.PIXEL_MEAN),
         "pixel_std": tuple(cfg.MODEL.PIXEL_STD),
@@ -55,6 +57,11 @@ def panoptic_arguments(cfg: CfgNode, backbone: Backbone) -> dict:
         "sem_seg_on": detr.SEM_SEG_ON,
         "score_thresh": detr.SCORE_THRESH,
         "min_area": detr.MIN_AREA,
+        "postprocess": PostProcess(
+            crop_padding=detr.POSTPROCESS.CROP_PADDING,
+            unite_stuff=detr.POSTPROCESS.UNITE_STUFF,
+            resize=detr.POSTPROCESS.RESIZE,
+        ),
     }
 
 
@@ -106,3 +113,14 @@ def classes_of(cfg: CfgNode) -> tuple[int, frozenset[int]]:
         "MODEL.DETR.NUM_CLASSES (always for a set of register_coco_instances, which knows its "
         "classes only after loading)"
     )
+
+
+def class_names_of(cfg: CfgNode, count: int) -> tuple[str, ...]:
+    """Names of the classes in contiguous order, from the first data set that has that many."""
+    for name in [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]:
+        meta = MetadataCatalog.get(name)
+        for key in ("stuff_classes", "thing_classes"):
+            names = meta.get(key, ())
+            if len(names) == count:
+                return tuple(names)
+    return ()

@@ -35,15 +35,22 @@ class SetCriterion:
             mask_score_thresh: masks are trained only for matched queries that score above it.
 
         Raises:
-            ValueError: an unknown name in weights.
+            ValueError: an unknown name in weights, or all of them are off.
         """
         if unknown := set(weights) - set(LOSSES):
             raise ValueError(f"unknown losses {sorted(unknown)}; allowed: {list(LOSSES)}")
+        if not any(weights.values()):
+            raise ValueError(f"all losses are off; give one of {list(LOSSES)} a weight")
         self.matcher = matcher
         self.weights = {name: weight for name, weight in weights.items() if weight}
         self.no_object_weight = no_object_weight
         self.deep_supervision = deep_supervision
         self.mask_score_thresh = mask_score_thresh
+
+    @property
+    def needs_masks(self) -> bool:
+        """Whether a mask loss is on: else nobody needs masks in training."""
+        return bool({"focal", "dice"} & self.weights.keys())
 
     def box_losses(
         self, logits: Tensor, boxes: Tensor, targets: Targets
@@ -89,7 +96,7 @@ class SetCriterion:
             matching: any number of layers.
         """
         query, target = matching.query[-1], matching.target[-1]
-        scores = logits[matching.image, query].softmax(-1)[:, :-1].amax(-1)
+        scores = logits[matching.image, query].float().softmax(-1)[:, :-1].amax(-1)
         keep = scores > self.mask_score_thresh
         return Matching(matching.image[keep], query[keep][None], target[keep][None])
 
@@ -109,7 +116,10 @@ class SetCriterion:
             canvas: size of the padded batch in pixels.
         """
         assert targets.masks is not None, "mask losses need targets with masks"
-        totals = {name: masks[0].sum() * 0.0 for name in ("focal", "dice") if name in self.weights}
+        # Nothing so far; a sum over no pixel is 0 and keeps the mask head in the graph, which
+        # other processes may use. Zero times a sum would be NaN where the sum overflows.
+        nothing = masks[0].flatten()[:0].float().sum()
+        totals = {name: nothing for name in ("focal", "dice") if name in self.weights}
         offset = 0
         for i, (logits, truth) in enumerate(zip(masks, targets.masks, strict=True)):
             rows = selected.target[0, selected.image == i] - offset

@@ -108,6 +108,7 @@ class Detr(nn.Module):
         query_groups: int = 1,
         instance_on: bool = True,
         instance_score_thresh: float = 0.0,
+        class_names: tuple[str, ...] = (),
     ) -> None:
         """
         Args:
@@ -123,6 +124,7 @@ class Detr(nn.Module):
             position_temperature: see `sine_position_encoding`.
             instance_on: give `instances` at inference.
             instance_score_thresh: only of queries above this score.
+            class_names: names of the K classes, kept with the weights; empty if unknown.
         """
         super().__init__()
         # Channels last: the same numbers, and convolutions a third faster.
@@ -140,6 +142,7 @@ class Detr(nn.Module):
         self.box_head = BoxHead(hidden_dim=hidden_dim, num_classes=num_classes)
         self.num_classes = num_classes
         self.thing_ids = thing_ids
+        self.class_names = class_names
         self.criterion = criterion
         self.position_temperature = position_temperature
         self.instance_on = instance_on
@@ -166,16 +169,21 @@ class Detr(nn.Module):
         if self.training:
             return self.losses(batched_inputs)
         results: list[dict] = [{} for _ in batched_inputs]
-        for group in group_by_size(batched_inputs):
+        for group in self.inference_groups(batched_inputs):
             outputs = self.inference([batched_inputs[i] for i in group])
             for i, output in zip(group, outputs, strict=True):
                 results[i] = output
         return results
 
+    def inference_groups(self, batched_inputs: list[dict]) -> list[list[int]]:
+        """Which inputs run together at inference: those of one size, so that none is padded."""
+        return group_by_size(batched_inputs)
+
     def preprocess(self, batched_inputs: list[dict]) -> ImageList:
         """Normalise the images and pad them to a common canvas with zeros, the mean colour."""
         images = [x["image"].to(self.device) for x in batched_inputs]
         images = [(image - self.pixel_mean) / self.pixel_std for image in images]
+        images = [image.to(self.pixel_mean.dtype) for image in images]
         batch = ImageList.from_tensors(images)
         batch.tensor = batch.tensor.contiguous(memory_format=torch.channels_last)
         return batch
@@ -190,9 +198,14 @@ class Detr(nn.Module):
         position = sine_position_encoding(
             padding, projected.shape[1], self.position_temperature
         ).to(projected.dtype)
-        queries = [self.query_embed.weight, *(self.extra_queries if self.training else [])]
+        # The further sets only teach the transformer: not at inference, nor while it is frozen.
+        queries = [self.query_embed.weight]
+        if self.transformer.training:
+            queries += self.extra_queries
         embeddings, encoded = self.transformer(projected, padding, torch.stack(queries), position)
-        logits, boxes = self.box_head(embeddings)
+        with torch.autocast(self.device.type, enabled=False):
+            # In 16 bits a box is off by pixels: bfloat16 cannot tell 0.996 from 1.
+            logits, boxes = self.box_head(embeddings.to(self.query_embed.weight.dtype))
         last = embeddings[0, -1]
         return Detection(features, projected, padding, encoded, last, logits, boxes)
 
@@ -210,7 +223,7 @@ class Detr(nn.Module):
     ) -> tuple[dict[str, Tensor], Matching]:
         """Mean over the sets of queries, each matched on its own; the matching of the first."""
         with torch.autocast(self.device.type, enabled=False):
-            pairs = zip(detection.all_logits.float(), detection.all_boxes.float(), strict=True)
+            pairs = zip(detection.all_logits, detection.all_boxes, strict=True)
             groups = [self.criterion.box_losses(*pair, targets) for pair in pairs]
         losses = groups[0][0]
         for others, _ in groups[1:]:
@@ -219,7 +232,7 @@ class Detr(nn.Module):
 
     def targets(self, batched_inputs: list[dict], *, with_masks: bool) -> Targets:
         """Objects of the batch; the mapper puts them under "instances"."""
-        return Targets.from_inputs(batched_inputs, self.device, with_masks)
+        return Targets.from_inputs(batched_inputs, self.device, self.num_classes, with_masks)
 
     def inference(self, batched_inputs: list[dict]) -> list[dict]:
         """Detect in images of one size.
@@ -244,7 +257,8 @@ class Detr(nn.Module):
 
     def instance_queries(self, scores: Tensor, classes: Tensor) -> Tensor:
         """Which queries become instances: bool (Q,)."""
-        things = torch.tensor(sorted(self.thing_ids), device=classes.device)
+        # With its type, for a data set without things.
+        things = torch.tensor(sorted(self.thing_ids), dtype=torch.int64, device=classes.device)
         return torch.isin(classes, things) & (scores > self.instance_score_thresh)
 
     @torch.no_grad()

@@ -24,7 +24,8 @@ def class_loss(logits: Tensor, classes: Tensor, no_object_weight: float) -> Tens
     no_object = logits.shape[-1] - 1
     loss = F.cross_entropy(logits.flatten(0, 2), classes.flatten(), reduction="none")
     weight = torch.where(classes == no_object, no_object_weight, 1.0)
-    return (loss.view_as(weight) * weight).sum((1, 2)) / weight.sum((1, 2))
+    # Without any object and with a weight of 0 for "no object" nothing counts.
+    return (loss.view_as(weight) * weight).sum((1, 2)) / weight.sum((1, 2)).clamp(min=1e-6)
 
 
 def l1_loss(boxes: Tensor, targets: Tensor) -> Tensor:

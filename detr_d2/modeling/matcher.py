@@ -48,10 +48,11 @@ class HungarianMatcher:
             FloatingPointError: the costs are not finite, that is, the model has diverged.
         """
         layers, _, queries, _ = logits.shape
-        costs = [
-            self._cost(logits[:, i], boxes[:, i], classes, target_boxes)
-            for i, (classes, target_boxes) in enumerate(targets.per_image())
-        ]
+        with torch.autocast(logits.device.type, enabled=False):
+            costs = [
+                self._cost(logits[:, i], boxes[:, i], classes, target_boxes)
+                for i, (classes, target_boxes) in enumerate(targets.per_image())
+            ]
         # One copy from the device for all layers and images.
         flat = torch.cat([cost.flatten() for cost in costs]).cpu()
         if not torch.isfinite(flat).all():

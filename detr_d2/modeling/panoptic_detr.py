@@ -11,6 +11,7 @@ from . import build
 from .criterion import metrics
 from .detr import Detection, Detr, DetrOutputs, output_size
 from .postprocess import (
+    PostProcess,
     best_classes,
     instance_inference,
     panoptic_inference,
@@ -37,6 +38,7 @@ class PanopticDetr(Detr):
         sem_seg_on: bool = False,
         score_thresh: float = 0.85,
         min_area: int = 5,
+        postprocess: PostProcess | None = None,
         **detr_arguments: object,
     ) -> None:
         """
@@ -47,9 +49,18 @@ class PanopticDetr(Detr):
             panoptic_on, sem_seg_on: which outputs to give, besides `instance_on`.
             score_thresh: queries at or below it are no segments.
             min_area: pixels; smaller segments are given to their neighbours.
+            postprocess: corrections of the published post-processing; None makes all of them.
             detr_arguments: as for `Detr`.
+
+        Raises:
+            ValueError: frozen, but both mask losses are off.
         """
         super().__init__(**detr_arguments)
+        if freeze and not self.criterion.needs_masks:
+            raise ValueError(
+                "MODEL.DETR.FREEZE leaves the mask losses alone, but FOCAL_WEIGHT and DICE_WEIGHT "
+                "are both 0: nothing would learn"
+            )
         self.freeze = freeze
         if freeze:
             self.requires_grad_(False)
@@ -60,6 +71,7 @@ class PanopticDetr(Detr):
         self.sem_seg_on = sem_seg_on
         self.score_thresh = score_thresh
         self.min_area = min_area
+        self.postprocess = postprocess or PostProcess()
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
@@ -78,9 +90,10 @@ class PanopticDetr(Detr):
     def losses(self, batched_inputs: list[dict]) -> dict[str, Tensor]:
         """Weighted mask losses and, unless frozen, class and box losses."""
         images = self.preprocess(batched_inputs)
-        with torch.set_grad_enabled(not self.freeze):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze):
             detection = self.detect(images)
-        targets = self.targets(batched_inputs, with_masks=True)
+        with_masks = self.criterion.needs_masks
+        targets = self.targets(batched_inputs, with_masks=with_masks)
         losses: dict[str, Tensor] = {}
         if self.freeze:
             last = (detection.all_logits[0, -1:], detection.all_boxes[0, -1:])
@@ -88,6 +101,8 @@ class PanopticDetr(Detr):
         else:
             losses, matching = self.box_losses(detection, targets)
         put_scalars(metrics(detection.logits, targets, matching))
+        if not with_masks:
+            return losses
         selected = self.criterion.select(detection.logits, matching)
         per_image = [selected.query[0, selected.image == i] for i in range(len(batched_inputs))]
         masks = self.draw(detection, per_image)
@@ -115,8 +130,14 @@ class PanopticDetr(Detr):
         """Attention maps of all queries, (N, Q, M, h, w)."""
         return self.bbox_attention(detection.embeddings, detection.encoded_image, detection.padding)
 
+    def inference_groups(self, batched_inputs: list[dict]) -> list[list[int]]:
+        """As `Detr`, but for the published post-processing the whole batch, padded."""
+        if self.postprocess.crop_padding:
+            return super().inference_groups(batched_inputs)
+        return [list(range(len(batched_inputs)))]
+
     def inference(self, batched_inputs: list[dict]) -> list[dict]:
-        """Detect and segment in images of one size.
+        """Detect and segment in images that `inference_groups` put together.
 
         Returns:
             One dictionary per image, at the size of the photo (`height`, `width`), with, as
@@ -128,10 +149,14 @@ class PanopticDetr(Detr):
         keep = [self.needed_queries(logits).nonzero()[:, 0] for logits in detection.logits]
         masks = self.draw(detection, keep)
         canvas = images.tensor.shape[-2:]
-        return [
-            self._outputs(detection, i, keep[i], masks[i], canvas, output_size(x))
-            for i, x in enumerate(batched_inputs)
-        ]
+        results = []
+        for i, x in enumerate(batched_inputs):
+            # What of the canvas is taken for the image: all, where padding is not cropped. Images
+            # of one size have none.
+            seen = images.image_sizes[i] if self.postprocess.crop_padding else canvas
+            sizes = (canvas, seen, images.image_sizes[i], output_size(x))
+            results.append(self._outputs(detection, i, keep[i], masks[i].float(), sizes))
+        return results
 
     def needed_queries(self, logits: Tensor) -> Tensor:
         """Which of the queries with logits (Q, K + 1) some output needs: bool (Q,)."""
@@ -144,30 +169,42 @@ class PanopticDetr(Detr):
         return needed
 
     def _outputs(
-        self, detection: Detection, i: int, keep: Tensor, masks: Tensor, canvas: Size, size: Size
+        self,
+        detection: Detection,
+        i: int,
+        keep: Tensor,
+        masks: Tensor,
+        sizes: tuple[Size, Size, Size, Size],
     ) -> dict:
+        """Outputs of image i; `sizes` are the canvas, the part of it that is seen, the image as the
+        network had it, and the photo."""
+        canvas, seen, image_size, size = sizes
         logits, boxes = detection.logits[i, keep], detection.boxes[i, keep]
         scores, classes, is_object = best_classes(logits)
-        image_size = canvas  # Images of one size have no padding.
-        masks = unpad_and_resize(masks.float(), canvas, image_size, size)
         segments = is_object & (scores > self.score_thresh)
+        photo_masks = unpad_and_resize(masks, canvas, seen, size)
         result: dict = {}
         if self.panoptic_on:
+            rival_masks = photo_masks[segments]
+            if self.postprocess.resize == "ids":
+                rival_masks = unpad_and_resize(masks[segments], canvas, seen, image_size)
             result["panoptic_seg"] = panoptic_inference(
-                masks[segments],
+                rival_masks,
                 scores[segments],
                 classes[segments],
                 thing_ids=self.thing_ids,
                 min_area=self.min_area,
+                unite_stuff=self.postprocess.unite_stuff,
+                size=size,
             )
         if self.instance_on:
             things = self.instance_queries(scores, classes)
             result["instances"] = instance_inference(
-                boxes[things], scores[things], classes[things], size, masks[things]
+                boxes[things], scores[things], classes[things], size, photo_masks[things]
             )
         if self.sem_seg_on:
             probabilities = logits[segments].float().softmax(-1)[:, :-1]
-            result["sem_seg"] = semantic_inference(masks[segments], probabilities)
+            result["sem_seg"] = semantic_inference(photo_masks[segments], probabilities)
         return result
 
     @torch.no_grad()

@@ -26,16 +26,20 @@ class Targets:
 
     @classmethod
     def from_inputs(
-        cls, batched_inputs: Sequence[dict], device: torch.device, with_masks: bool
+        cls,
+        batched_inputs: Sequence[dict],
+        device: torch.device,
+        num_classes: int,
+        with_masks: bool,
     ) -> "Targets":
         """Convert the `instances` of the mapper: gt_classes, gt_boxes (xyxy), gt_masks.
 
         Raises:
-            ValueError: masks are wanted, and an image has none.
+            ValueError: a class is not below num_classes, or masks are wanted and an image has none.
         """
         instances = [x["instances"] for x in batched_inputs]
-        if with_masks:
-            _require_masks(batched_inputs)
+        for x in batched_inputs:
+            _check(x, num_classes, with_masks)
         boxes = []
         for x in instances:
             height, width = x.image_size
@@ -53,11 +57,17 @@ class Targets:
         return zip(self.classes.split(self.counts), self.boxes.split(self.counts), strict=True)
 
 
-def _require_masks(batched_inputs: Sequence[dict]) -> None:
-    bare = [x.get("file_name") for x in batched_inputs if not x["instances"].has("gt_masks")]
-    if bare:
+def _check(x: dict, num_classes: int, with_masks: bool) -> None:
+    instances, name = x["instances"], x.get("file_name", "an image")
+    wrong = [c for c in instances.gt_classes.tolist() if not 0 <= c < num_classes]
+    if wrong:
         raise ValueError(
-            f"the objects of {bare[0]} have boxes but no masks, from which PanopticDetr learns; "
-            "train it on a panoptic data set or on one whose annotations all have a segmentation, "
-            "or train boxes alone: MODEL.META_ARCHITECTURE Detr"
+            f"{name} has an object of class {wrong[0]}, but the model knows classes 0 to "
+            f"{num_classes - 1}; see MODEL.DETR.NUM_CLASSES"
+        )
+    if with_masks and not instances.has("gt_masks"):
+        raise ValueError(
+            f"the objects of {name} have boxes but no masks, from which PanopticDetr learns; train "
+            "it on a panoptic data set or on one whose annotations all have a segmentation, or "
+            "train boxes alone: MODEL.META_ARCHITECTURE Detr"
         )

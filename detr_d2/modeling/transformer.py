@@ -110,25 +110,7 @@ class TransformerDecoder(nn.Module):
 
 
 class _Layer(nn.Module):
-    """What encoder and decoder layers share: residual sub-layers and the feed-forward part."""
-
-    def __init__(
-        self, hidden_dim: int, dim_feedforward: int, dropout: float, pre_norm: bool
-    ) -> None:
-        super().__init__()
-        self.pre_norm = pre_norm
-        self.linear1 = nn.Linear(hidden_dim, dim_feedforward)
-        self.linear2 = nn.Linear(dim_feedforward, hidden_dim)
-        self.dropout = nn.Dropout(dropout)
-        self.norm1 = nn.LayerNorm(hidden_dim)
-        self.norm2 = nn.LayerNorm(hidden_dim)
-
-    def _feed_forward(self, x: Tensor) -> Tensor:
-        return self.linear2(self.dropout(F.relu(self.linear1(x))))
-
-
-class TransformerEncoderLayer(_Layer):
-    """Self-attention over the image, then feed-forward."""
+    """What encoder and decoder layers share: self-attention and the feed-forward part."""
 
     def __init__(
         self,
@@ -138,8 +120,21 @@ class TransformerEncoderLayer(_Layer):
         dropout: float,
         pre_norm: bool,
     ) -> None:
-        super().__init__(hidden_dim, dim_feedforward, dropout, pre_norm)
+        super().__init__()
+        self.pre_norm = pre_norm
+        self.linear1 = nn.Linear(hidden_dim, dim_feedforward)
+        self.linear2 = nn.Linear(dim_feedforward, hidden_dim)
+        self.dropout = nn.Dropout(dropout)
+        self.norm1 = nn.LayerNorm(hidden_dim)
+        self.norm2 = nn.LayerNorm(hidden_dim)
         self.self_attn = nn.MultiheadAttention(hidden_dim, nheads, dropout, batch_first=True)
+
+    def _feed_forward(self, x: Tensor) -> Tensor:
+        return self.linear2(self.dropout(F.relu(self.linear1(x))))
+
+
+class TransformerEncoderLayer(_Layer):
+    """Self-attention over the image, then feed-forward."""
 
     def forward(self, image: Tensor, padding: Tensor, position: Tensor) -> Tensor:
         """(N, S, d), padding (N, S), position (N, S, d) -> (N, S, d)."""
@@ -163,9 +158,8 @@ class TransformerDecoderLayer(_Layer):
         dropout: float,
         pre_norm: bool,
     ) -> None:
-        super().__init__(hidden_dim, dim_feedforward, dropout, pre_norm)
+        super().__init__(hidden_dim, nheads, dim_feedforward, dropout, pre_norm)
         self.norm3 = nn.LayerNorm(hidden_dim)
-        self.self_attn = nn.MultiheadAttention(hidden_dim, nheads, dropout, batch_first=True)
         self.multihead_attn = nn.MultiheadAttention(hidden_dim, nheads, dropout, batch_first=True)
 
     def forward(

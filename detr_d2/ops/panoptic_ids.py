@@ -3,6 +3,9 @@
 Legend: H, W image height and width. Id 0 is void (no label).
 """
 
+import os
+
+import cv2
 import numpy as np
 
 MAX_ID = 256**3 - 1
@@ -25,6 +28,18 @@ def rgb_to_id(rgb: np.ndarray) -> np.ndarray:
     ids <<= 8
     ids |= rgb[..., 0]
     return ids
+
+
+def read_ids(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read the PNG of one image's ids: (H, W) int32.
+
+    Raises:
+        OSError: there is no picture of this name.
+    """
+    bgr = cv2.imread(os.fspath(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if bgr is None:
+        raise OSError(f"{path}: no PNG that can be read")
+    return rgb_to_id(bgr[..., ::-1])
 
 
 def id_to_rgb(ids: np.ndarray) -> np.ndarray:

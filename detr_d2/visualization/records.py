@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 from detectron2.data import detection_utils
 from detectron2.structures import BoxMode, Instances
-from PIL import Image
 
-from detr_d2.ops.panoptic_ids import rgb_to_id
+from detr_d2.ops.panoptic_ids import read_ids
 from detr_d2.visualization.overlay import (
     draw_boxes,
     draw_segments,
@@ -39,8 +38,7 @@ def draw_truth(
         ]
         classes = [a["category_id"] for a in objects]
         return _draw_things(photo, np.array(boxes).reshape(-1, 4), classes, palette, width)
-    with Image.open(record["pan_seg_file_name"]) as png:
-        id_map = rgb_to_id(np.asarray(png.convert("RGB")))
+    id_map = read_ids(record["pan_seg_file_name"])
     return draw_segments(photo, id_map, record["segments_info"], palette, width)
 
 

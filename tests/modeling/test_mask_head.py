@@ -47,3 +47,15 @@ def test_published_widths():
     assert [tuple(a.weight.shape[:2]) for a in head.adapters] == [(128, 1024), (64, 512), (32, 256)]
     assert tuple(head.output.weight.shape) == (1, 16, 3, 3)
     assert [norm.num_groups for norm in head.norms] == [8] * 5
+
+
+def test_a_fresh_head_already_draws_a_mask_of_its_own_for_every_query():
+    # Two queries that look at opposite halves of 20 x 20 cells; maps sum to 1 over heads and cells.
+    torch.manual_seed(0)
+    head = FPNMaskHead(hidden_dim=32, num_maps=4, feature_channels=[12, 8, 6])
+    attention = torch.zeros(2, 4, 20, 20)
+    attention[0, :, :10], attention[1, :, 10:] = 1 / 800, 1 / 800
+    pyramid = [torch.randn(1, c, 20 * k, 20 * k) for c, k in ((12, 1), (8, 2), (6, 4))]
+    one, other = head(torch.randn(1, 32, 20, 20), [attention], pyramid)[0]
+    # With the usual initial weights the two differ by a ten-thousandth of their own variation.
+    assert (one - other).std() > 0.01 * one.std()

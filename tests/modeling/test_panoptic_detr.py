@@ -6,6 +6,8 @@ import torch
 from detectron2.utils.events import EventStorage
 from tiny_model import build, make_input, tiny_cfg
 
+from detr_d2.modeling.postprocess import PostProcess
+
 MASK_LOSSES = {"loss_focal", "loss_dice"}
 
 
@@ -198,3 +200,46 @@ def test_every_published_tensor_has_a_home_of_its_shape():
     detr.DIM_FEEDFORWARD, detr.ENC_LAYERS, detr.DEC_LAYERS = 2048, 6, 6
     ours = Counter(tuple(t.shape) for t in build(cfg).state_dict().values())
     assert ours == published_shapes()
+
+
+def test_published_post_processing_squeezes_masks_of_padded_batches():
+    cfg = tiny_cfg()
+    cfg.MODEL.DETR.POSTPROCESS.CROP_PADDING = False
+    model = build(cfg).eval()
+    make_it_see(model)
+    wide, tall = make_input(64, 96, 0, 1), make_input(96, 64, 0, 2)
+
+    def left_half(image, attention, pyramid):
+        """Every query sees the left half of the canvas and nothing else."""
+        masks = torch.full((24, 24), -5.0)
+        masks[:, :12] = 5.0
+        return [masks.expand(len(maps), 24, 24) for maps in attention]
+
+    model.mask_head.forward = left_half
+    with torch.no_grad():
+        squeezed = model([wide, tall])[1]["instances"].pred_masks[0]
+    # Of the canvas of 96 columns 48 are seen: 48 of the 64 of the image, but half of it here.
+    assert squeezed.shape == (96, 64) and squeezed[0].sum() == 32
+    model.postprocess = PostProcess()
+    model.inference_groups = lambda inputs: [[0, 1]]
+    with torch.no_grad():
+        cropped = model([wide, tall])[1]["instances"].pred_masks[0]
+    assert cropped[0].sum() == 48
+
+
+@pytest.mark.parametrize("resize", ["masks", "ids"])
+def test_masks_compete_at_the_size_of_the_photo_or_of_the_image(half_empty_batch, resize):
+    cfg = tiny_cfg()
+    cfg.MODEL.DETR.POSTPROCESS.RESIZE = resize
+    cfg.MODEL.DETR.POSTPROCESS.UNITE_STUFF = "before_filtering"
+    model = build(cfg).eval()
+    make_it_see(model)
+    half_empty_batch[0] |= {"height": 128, "width": 192}
+    with torch.no_grad():
+        panoptic, segments = model(half_empty_batch[:1])[0]["panoptic_seg"]
+    assert panoptic.shape == (128, 192)
+    assert sum(s["area"] for s in segments) == 128 * 192
+    # Enlarged ids come in blocks of 2 x 2 pixels.
+    blocks = panoptic.view(64, 2, 96, 2)
+    whole = (blocks.amax((1, 3)) == blocks.amin((1, 3))).all()
+    assert bool(whole) == (resize == "ids")

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from detr_d2.modeling.postprocess import (
+    PostProcess,
     best_classes,
     instance_inference,
     panoptic_inference,
@@ -115,3 +116,53 @@ def test_semantic_scores_are_class_times_mask_probability():
     masks = torch.tensor([[[0.0]], [[100.0]]])
     scores = semantic_inference(masks, torch.tensor([[0.5, 0.25], [0.0, 0.5]]))
     assert scores.flatten().tolist() == pytest.approx([0.25, 0.125 + 0.5])
+
+
+def published_merge(masks, classes, min_area, size=None):
+    return panoptic_inference(
+        masks,
+        torch.full((len(masks),), 0.9),
+        torch.tensor(classes, dtype=torch.int64),
+        thing_ids=THINGS,
+        min_area=min_area,
+        unite_stuff="before_filtering",
+        size=size,
+    )
+
+
+def test_published_union_of_stuff_is_undone_when_its_second_mask_is_dropped():
+    # Stuff in columns 0-3 and 3-6 of 8, a thing in 6-8. The first pass gives all of 0-6 to the
+    # first mask; the second has no pixel left and is dropped; without it columns 3-6 go to the
+    # next best mask, here the thing.
+    masks = masks_of((0, 3), (3, 6), (6, 8))
+    masks[2, :, 3:6] = 0.0
+    panoptic, segments = published_merge(masks, [2, 2, 0], min_area=2)
+    assert panoptic[0].tolist() == [1, 1, 1, 2, 2, 2, 2, 2]
+    assert [(s["category_id"], s["area"]) for s in segments] == [(2, 6), (0, 10)]
+    corrected, segments = merge(masks, [2, 2, 0], min_area=2)
+    assert corrected[0].tolist() == [1, 1, 1, 1, 1, 1, 2, 2]
+    assert [(s["category_id"], s["area"]) for s in segments] == [(2, 12), (0, 4)]
+
+
+def test_published_union_without_a_second_stuff_mask_is_ours():
+    masks = masks_of((0, 3), (3, 6), (6, 8))
+    panoptic, segments = published_merge(masks, [2, 1, 0], min_area=2)
+    expected, expected_segments = merge(masks, [2, 1, 0], min_area=2)
+    assert torch.equal(panoptic, expected) and len(segments) == len(expected_segments)
+
+
+def test_winners_are_enlarged_and_areas_are_those_of_the_photo():
+    masks = masks_of((0, 1), (1, 8))
+    panoptic, segments = published_merge(masks, [1, 2], min_area=5, size=(6, 16))
+    # One column of eight becomes two of sixteen, of six rows: 12 pixels, more than the minimum.
+    assert panoptic.shape == (6, 16) and panoptic.dtype == torch.int32
+    assert panoptic[5].tolist() == [1] * 2 + [2] * 14
+    assert [s["area"] for s in segments] == [12, 84]
+    panoptic, segments = published_merge(torch.zeros(0, 2, 8), [], min_area=5, size=(6, 16))
+    assert panoptic.shape == (6, 16) and segments == []
+
+
+@pytest.mark.parametrize("change", [{"unite_stuff": "later"}, {"resize": "all"}])
+def test_unknown_switches_are_refused(change):
+    with pytest.raises(ValueError, match=f"{next(iter(change.values()))}.*allowed"):
+        PostProcess(**change)

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from PIL import Image
 
-from detr_d2.ops.panoptic_ids import MAX_ID, id_to_rgb, rgb_to_id
+from detr_d2.ops.panoptic_ids import MAX_ID, id_to_rgb, read_ids, rgb_to_id
 
 
 def test_red_is_the_lowest_byte():
@@ -45,3 +46,19 @@ def test_wrong_shapes_and_types_are_refused():
 def test_empty_maps_pass():
     assert id_to_rgb(np.zeros((0, 4), np.int32)).shape == (0, 4, 3)
     assert rgb_to_id(np.zeros((0, 4, 3), np.uint8)).shape == (0, 4)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_ids_are_read_as_they_were_written(tmp_path, mode):
+    # 70000 = 112 + 256 * 17 + 65536 * 1: all three channels differ.
+    ids = np.array([[0, 1, 255], [256, 70000, MAX_ID]], np.int32)
+    path = tmp_path / "ids.png"
+    Image.fromarray(id_to_rgb(ids)).convert(mode).save(path)
+    found = read_ids(path)
+    assert found.dtype == np.int32
+    assert found.tolist() == ids.tolist()
+
+
+def test_a_png_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(OSError, match=r"absent\.png"):
+        read_ids(tmp_path / "absent.png")

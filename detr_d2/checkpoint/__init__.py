@@ -1,0 +1,19 @@
+"""Weights: reading files safely, knowing their layout, and loading them into a model.
+
+`reading` opens a file or folder, `layouts` recognises what is in it and renames it to ours (and
+back), `classes` finds the class of each row, `loading` puts it all into a model.
+"""
+
+from .layouts import Weights, open_weights
+from .loading import LoadingRules, load_weights
+from .reading import WeightsError
+from .report import Report
+
+__all__ = [
+    "LoadingRules",
+    "Report",
+    "Weights",
+    "WeightsError",
+    "load_weights",
+    "open_weights",
+]
