@@ -49,12 +49,22 @@ def test_bfloat16_trains_with_losses_in_float32(half_empty_batch, freeze):
     assert ("transformer" in parts) != freeze
 
 
+@pytest.mark.parametrize("freeze", [False, True])
+def test_pairs_are_found_in_float32(half_empty_batch, freeze, monkeypatch):
+    model = build(with_detr_keys(FREEZE=freeze))
+    one = torch.ones(1, 1)
+    found = spy_on(monkeypatch, model.criterion.matcher, "_cost", lambda: (one @ one).dtype)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert (one @ one).dtype == torch.bfloat16
+        model(half_empty_batch)
+    assert found == [torch.float32] * 2
+
+
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_bfloat16_keeps_boxes_and_scores_in_float32(arch):
     model = build(tiny_cfg(arch)).eval()
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
         detection = model.detect(model.preprocess([make_input(64, 96, 0)]))
-        model([make_input(64, 96, 0)])
     assert detection.logits.dtype == detection.boxes.dtype == torch.float32
     # bfloat16 has 8 significant bits: its numbers do not change when they are rounded to it.
     assert not torch.equal(detection.boxes, detection.boxes.bfloat16().float())
@@ -120,10 +130,26 @@ def test_the_frozen_stage_decodes_the_first_set_of_queries_only(half_empty_batch
     torch.testing.assert_close(model(half_empty_batch), expected(half_empty_batch))
 
 
-def test_losses_can_be_had_without_gradients(half_empty_batch):
+@pytest.mark.parametrize("freeze", [False, True])
+def test_losses_without_gradients_keep_nothing_for_them(half_empty_batch, freeze, monkeypatch):
+    model = build(with_detr_keys(FREEZE=freeze))
+    found = spy_on(monkeypatch, model, "detect", torch.is_grad_enabled)
+    model(half_empty_batch)
     with torch.no_grad():
-        losses = build(tiny_cfg())(half_empty_batch)
-    assert not any(loss.requires_grad for loss in losses.values())
+        model(half_empty_batch)
+    assert found == [not freeze, False]
+
+
+def spy_on(monkeypatch, owner, name, look):
+    """What `look()` gives at each call of a method, which does its work as always."""
+    found, method = [], getattr(owner, name)
+
+    def spied(*args):
+        found.append(look())
+        return method(*args)
+
+    monkeypatch.setattr(owner, name, spied)
+    return found
 
 
 @pytest.mark.parametrize("things", [frozenset(), frozenset(range(5))], ids=["stuff", "things"])
