@@ -15,7 +15,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -28,7 +27,6 @@ from detr_d2.data.categories import CategoryTable
 from detr_d2.data.classes import SourceClass, assign_ids
 from detr_d2.data.coco_writer import write_panoptic_json
 from detr_d2.data.conversion_work import (
-    PHOTO_MODES,
     Task,
     Work,
     convert_photo,
@@ -38,6 +36,8 @@ from detr_d2.data.conversion_work import (
 from detr_d2.data.convert import Kind, Rules
 from detr_d2.data.forms.base import Form, LeftOut, Sample, files_of
 from detr_d2.data.journal import Journal
+from detr_d2.data.partial_folder import PartialFolder
+from detr_d2.data.photo_files import check_photo_mode
 from detr_d2.data.splits import groups_by_look, groups_by_pattern, split_by_group
 from detr_d2.ops.files import write_json
 
@@ -110,21 +110,18 @@ def convert_set(
         FileExistsError: the folder holds something that no conversion has written.
         OSError: the result cannot be written; the earlier result is whole.
     """
-    if photos not in PHOTO_MODES:
-        raise ValueError(f"photos {photos!r}, allowed: {PHOTO_MODES}")
+    check_photo_mode(photos)
     rules = settle_rules(form, rules)
-    target = Path(folder)
+    partial = PartialFolder(folder, REPORT, scratch=(DONE,))
     classes, entries, ids, rest_id = settle_classes(form, rules, base_categories)
     kinds = tuple(Kind(c.key, c.isthing, ids[c.key]) for c in form.classes)
     samples = form.samples()
     if not samples:
         raise ValueError(f"{form.name}: no photo with annotation found; " + _reasons(form.left_out))
     fingerprint = conversion_fingerprint(form, rules, split, base_categories, photos)
-    partial = target.with_name(target.name + ".partial")
     if not dry_run:
-        _check_target(target)
-        _prepare_partial(partial, fingerprint)
-    work = Work(form, kinds, rules, rest_id, None if dry_run else str(partial), photos)
+        partial.prepare(fingerprint)
+    work = Work(form, kinds, rules, rest_id, None if dry_run else str(partial.path), photos)
     tally = _Tally(CategoryTable(entries), form)
     tasks = _tasks(samples)
     if dry_run:
@@ -132,7 +129,7 @@ def convert_set(
             tally.add(result)
             _tell(progress, tally, samples)
         return tally.finish(split)
-    with Journal(partial / DONE, "sample") as journal:
+    with Journal(partial.path / DONE, "sample") as journal:
         for sample in journal:
             tally.add(journal.read(sample))
         waiting = [task for task in tasks if task[0].name not in journal]
@@ -143,14 +140,14 @@ def convert_set(
             _tell(progress, tally, samples)
         report = tally.finish(split)
         if report.images_out:
-            _write_parts(partial, journal, tally.parts, CategoryTable(entries))
+            _write_parts(partial.path, journal, tally.parts, CategoryTable(entries))
     if not report.images_out:
-        shutil.rmtree(partial)
+        partial.discard()
         raise ValueError(f"{form.name}: no photo could be converted; {_reasons(report.left_out)}")
-    write_json(partial / "classes.json", _class_mapping(classes, ids, entries), indent=1)
+    write_json(partial.path / "classes.json", _class_mapping(classes, ids, entries), indent=1)
     content = {"fingerprint": fingerprint, "form": form.name, **asdict(report)}
-    write_json(partial / REPORT, content, indent=1)
-    _change_places(partial, target)
+    write_json(partial.path / REPORT, content, indent=1)
+    partial.finish()
     return report
 
 
@@ -327,39 +324,6 @@ def _write_parts(
             categories=table,
             description=f"converted by detr_d2 {part}".strip(),
         )
-
-
-def _check_target(target: Path) -> None:
-    if target.exists() and not (target / REPORT).is_file() and any(target.iterdir()):
-        raise FileExistsError(
-            f"{target} is not empty and no conversion has written it; choose another folder"
-        )
-
-
-def _prepare_partial(partial: Path, fingerprint: str) -> None:
-    """Make the working folder, or keep that of an interrupted run with the same inputs."""
-    mark = partial / "fingerprint"
-    if mark.is_file() and mark.read_text() == fingerprint:
-        return
-    if partial.exists():
-        shutil.rmtree(partial)
-    (partial / "images").mkdir(parents=True)
-    (partial / "panoptic").mkdir()
-    mark.write_text(fingerprint)
-
-
-def _change_places(partial: Path, target: Path) -> None:
-    """Put the new folder in the place of the old one."""
-    for name in (DONE, "fingerprint"):
-        os.remove(partial / name)
-    old = target.with_name(target.name + ".old")
-    if old.exists():
-        shutil.rmtree(old)
-    if target.exists():
-        os.rename(target, old)
-    os.rename(partial, target)
-    if old.exists():
-        shutil.rmtree(old)
 
 
 def _reasons(left_out: Sequence[LeftOut]) -> str:

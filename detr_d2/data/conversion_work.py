@@ -2,7 +2,6 @@
 
 import io
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,7 @@ from detr_d2.data.coco_writer import write_id_png
 from detr_d2.data.convert import Kind, Rules, paint
 from detr_d2.data.forms.base import Form, Sample
 from detr_d2.data.mask_files import UnreadableError, look_at_photo
-from detr_d2.ops.files import replacing
-
-PHOTO_MODES = ("link", "copy")
+from detr_d2.data.photo_files import place_photo
 
 
 @dataclass(frozen=True)
@@ -24,8 +21,7 @@ class Work:
     """What is the same for all photos of a conversion.
 
     `folder` is where `images/` and `panoptic/` are written, None for a dry run; `names` the
-    photo's name in the result for each sample's name; `photos` "link" (hard link where the disk
-    allows it, else a copy) or "copy".
+    photo's name in the result for each sample's name; `photos` a mode of `place_photo`.
     """
 
     form: Form
@@ -75,7 +71,7 @@ def convert_photo(work: Work, task: Task) -> dict[str, Any]:
     png = os.path.splitext(name)[0] + ".png"
     if work.folder is not None:
         write_id_png(Path(work.folder, "panoptic", png), ids)
-        _place_photo(photo, Path(work.folder, "images", name), work.photos)
+        place_photo(photo, Path(work.folder, "images", name), work.photos)
     height, width = facts.size
     return {
         "sample": sample.name,
@@ -102,18 +98,3 @@ class _EmbeddedPhoto(io.BytesIO):
 
     def __str__(self) -> str:
         return f"the photo embedded for {self._name}"
-
-
-def _place_photo(photo: Any, target: Path, how: str) -> None:
-    with replacing(target) as temporary:
-        if isinstance(photo, _EmbeddedPhoto):
-            Path(temporary).write_bytes(photo.getvalue())
-            return
-        if how == "link":
-            try:
-                os.link(os.path.realpath(photo), temporary)
-                return
-            except OSError:
-                # Another disk, or a file of someone else's.
-                pass
-        shutil.copyfile(photo, temporary)
