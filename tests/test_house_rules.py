@@ -30,8 +30,10 @@ LAYERS = {
     # The trainer is where the parts meet: it feeds what the mapper makes and calls the evaluators.
     "engine": {
         *("ops", "compat", "config", "checkpoint", "evaluation", "visualization"),
-        *("data.mapper", "data.register"),
+        *("data.mapper", "data.register", "data.categories"),
     },
+    # A trained model makes data here.
+    "labelling": {"ops", "data", "visualization", "engine"},
     "__init__": {"_requirements", "config", "data.register", "modeling"},
 }
 # Packages from outside that a part may import; the parts not named here may import any.

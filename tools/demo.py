@@ -5,7 +5,6 @@ python tools/demo.py --config-file output/mine/config.yaml --input photos/ site.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 # detr_d2 before detectron2, since it silences a warning of that import.
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.panoptic_folder import PanopticFolder
-from detr_d2.engine import Predictor, command_line, registered_categories
+from detr_d2.engine import Predictor, command_line, registered_categories, use_model_categories
 from detr_d2.ops.files import replacing
 from detr_d2.visualization import Palette, draw_output, read_photo, save_picture
 
@@ -22,7 +21,6 @@ from detr_d2.visualization import Palette, draw_output, read_photo, save_picture
 import cv2
 import numpy as np
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
 from media import Source, find_sources, read_frames, write_video
 from tqdm import tqdm
 
@@ -55,24 +53,16 @@ def load_categories(args: argparse.Namespace, cfg: CfgNode) -> CategoryTable:
     Raises:
         ValueError: none of the three knows them.
     """
-    beside = Path(args.config_file).with_name("categories.json")
-    path = Path(args.categories) if args.categories else beside
-    if not args.categories and not beside.is_file():
-        entries = registered_categories(cfg.DATASETS.TEST)
-        if not entries:
-            raise ValueError(
-                f"no categories: there is no {beside}, and DATASETS.TEST {cfg.DATASETS.TEST} is "
-                "not registered; give --categories"
-            )
-        return CategoryTable(entries)
-    content = json.loads(path.read_text(encoding="utf-8"))
-    entries = content["categories"] if isinstance(content, dict) else content
-    # The model asks the catalog for its classes; this entry takes the place of the data set's.
-    table = CategoryTable(entries, str(path))
-    name = str(path.resolve())
-    MetadataCatalog.get(name).set(**table.metadata())
-    cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (name,), (name,)
-    return table
+    table = use_model_categories(cfg, args.config_file, args.categories)
+    if table is not None:
+        return table
+    entries = registered_categories(cfg.DATASETS.TEST)
+    if not entries:
+        raise ValueError(
+            f"no categories: there is no categories.json beside {args.config_file}, and "
+            f"DATASETS.TEST {cfg.DATASETS.TEST} is not registered; give --categories"
+        )
+    return CategoryTable(entries)
 
 
 class Demo:

@@ -32,7 +32,7 @@ def setup(args: argparse.Namespace) -> CfgNode:
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
     """Run the job; called in every process, which is why data sets are registered here."""
-    command_line.register_datasets(args.dataset)
+    command_line.register_datasets(args)
     cfg = setup(args)
     if args.eval_only:
         model = DetrTrainer.build_model(cfg)

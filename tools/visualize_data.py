@@ -93,7 +93,7 @@ def make_sheet(cfg: CfgNode, args: argparse.Namespace) -> np.ndarray:
 
 def main(args: argparse.Namespace) -> None:
     """Draw the sheet and write it."""
-    command_line.register_datasets(args.dataset)
+    command_line.register_datasets(args)
     cfg = command_line.load_config(args.config_file, args.opts)
     seed_all_rng(None if cfg.SEED < 0 else cfg.SEED)
     save_picture(args.output, make_sheet(cfg, args))

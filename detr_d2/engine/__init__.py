@@ -1,8 +1,16 @@
 """Training: optimizer, step, trainer, weight averaging, checkpoints, hooks; running on photos."""
 
 from detr_d2.engine.checkpoint import Checkpointer
+from detr_d2.engine.model_categories import use_model_categories
 from detr_d2.engine.predictor import Predictor
 from detr_d2.engine.setup import registered_categories, setup_job
 from detr_d2.engine.trainer import DetrTrainer
 
-__all__ = ["Checkpointer", "DetrTrainer", "Predictor", "registered_categories", "setup_job"]
+__all__ = [
+    "Checkpointer",
+    "DetrTrainer",
+    "Predictor",
+    "registered_categories",
+    "setup_job",
+    "use_model_categories",
+]

@@ -1,6 +1,7 @@
 """What the command-line tools share: data sets by option, config from file and KEY VALUE pairs."""
 
 import argparse
+import runpy
 from collections.abc import Sequence
 
 from detectron2.config import CfgNode, get_cfg
@@ -10,7 +11,7 @@ from detr_d2.data.register import register_dataset
 
 
 def add_dataset_option(parser: argparse.ArgumentParser) -> None:
-    """Add --dataset, which may be given several times."""
+    """Add --dataset and --register, which may be given several times."""
     parser.add_argument(
         "--dataset",
         action="append",
@@ -20,11 +21,25 @@ def add_dataset_option(parser: argparse.ArgumentParser) -> None:
         help="register a COCO-panoptic data set under NAME, for DATASETS.TRAIN and DATASETS.TEST; "
         "may be given several times",
     )
+    add_register_option(parser)
 
 
-def register_datasets(datasets: Sequence[Sequence[str]]) -> None:
-    """Register what --dataset gave; to be called in every process."""
-    for name, image_root, panoptic_root, panoptic_json in datasets:
+def add_register_option(parser: argparse.ArgumentParser) -> None:
+    """Add --register, which may be given several times."""
+    parser.add_argument(
+        "--register",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a Python file of yours to run first: it registers data sets, mask heads, mappers",
+    )
+
+
+def register_datasets(args: argparse.Namespace) -> None:
+    """Carry out --register and then --dataset; to be called in every process."""
+    for path in args.register:
+        runpy.run_path(path)
+    for name, image_root, panoptic_root, panoptic_json in args.dataset:
         register_dataset(
             name, image_root=image_root, panoptic_root=panoptic_root, panoptic_json=panoptic_json
         )

@@ -28,11 +28,13 @@ class Predictor:
         self.reverse = cfg.INPUT.FORMAT == "BGR"
 
     @torch.no_grad()
-    def __call__(self, photos: list[np.ndarray]) -> list[dict[str, Any]]:
+    def __call__(self, photos: list[np.ndarray], enlarge: bool = True) -> list[dict[str, Any]]:
         """Run the model.
 
         Args:
             photos: (H, W, 3) uint8 RGB, of any sizes.
+            enlarge: False gives the outputs of a photo that the model saw shrunk at the size at
+                which it saw it, which takes less memory.
 
         Returns:
             The model's outputs, one dict a photo, at the photos' sizes.
@@ -43,6 +45,8 @@ class Predictor:
             self.resize(resized)
             chw = np.ascontiguousarray(resized.image.transpose(2, 0, 1))
             height, width = photo.shape[:2]
+            if not enlarge and height > chw.shape[1]:
+                height, width = chw.shape[1:]
             inputs.append({"image": torch.from_numpy(chw), "height": height, "width": width})
         outputs: list[dict[str, Any]] = self.model(inputs)
         return outputs

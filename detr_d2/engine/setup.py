@@ -43,7 +43,12 @@ def setup_job(cfg: CfgNode, args: argparse.Namespace) -> None:
             write_json(os.path.join(cfg.OUTPUT_DIR, "categories.json"), categories, indent=1)
     seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + rank)
     torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
-    if comm.get_local_size() > 1 and cfg.MODEL.DEVICE == "cpu":
+    share_cores(cfg.MODEL.DEVICE)
+
+
+def share_cores(device: str) -> None:
+    """On a CPU, let each process of this machine have its share of the cores."""
+    if comm.get_local_size() > 1 and device == "cpu":
         # Every process would start a thread per core and they would wait for each other.
         torch.set_num_threads(max(1, torch.get_num_threads() // comm.get_local_size()))
 

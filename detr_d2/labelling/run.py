@@ -1,0 +1,184 @@
+"""Labelling whole data sets: custom masks in, a COCO-panoptic set with labels everywhere out.
+
+    OUT/
+      images/  panoptic/    photos and id PNGs
+      panoptic.json         or panoptic_NAME.json for each of several sets
+      classes.json          what became of every class
+      labelling.json        the report
+
+Work goes on in OUT.partial, see `work.py`; the folder takes OUT's place when all is done.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.utils import comm
+
+from detr_d2.data.categories import CategoryTable
+from detr_d2.data.classes import read_json
+from detr_d2.data.coco_writer import write_panoptic_json
+from detr_d2.data.forms.base import LeftOut
+from detr_d2.data.partial_folder import PartialFolder
+from detr_d2.data.photo_files import check_photo_mode
+from detr_d2.labelling.classes import model_classes, plan_classes
+from detr_d2.labelling.merge import MergeRules
+from detr_d2.labelling.photos import Photo, custom_categories, fingerprint_of, photos_of
+from detr_d2.labelling.work import JOURNALS, Progress, Work, label_photos, open_journals
+from detr_d2.ops.files import write_json
+
+REPORT = "labelling.json"
+
+
+@dataclass
+class LabellingReport:
+    """What a labelling did.
+
+    Attributes:
+        images: photos labelled.
+        segments: of each class in the result.
+        shares: of all pixels: "custom", "model" (as predicted), "filled" (given to stuff) and
+            "void".
+        left_out: photos that gave no labels, with the reason.
+    """
+
+    images: int = 0
+    segments: dict[str, int] = field(default_factory=dict)
+    shares: dict[str, float] = field(default_factory=dict)
+    left_out: list[LeftOut] = field(default_factory=list)
+
+
+def label_stuff(
+    cfg: CfgNode,
+    datasets: Sequence[str],
+    out: str | os.PathLike[str],
+    *,
+    rules: MergeRules | None = None,
+    stuff: str = "names",
+    things: str = "misc",
+    mapping: Mapping[str, str | None] | None = None,
+    batch: int = 1,
+    photos: str = "link",
+    progress: Progress | None = None,
+) -> LabellingReport | None:
+    """Label what the custom masks of registered sets leave open; to be called in every process.
+
+    Interrupted, it goes on where it was when called again with the same arguments and inputs.
+
+    Args:
+        cfg: the pretrained model's config, with MODEL.WEIGHTS; any model of Detectron2 that gives
+            `panoptic_seg`.
+        datasets: names of registered COCO-panoptic sets with the same classes.
+        out: folder of the result; an earlier result there is replaced when the new one is whole.
+        rules: how the prediction gives way to the masks.
+        stuff, things, mapping: what becomes of the model's classes, see `plan_classes`.
+        batch: photos that the model gets at a time, in each process.
+        photos: "link" or "copy" the photos.
+        progress: called with (photos done, photos in all) of this process.
+
+    Returns:
+        The report, in the main process; None in the others.
+
+    Raises:
+        ValueError: an argument is wrong, or no photo could be labelled.
+        FileExistsError: `out` holds something else.
+    """
+    check_photo_mode(photos)
+    rules = rules or MergeRules()
+    custom = custom_categories(datasets)
+    names = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
+    plan = plan_classes(custom, model_classes(names), stuff=stuff, things=things, mapping=mapping)
+    tasks = photos_of(datasets)
+    settings = [_model_settings(cfg), plan.mapping(), asdict(rules), list(datasets), batch, photos]
+    folder = PartialFolder(out, REPORT, (JOURNALS,))
+    fingerprint = fingerprint_of(tasks, settings)
+    finished = _finished_report(folder.target, fingerprint)
+    # None prepares before all have looked, and none works before it is prepared.
+    comm.synchronize()
+    if finished is not None:
+        return finished if comm.is_main_process() else None
+    if comm.is_main_process():
+        folder.prepare(fingerprint)
+    comm.synchronize()
+    work = Work(cfg, folder.path, custom, plan, rules, photos)
+    # It arrives when all processes are done.
+    gathered: list[list[LeftOut]] = comm.gather(label_photos(work, tasks, batch, progress))
+    if not comm.is_main_process():
+        return None
+    report = _finish(folder.path, work, tasks, [item for part in gathered for item in part])
+    write_json(folder.path / REPORT, {"fingerprint": fingerprint, **asdict(report)}, indent=1)
+    folder.finish()
+    return report
+
+
+def _finished_report(target: Path, fingerprint: str) -> LabellingReport | None:
+    """The report of an earlier run with the same arguments and inputs, if it is there."""
+    path = target / REPORT
+    if not path.is_file():
+        return None
+    content = read_json(path)
+    if content.pop("fingerprint", None) != fingerprint or content["left_out"]:
+        return None
+    return LabellingReport(**content)
+
+
+def _model_settings(cfg: CfgNode) -> list[Any]:
+    """What of a model's config and weights decides its predictions."""
+    own = cfg.clone()
+    own.defrost()
+    own.MODEL.DEVICE = ""
+    path = own.MODEL.WEIGHTS
+    state = os.stat(path) if os.path.isfile(path) else None
+    return [own.MODEL.dump(), own.INPUT.dump(), state and (state.st_size, state.st_mtime_ns)]
+
+
+def _finish(
+    folder: Path, work: Work, tasks: Sequence[Photo], left_out: list[LeftOut]
+) -> LabellingReport:
+    """Write the JSONs from the journals, and count."""
+    report = LabellingReport(left_out=sorted(left_out, key=lambda item: item.name))
+    with ExitStack() as stack:
+        journals = {name: j for j in open_journals(folder, stack) for name in j}
+        done = [photo for photo in tasks if photo.name in journals]
+        if not done:
+            reasons = "; ".join(f"{item.name}: {item.reason}" for item in report.left_out[:5])
+            raise ValueError(f"no photo could be labelled: {reasons}")
+
+        def entry(photo: Photo, key: str) -> Any:
+            return journals[photo.name].read(photo.name)[key]
+
+        counts: Counter[int] = Counter()
+        pixels: Counter[str] = Counter()
+        for photo in done:
+            pixels.update(entry(photo, "pixels"))
+            counts.update(s["category_id"] for s in entry(photo, "annotation")["segments_info"])
+        table = _used(work, counts)
+        sets = list(dict.fromkeys(photo.dataset for photo in tasks))
+        for name in sets:
+            part = [photo for photo in done if photo.dataset == name]
+            write_panoptic_json(
+                folder / (f"panoptic_{name}.json" if len(sets) > 1 else "panoptic.json"),
+                images=(entry(photo, "image") for photo in part),
+                annotations=(entry(photo, "annotation") for photo in part),
+                categories=table,
+                description=f"{name}, the rest labelled by detr_d2",
+            )
+    report.images = len(done)
+    report.segments = {c.name: counts[c.id] for c in table.categories}
+    total = sum(pixels.values())
+    report.shares = {key: round(count / total, 4) for key, count in pixels.items()}
+    write_json(folder / "classes.json", work.plan.mapping(), indent=1)
+    return report
+
+
+def _used(work: Work, counts: Mapping[int, int]) -> CategoryTable:
+    """The custom classes, and of the model's those that occur."""
+    custom = set(work.plan.custom.values())
+    return CategoryTable(
+        c for c in work.plan.table.to_json() if c["id"] in custom or counts.get(c["id"])
+    )

@@ -1,0 +1,97 @@
+#!/usr/bin/env python
+"""Compare automatic labels with the full truth, where it is known.
+
+python tools/label_quality.py --truth PNGS JSON --custom PNGS JSON --labels PNGS JSON [--labels ...]
+
+One column for each --labels: accuracy of stuff, mean IoU, and leaks around the custom masks.
+Photos are matched by name, classes by name.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+# detr_d2 before detectron2, since it silences a warning of that import.
+from detr_d2.data.categories import CategoryTable
+from detr_d2.data.coco_panoptic import read_panoptic_json
+from detr_d2.evaluation.label_quality import BAND, LabelQuality, class_map
+from detr_d2.ops.files import write_json
+from detr_d2.ops.panoptic_ids import read_ids
+
+# isort: split
+from tabulate import tabulate
+from tqdm import tqdm
+
+
+class Labels:
+    """A COCO-panoptic set, of which only ids and class names matter."""
+
+    def __init__(self, pngs: str, path: str) -> None:
+        content = read_panoptic_json(path)
+        self.path, self.root = path, Path(pngs)
+        self.table = CategoryTable(content["categories"], path)
+        names = {c.id: c.name for c in self.table.categories}
+        stems = {
+            i["id"]: Path(i["file_name"]).with_suffix("").as_posix() for i in content["images"]
+        }
+        self.photos = {
+            stems[a["image_id"]]: (
+                a["file_name"],
+                {s["id"]: names[s["category_id"]] for s in a["segments_info"]},
+            )
+            for a in content["annotations"]
+        }
+
+    def read(self, photo: str) -> tuple[Any, dict[int, str]]:
+        """Segment ids (H, W), and the class name of each."""
+        png, segments = self.photos[photo]
+        return read_ids(self.root / png), segments
+
+
+def measure(truth: Labels, custom: Labels, labels: Labels, band: int) -> dict[str, float]:
+    """The figures of one set of labels, over the photos of the truth that it has."""
+    tables = (truth.table, labels.table)
+    names = tuple(dict.fromkeys(c.name for table in tables for c in table.categories))
+    own = {c.name for c in custom.table.categories}
+    things = {c.name for table in tables for c in table.categories if c.isthing} - own
+    quality = LabelQuality(names, frozenset(things), band)
+    missing = sorted(set(labels.photos) - set(truth.photos))
+    if missing:
+        raise ValueError(f"{truth.path}: no truth for {len(missing)} photos, as {missing[:3]}")
+    for photo in tqdm(sorted(labels.photos), desc=labels.path, disable=None):
+        ids, _ = custom.read(photo) if photo in custom.photos else (None, {})
+        given = class_map(*labels.read(photo), names)
+        masks = ids != 0 if ids is not None else given != given
+        quality.add(class_map(*truth.read(photo), names), given, masks)
+    return quality.figures()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    pair: dict[str, Any] = {"nargs": 2, "metavar": ("PNGS", "JSON"), "required": True}
+    parser.add_argument("--truth", help="all segments", **pair)
+    parser.add_argument("--custom", help="the custom masks alone", **pair)
+    parser.add_argument("--labels", help="what is measured", action="append", **pair)
+    parser.add_argument("--band", type=int, default=BAND, help="pixels around custom masks")
+    parser.add_argument("--out", metavar="JSON", help="write the figures there too")
+    args = parser.parse_args(arguments)
+    try:
+        truth, custom = Labels(*args.truth), Labels(*args.custom)
+        results = {
+            path: measure(truth, custom, Labels(p, path), args.band) for p, path in args.labels
+        }
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    keys = list(dict.fromkeys(key for figures in results.values() for key in figures))
+    rows = [[key, *(figures.get(key) for figures in results.values())] for key in keys]
+    print(tabulate(rows, ("figure", *results), "simple_outline", floatfmt=".2f"))
+    if args.out:
+        write_json(args.out, results, indent=1)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
