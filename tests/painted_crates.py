@@ -47,7 +47,8 @@ class SeesByColour(nn.Module):
             {"id": i + 1, "category_id": i, "isthing": i == 0, "score": 0.9 - 0.1 * i}
             for i in best.unique().tolist()
         ]
-        return {"panoptic_seg": ((best + 1).int(), segments)}
+        scores = torch.nn.functional.one_hot(best, 3).permute(2, 0, 1).float()
+        return {"panoptic_seg": ((best + 1).int(), segments), "sem_seg": scores}
 
 
 def colour_cfg(folder: Path) -> CfgNode:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from detr_d2.engine import Predictor
 from detr_d2.labelling.classes import ClassPlan
-from detr_d2.labelling.merge import Predicted
+from detr_d2.labelling.merge import MergeRules, Predicted
 
 
 class Labeller:
@@ -24,18 +24,20 @@ class Labeller:
     Args:
         cfg: its config, with MODEL.WEIGHTS; its data sets are registered, for the classes.
         plan: what its classes become.
-        per_pixel: give the best stuff class and the confidence of every pixel too, which costs
-            memory for every class.
+        rules: what is asked of its predictions.
     """
 
-    def __init__(self, cfg: CfgNode, plan: ClassPlan, per_pixel: bool = False) -> None:
-        if per_pixel and "DETR" in cfg.MODEL:
-            # For this package's models; Detectron2's give `sem_seg` anyway.
+    def __init__(self, cfg: CfgNode, plan: ClassPlan, rules: MergeRules) -> None:
+        if "DETR" in cfg.MODEL:
+            # Of this package's models. Segments below the published 0.85 would otherwise be lost
+            # before the rules can judge them, and surer masks of something else spill into their
+            # place. Detectron2's own models give `sem_seg` anyway.
             cfg = cfg.clone()
-            cfg.merge_from_list(["MODEL.DETR.SEM_SEG_ON", True])
+            thresholds = ["MODEL.DETR.SCORE_THRESH", rules.min_score]
+            cfg.merge_from_list([*thresholds, "MODEL.DETR.SEM_SEG_ON", rules.per_pixel])
         self.predictor = Predictor(cfg)
-        self.per_pixel = per_pixel
         self.plan = plan
+        self.rules = rules
         self.things = frozenset(c.id for c in plan.table.categories if c.isthing)
 
     def __call__(self, photos: Sequence[np.ndarray]) -> list[Predicted]:
@@ -59,15 +61,15 @@ class Labeller:
                 f"the model gives {sorted(output)} and no panoptic_seg; take a panoptic config, "
                 "and for this package's models MODEL.DETR.PANOPTIC_ON True"
             )
-        ids, segments = output["panoptic_seg"]
         stuff, confidence = None, None
-        if self.per_pixel:
+        if self.rules.per_pixel:
             if "sem_seg" not in output:
                 raise ValueError(
-                    f"the model gives {sorted(output)} and no sem_seg, which fill 'next-best' and "
-                    "min_confidence need"
+                    f"the model gives {sorted(output)} and no sem_seg, which min_confidence above "
+                    "0 and fill 'next-best' need"
                 )
             stuff, confidence = self._per_pixel(output["sem_seg"], size)
+        ids, segments = output["panoptic_seg"]
         return Predicted(
             ids=_enlarge(ids.cpu().numpy().astype(np.int32), size),
             segments=[self._segment(s) for s in segments],
@@ -99,8 +101,8 @@ class Labeller:
         probabilities = sem_seg.float()
         if bool((probabilities < 0).any()):
             probabilities = probabilities.softmax(0)
-        total = probabilities.sum(0)
-        confidence = probabilities.amax(0) / total.clamp(min=1e-6)
+        # Where no mask of DETR claims a pixel, all sums are small; the winner there is a guess.
+        confidence = probabilities.amax(0).clamp(max=1)
         channels = {i: id_ or 0 for (isthing, i), id_ in self.plan.model.items() if not isthing}
         table = torch.tensor(list(channels.values()), device=sem_seg.device)
         best, place = probabilities[list(channels)].max(0)

@@ -33,7 +33,9 @@ class MergeRules:
         min_area: pixels; likewise where what is left is smaller. None = 0.1 % of the photo.
         margin: pixels; predicted things so close to a custom mask are open.
         min_score: segments that the model is less sure of are void. Those without a score are kept.
-        min_confidence: pixels that the model is less sure of are void.
+        min_confidence: pixels at which the model is less sure of every class are void: there no
+            mask claims the pixel, and the best of the bad is a guess. Above 0 it needs a model
+            that gives `sem_seg`.
         fill: what open pixels become: "nearest" stuff of the model, its "next-best" stuff class at
             the pixel, or "void".
     """
@@ -43,7 +45,7 @@ class MergeRules:
     min_area: int | None = None
     margin: int = 0
     min_score: float = 0.5
-    min_confidence: float = 0.0
+    min_confidence: float = 0.3
     fill: str = "nearest"
 
     def __post_init__(self) -> None:

@@ -64,7 +64,7 @@ def label_photos(
     left_out: list[LeftOut] = []
     total = sum(map(len, mine))
     count = total - sum(map(len, waiting))
-    labeller = Labeller(work.cfg, work.plan, work.rules.per_pixel)
+    labeller = Labeller(work.cfg, work.plan, work.rules)
     own = work.folder / JOURNALS.replace("*", str(comm.get_rank()))
     with Journal(own, "name") as journal:
         for photos in waiting:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from detectron2 import model_zoo
 from detectron2.data import MetadataCatalog
-from painted_crates import CRATE, colour_cfg, write_crates
+from painted_crates import CRATE, SeesByColour, colour_cfg, write_crates
 from tiny_model import tiny_cfg
 
 from detr_d2.data.categories import CategoryTable
@@ -18,6 +18,7 @@ from detr_d2.labelling.labeller import Labeller
 from detr_d2.labelling.merge import MergeRules
 
 CUSTOM = CategoryTable([CRATE])
+RULES, BY_SEGMENT = MergeRules(min_score=0.0), MergeRules(min_score=0.0, min_confidence=0.0)
 PHOTOS = [np.full((40, 60, 3), 90, np.uint8), np.full((70, 30, 3), 200, np.uint8)]
 
 
@@ -27,7 +28,7 @@ def plan_of(cfg):
 
 @pytest.fixture
 def tiny(tmp_path):
-    """The config of a tiny PanopticDetr of random weights that keeps every query."""
+    """The config of a tiny PanopticDetr of random weights."""
     path = tmp_path / "model.json"
     names = ["truck", "person", "sky", "soil", "wall"]
     path.write_text(
@@ -35,7 +36,6 @@ def tiny(tmp_path):
     )
     cfg = tiny_cfg()
     use_model_categories(cfg, "", str(path))
-    cfg.MODEL.DETR.SCORE_THRESH = 0.0
     cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = 32, 64
     return cfg
 
@@ -43,7 +43,7 @@ def tiny(tmp_path):
 def test_maps_have_the_size_of_the_photo_though_the_model_works_smaller(tiny):
     plan = plan_of(tiny)
     torch.manual_seed(0)
-    labeller = Labeller(tiny, plan)
+    labeller = Labeller(tiny, plan, BY_SEGMENT)
     sizes = []
     model = labeller.predictor.model
 
@@ -61,13 +61,13 @@ def test_maps_have_the_size_of_the_photo_though_the_model_works_smaller(tiny):
 
 def test_photos_that_the_model_enlarges_come_back_at_their_size(tiny):
     tiny.INPUT.MIN_SIZE_TEST, tiny.INPUT.MAX_SIZE_TEST = 80, 200
-    (found,) = Labeller(tiny, plan_of(tiny))(PHOTOS[:1])
+    (found,) = Labeller(tiny, plan_of(tiny), BY_SEGMENT)(PHOTOS[:1])
     assert found.ids.shape == (40, 60)
 
 
 def test_scores_by_pixel(tiny):
     plan = plan_of(tiny)
-    for predicted, photo in zip(Labeller(tiny, plan, per_pixel=True)(PHOTOS), PHOTOS, strict=True):
+    for predicted, photo in zip(Labeller(tiny, plan, RULES)(PHOTOS), PHOTOS, strict=True):
         assert predicted.stuff.shape == predicted.confidence.shape == photo.shape[:2]
         stuff = {id_ for (isthing, _), id_ in plan.model.items() if not isthing}
         assert set(np.unique(predicted.stuff).tolist()) <= stuff | {0}
@@ -76,7 +76,7 @@ def test_scores_by_pixel(tiny):
 
 def test_best_stuff_class_from_sums_of_probabilities_and_from_logits(tmp_path):
     cfg = colour_cfg(tmp_path)  # truck 0, sky 1, soil 2
-    labeller = Labeller(cfg, plan_of(cfg), per_pixel=True)
+    labeller = Labeller(cfg, plan_of(cfg), RULES)
     sums = torch.tensor([[[0.6, 0.0]], [[0.1, 0.0]], [[0.3, 0.0]]])
     stuff, sure = labeller._per_pixel(sums, (1, 2))
     # Nothing at all is known of the second pixel.
@@ -87,13 +87,14 @@ def test_best_stuff_class_from_sums_of_probabilities_and_from_logits(tmp_path):
     assert stuff.tolist() == [[3]] and sure.item() == pytest.approx(0.6)
 
 
-def test_model_without_panoptic_or_pixel_scores(tiny, tmp_path):
+def test_model_without_panoptic_or_pixel_scores(tiny, tmp_path, monkeypatch):
     tiny.MODEL.DETR.PANOPTIC_ON = False
     with pytest.raises(ValueError, match=r"gives \['instances'\] and no panoptic_seg"):
-        Labeller(tiny, plan_of(tiny))(PHOTOS)
+        Labeller(tiny, plan_of(tiny), BY_SEGMENT)(PHOTOS)
     cfg = colour_cfg(tmp_path)
-    with pytest.raises(ValueError, match="no sem_seg, which fill 'next-best'"):
-        Labeller(cfg, plan_of(cfg), per_pixel=True)(PHOTOS)
+    monkeypatch.setattr(SeesByColour, "one", lambda self, image: {"panoptic_seg": None})
+    with pytest.raises(ValueError, match="no sem_seg, which min_confidence above 0"):
+        Labeller(cfg, plan_of(cfg), RULES)(PHOTOS)
 
 
 @pytest.mark.parametrize("fill", ["nearest", "next-best"])
@@ -117,7 +118,7 @@ def test_panoptic_fpn_of_detectron2_labels_a_set(tmp_path, register, fill):
         [name],
         tmp_path / "out",
         stuff="supercategories",
-        rules=MergeRules(fill=fill, min_score=0.0),
+        rules=MergeRules(fill=fill, min_confidence=0.0),
         batch=2,
     )
     assert report.images == 3
