@@ -7,7 +7,7 @@ PY := $(ENV_DIR)/bin/python
 # Modules that an existing environment must have for the target.
 NEEDED_TOOLS :=
 
-.PHONY: help env demo overfit test lint format clean
+.PHONY: help env demo recipe overfit test lint format clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -24,6 +24,10 @@ endif
 
 demo: env ## Draw a data set, train both stages, evaluate, draw predictions: output/demo
 	"$(PY)" tools/run_demo.py
+
+recipe: env ## Own masks, labelled stuff, both stages on the demo's weights: output/recipe
+	@test -f output/demo/panoptic/model_ema.pth || "$(PY)" tools/run_demo.py
+	"$(PY)" tools/run_recipe.py
 
 overfit: env ## Train on the three real photos of the test data: output/overfit
 	"$(PY)" tools/run_overfit.py

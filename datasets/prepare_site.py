@@ -1,25 +1,33 @@
 """Draw the embedded building-site data set in COCO-panoptic form.
 
-Stuff: sky, concrete, soil. Things: brick, pipe, barrel, 1 to 6 a picture. Every picture has its
-own random generator, seeded with (seed, split, number): neither the number of workers nor the
-number of pictures changes any of them, and the two splits share none.
+Stuff: sky, concrete, soil. Things: brick, pipe, barrel, and crate when asked for, 1 to 6 a picture.
+Every picture has its own random generator, seeded with (seed, split, number): neither the number of
+workers nor the number of pictures changes any of them, and the two splits share none.
 
     python datasets/prepare_site.py --out output/site --train 2000 --val 200
+
+`--masks` also writes what somebody has who drew masks of some classes only: a black-and-white PNG
+for each instance.
+
+    python datasets/prepare_site.py --out output/crates --train 200 --val 100 --seed 7 \
+        --things brick pipe barrel crate crate --masks crate
 """
 
 import argparse
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from site_painter import MIN_SIDE, paint_picture
+from site_classes import BY_NAME, THINGS, categories_of, check_names
+from site_painter import MIN_SIDE, Picture, paint_picture
+from site_things import DRAWERS
 from tqdm import tqdm
 
 from detr_d2.data.categories import CategoryTable
@@ -30,16 +38,6 @@ from detr_d2.data.coco_writer import (
 )
 from detr_d2.ops.files import replacing, write_json
 
-# Ids have gaps and stuff comes first, as data sets in the field do.
-CATEGORIES: list[dict[str, Any]] = [
-    {"id": 3, "name": "sky", "isthing": 0, "color": [110, 180, 230], "supercategory": "outdoor"},
-    {"id": 7, "name": "concrete", "isthing": 0, "color": [140, 140, 140], "supercategory": "solid"},
-    {"id": 11, "name": "soil", "isthing": 0, "color": [130, 90, 50], "supercategory": "ground"},
-    {"id": 20, "name": "brick", "isthing": 1, "color": [200, 60, 50], "supercategory": "material"},
-    {"id": 21, "name": "pipe", "isthing": 1, "color": [60, 110, 170], "supercategory": "material"},
-    {"id": 34, "name": "barrel", "isthing": 1, "color": [230, 180, 30], "supercategory": "storage"},
-]
-BY_NAME = {entry["name"]: entry for entry in CATEGORIES}
 SPLITS = ("train", "val")
 # Raised whenever the drawing changes, so that sets drawn before are drawn anew.
 DRAWING_VERSION = 1
@@ -48,7 +46,10 @@ JPEG_QUALITY = 95
 
 @dataclass(frozen=True)
 class Job:
-    """What one split is made from. `split` is its place in SPLITS, `count` its pictures."""
+    """What one split is made from. `split` is its place in SPLITS, `count` its pictures.
+
+    `things` are the classes to choose from, `masks` those of which every instance gets a mask.
+    """
 
     out: str
     split: int
@@ -56,14 +57,23 @@ class Job:
     width: int
     height: int
     seed: int
+    things: tuple[str, ...] = THINGS
+    masks: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         return SPLITS[self.split]
 
     def fingerprint(self) -> dict[str, Any]:
-        """All that the pictures depend on."""
-        return {**asdict(self), "out": "", "drawing_version": DRAWING_VERSION}
+        """All that the files depend on, as JSON gives it back.
+
+        Defaults of later fields are left out: a set that was drawn before they came is as it is.
+        """
+        later = {field.name: field.default for field in fields(self)[-2:]}
+        own = {key: value for key, value in asdict(self).items() if value != later.get(key)}
+        text = json.dumps({**own, "out": "", "drawing_version": DRAWING_VERSION})
+        content: dict[str, Any] = json.loads(text)
+        return content
 
 
 def prepare_site(
@@ -74,27 +84,36 @@ def prepare_site(
     size: tuple[int, int] = (160, 128),
     seed: int = 0,
     workers: int = 0,
+    things: Sequence[str] = THINGS,
+    masks: Sequence[str] = (),
 ) -> None:
     """Draw both splits into `out`, or leave a split as it is when it was drawn from the same.
 
     Args:
-        out: folder for `{train,val}/`, `panoptic_{train,val}/` and `panoptic_{train,val}.json`.
+        out: folder for `{train,val}/`, `panoptic_{train,val}/` and `panoptic_{train,val}.json`,
+            and with `masks` for `masks_{train,val}/`, with files `000000_crate_1.png`.
         train: number of training pictures; 0 leaves the split out.
         val: number of validation pictures; 0 leaves the split out.
         size: width and height in pixels.
         seed: another seed draws another set.
         workers: processes that draw; 0 = one a core.
+        things: the classes to choose from; one that is named twice is drawn twice as often. The
+            categories are the stuff and these.
+        masks: classes of which every instance gets a black-and-white mask of its own.
 
     Raises:
-        ValueError: a count or the size is out of range.
+        ValueError: a count or the size is out of range, or a class is unknown.
     """
     if min(size) < MIN_SIDE:
         raise ValueError(f"size {size[0]}x{size[1]}: each side must be at least {MIN_SIDE}")
     if min(train, val, workers, seed) < 0:
         raise ValueError(f"train {train}, val {val}, workers {workers}, seed {seed}: from 0 only")
+    check_names("things", things, DRAWERS)
+    check_names("masks", masks, things)
+    classes = (tuple(things), tuple(masks))
     for split, count in enumerate((train, val)):
         if count:
-            _prepare_split(Job(os.fspath(out), split, count, *size, seed), workers)
+            _prepare_split(Job(os.fspath(out), split, count, *size, seed, *classes), workers)
 
 
 def _prepare_split(job: Job, workers: int) -> None:
@@ -104,24 +123,28 @@ def _prepare_split(job: Job, workers: int) -> None:
         return
     # Gone before the first new picture, so that a set stopped half-way never looks finished.
     mark.unlink(missing_ok=True)
-    for folder in (root / job.name, root / f"panoptic_{job.name}"):
-        folder.mkdir(parents=True, exist_ok=True)
-        _remove_surplus(folder, job.count)
+    # Of the masks all: a picture may have fewer of them than before.
+    kept = {job.name: job.count, f"panoptic_{job.name}": job.count}
+    kept |= {f"masks_{job.name}": 0} if job.masks else {}
+    for name, count in kept.items():
+        (root / name).mkdir(parents=True, exist_ok=True)
+        _remove_surplus(root / name, count)
     drawn = list(tqdm(_draw_all(job, workers), total=job.count, desc=f"site {job.name}"))
     write_panoptic_json(
         root / f"panoptic_{job.name}.json",
         images=[image for image, _ in drawn],
         annotations=[annotation for _, annotation in drawn],
-        categories=CategoryTable(CATEGORIES),
+        categories=CategoryTable(categories_of(job.things)),
         description=f"drawn building site, {job.name}, seed {job.seed}",
     )
     write_json(mark, job.fingerprint())
 
 
 def _remove_surplus(folder: Path, count: int) -> None:
-    """Remove what a larger set left: files named like ours, from number `count` on."""
+    """Remove what another set left: files named like ours, from picture `count` on."""
     for path in folder.iterdir():
-        if re.fullmatch(r"\d{6}\.(jpg|png)", path.name) and int(path.stem) >= count:
+        ours = re.fullmatch(r"(\d{6})(_[a-z]+_\d+)?\.(jpg|png)", path.name)
+        if ours and int(ours[1]) >= count:
             path.unlink()
 
 
@@ -138,7 +161,7 @@ def draw_one(job: Job, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Draw and write one picture; returns its entries in `images` and `annotations`."""
     cv2.setNumThreads(1)  # the pictures are drawn side by side already
     rng = np.random.default_rng([job.seed, job.split, number])
-    picture = paint_picture(rng, job.width, job.height)
+    picture = paint_picture(rng, job.width, job.height, job.things)
     ids = _segment_ids(rng, picture.classes)
     categories = {i: BY_NAME[name]["id"] for i, name in zip(ids, picture.classes, strict=True)}
     id_map = np.array([0, *ids], np.int32)[picture.labels]
@@ -148,6 +171,8 @@ def draw_one(job: Job, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
     with replacing(root / job.name / f"{stem}.jpg") as temporary:
         cv2.imwrite(temporary, picture.image[..., ::-1], options)
     write_id_png(root / f"panoptic_{job.name}" / f"{stem}.png", id_map)
+    for name in job.masks:
+        _write_masks(root / f"masks_{job.name}" / f"{stem}_{name}", picture, name)
     image = {
         "id": number + 1,
         "file_name": f"{stem}.jpg",
@@ -160,6 +185,14 @@ def draw_one(job: Job, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
         "segments_info": describe_segments(id_map, categories),
     }
     return image, annotation
+
+
+def _write_masks(path: Path, picture: Picture, name: str) -> None:
+    """A black-and-white PNG for every instance of a class: `path` with its number behind."""
+    labels = [i for i, found in enumerate(picture.classes, start=1) if found == name]
+    for number, label in enumerate(labels, start=1):
+        with replacing(f"{path}_{number}.png") as temporary:
+            cv2.imwrite(temporary, np.where(picture.labels == label, 255, 0).astype(np.uint8))
 
 
 def _segment_ids(rng: np.random.Generator, names: list[str]) -> list[int]:
@@ -190,6 +223,16 @@ def main() -> None:
     parser.add_argument("--size", type=parse_size, default=(160, 128), help="WIDTHxHEIGHT")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=0, help="processes; 0 = one a core")
+    parser.add_argument(
+        "--things",
+        nargs="+",
+        default=THINGS,
+        metavar="NAME",
+        help=f"classes to choose from, of {', '.join(DRAWERS)}; twice the name, twice the number",
+    )
+    parser.add_argument(
+        "--masks", nargs="+", default=(), metavar="NAME", help="write masks of these classes"
+    )
     args = parser.parse_args()
     try:
         prepare_site(
@@ -199,6 +242,8 @@ def main() -> None:
             size=args.size,
             seed=args.seed,
             workers=args.workers,
+            things=args.things,
+            masks=args.masks,
         )
     except ValueError as error:
         parser.error(str(error))

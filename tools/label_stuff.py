@@ -2,8 +2,9 @@
 """Label the rest of the picture: your things by hand, all else by a pretrained panoptic model.
 
 python tools/label_stuff.py --dataset mine mine/images mine/panoptic mine/panoptic.json \
-    --config-file configs/COCO-PanopticSegmentation/detr_panoptic_R_50_25ep.yaml \
-    --weights detr-r50-panoptic-00ce5173.pth --stuff supercategories --out mine_labelled
+    --stuff supercategories --out mine_labelled
+
+The model is DETR with its published COCO weights, unless --config-file and --weights say another.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from tqdm import tqdm
 
 EXIT_NOT_RUN, EXIT_LEFT_OUT, EXIT_STOPPED = 2, 3, 130
 SHOWN = 10
+COCO_MODEL = Path(__file__).parents[1] / "configs/Published/coco_panoptic_R_50.yaml"
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -49,6 +51,7 @@ def argument_parser() -> argparse.ArgumentParser:
     run = parser.add_argument_group("the run")
     run.add_argument("--batch", type=int, default=1, help="photos at a time, in each process")
     run.add_argument("--copy-photos", action="store_true", help="never link them")
+    run.add_argument("--review", type=int, default=200, help="photos in it; 0 = none")
     run.add_argument("--num-gpus", type=int, default=1, help="processes on this machine")
     run.add_argument("--num-machines", type=int, default=1)
     run.add_argument("--machine-rank", type=int, default=0)
@@ -59,8 +62,8 @@ def argument_parser() -> argparse.ArgumentParser:
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     model = parser.add_argument_group("the model and its classes")
-    model.add_argument("--config-file", required=True, metavar="FILE")
-    model.add_argument("--weights", required=True, metavar="FILE")
+    model.add_argument("--config-file", default=str(COCO_MODEL), metavar="FILE")
+    model.add_argument("--weights", metavar="FILE", help="in the place of the config's")
     model.add_argument(
         "--categories",
         metavar="JSON",
@@ -124,7 +127,8 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
 def load_config(args: argparse.Namespace) -> CfgNode:
     """The model's config."""
     cfg = command_line.load_config(args.config_file, args.opts)
-    cfg.MODEL.WEIGHTS = args.weights
+    if args.weights is not None:
+        cfg.MODEL.WEIGHTS = args.weights
     use_model_categories(cfg, args.config_file, args.categories)
     return cfg
 
@@ -165,6 +169,7 @@ def run(args: argparse.Namespace) -> None:
             mapping=read_json(args.mapping) if args.mapping else None,
             batch=args.batch,
             photos="copy" if args.copy_photos else "link",
+            review=args.review,
             progress=progress,
         )
 
@@ -185,7 +190,10 @@ def describe(out: Path) -> tuple[str, bool]:
         lines.append(f"left out: {item['name']}: {item['reason']}")
     if len(report["left_out"]) > SHOWN:
         lines.append(f"... and {len(report['left_out']) - SHOWN} more in labelling.json")
-    lines.append(f"written: {out}; look at {out / 'review' / 'index.html'} before you train on it")
+    lines.append(f"written: {out}")
+    page = out / "review" / "index.html"
+    if page.is_file():
+        lines.append(f"look at them before you train on them: {page}")
     return "\n".join(lines), bool(report["left_out"])
 
 

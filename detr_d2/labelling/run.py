@@ -5,6 +5,7 @@
       panoptic.json         or panoptic_NAME.json for each of several sets
       classes.json          what became of every class
       labelling.json        the report
+      review/index.html     pictures to look at, the worst first
 
 Work goes on in OUT.partial, see `work.py`; the folder takes OUT's place when all is done.
 """
@@ -29,6 +30,7 @@ from detr_d2.data.photo_files import check_photo_mode
 from detr_d2.labelling.classes import model_classes, plan_classes
 from detr_d2.labelling.merge import MergeRules
 from detr_d2.labelling.photos import Photo, custom_categories, fingerprint_of, photos_of
+from detr_d2.labelling.review import review_labels
 from detr_d2.labelling.work import JOURNALS, Progress, Work, label_photos, open_journals
 from detr_d2.ops.files import write_json
 
@@ -64,6 +66,7 @@ def label_stuff(
     mapping: Mapping[str, str | None] | None = None,
     batch: int = 1,
     photos: str = "link",
+    review: int = 200,
     progress: Progress | None = None,
 ) -> LabellingReport | None:
     """Label what the custom masks of registered sets leave open; to be called in every process.
@@ -79,6 +82,7 @@ def label_stuff(
         stuff, things, mapping: what becomes of the model's classes, see `plan_classes`.
         batch: photos that the model gets at a time, in each process.
         photos: "link" or "copy" the photos.
+        review: how many photos, those of the lowest score, the review shows; 0 = no review.
         progress: called with (photos done, photos in all) of this process.
 
     Returns:
@@ -94,7 +98,7 @@ def label_stuff(
     names = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
     plan = plan_classes(custom, model_classes(names), stuff=stuff, things=things, mapping=mapping)
     tasks = photos_of(datasets)
-    settings = [_model_settings(cfg), plan.mapping(), asdict(rules), list(datasets), batch, photos]
+    settings = [_model_settings(cfg), plan.mapping(), asdict(rules), list(datasets), batch, photos, review]
     folder = PartialFolder(out, REPORT, (JOURNALS,))
     fingerprint = fingerprint_of(tasks, settings)
     finished = _finished_report(folder.target, fingerprint)
@@ -110,7 +114,8 @@ def label_stuff(
     gathered: list[list[LeftOut]] = comm.gather(label_photos(work, tasks, batch, progress))
     if not comm.is_main_process():
         return None
-    report = _finish(folder.path, work, tasks, [item for part in gathered for item in part])
+    left_out = [item for part in gathered for item in part]
+    report = _finish(folder.path, work, tasks, left_out, review)
     write_json(folder.path / REPORT, {"fingerprint": fingerprint, **asdict(report)}, indent=1)
     folder.finish()
     return report
@@ -138,9 +143,9 @@ def _model_settings(cfg: CfgNode) -> list[Any]:
 
 
 def _finish(
-    folder: Path, work: Work, tasks: Sequence[Photo], left_out: list[LeftOut]
+    folder: Path, work: Work, tasks: Sequence[Photo], left_out: list[LeftOut], review: int
 ) -> LabellingReport:
-    """Write the JSONs from the journals, and count."""
+    """Write JSONs and review from the journals, and count."""
     report = LabellingReport(left_out=sorted(left_out, key=lambda item: item.name))
     with ExitStack() as stack:
         journals = {name: j for j in open_journals(folder, stack) for name in j}
@@ -168,6 +173,9 @@ def _finish(
                 categories=table,
                 description=f"{name}, the rest labelled by detr_d2",
             )
+        if review:
+            lines = ((photo, journals[photo.name].read(photo.name)) for photo in done)
+            review_labels(folder, lines, work.custom, table, review)
     report.images = len(done)
     report.segments = {c.name: counts[c.id] for c in table.categories}
     total = sum(pixels.values())

@@ -60,7 +60,7 @@ def test_things_hide_each_other_but_never_wholly(painter):
     hidden = 0
     for _ in range(30):
         things, labels = painter._place_things(
-            rng, painter._light(rng), np.ones((80, 96), np.int32)
+            rng, painter._light(rng), np.ones((80, 96), np.int32), painter.THINGS
         )
         seen = np.bincount(labels.ravel(), minlength=4 + len(things))[4:]
         full = np.array([painter._on_picture(thing, labels.shape).sum() for thing in things])
@@ -108,3 +108,16 @@ def test_specks_of_stuff_become_void(painter):
     assert (found[0] == 0).all()
     assert (found[1:10] == 1).all()
     assert (found[10:] == 2).all()
+
+
+def test_crates_on_request_only_and_twice_as_often_when_named_twice(painter):
+    assert not any("crate" in paint(painter, number).classes for number in range(20))
+    found = [
+        name
+        for number in range(40)
+        for name in painter.paint_picture(
+            np.random.default_rng([3, number]), 96, 80, ("brick", "crate", "crate")
+        ).classes[3:]
+    ]
+    assert set(found) == {"brick", "crate"}
+    assert 0.5 < found.count("crate") / len(found) < 0.8
