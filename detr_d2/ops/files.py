@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 
@@ -23,6 +25,37 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
     finally:
         if os.path.exists(temporary):
             os.remove(temporary)
+
+
+@contextmanager
+def replacing_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give an empty FOLDER.partial beside `folder`; at the end it takes the place of `folder`.
+
+    After an error `folder` is as it was and FOLDER.partial is gone. What a killed run has left
+    of FOLDER.partial is removed at the start.
+    """
+    # A link stays a link: what it points to is replaced.
+    target = Path(folder).resolve()
+    partial = target.with_name(f"{target.name}.partial")
+    old = target.with_name(f".{target.name}.old")
+    _tidy(target, partial, old)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        if target.exists():
+            os.rename(target, old)
+        os.rename(partial, target)
+    finally:
+        _tidy(target, partial, old)
+
+
+def _tidy(target: Path, partial: Path, old: Path) -> None:
+    """Leave the target only; the old one takes its place again if there is none."""
+    if old.exists() and not target.exists():
+        os.rename(old, target)
+    for left in (partial, old):
+        if left.exists():
+            shutil.rmtree(left)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -14,7 +14,7 @@ from detr_d2.visualization.labels import label_corners, label_segments
 from detr_d2.visualization.palette import Color, Palette
 
 VOID = -1
-THING_ALPHA, STUFF_ALPHA = 0.62, 0.5
+THING_ALPHA, STUFF_ALPHA, VOID_ALPHA = 0.62, 0.5, 0.72
 RIM = 8
 
 
@@ -34,6 +34,7 @@ def draw_segments(
     palette: Palette,
     width: int | None = None,
     boxes: np.ndarray | None = None,
+    void_alpha: float = VOID_ALPHA,
 ) -> np.ndarray:
     """Draw a panoptic segmentation over its photo.
 
@@ -47,13 +48,14 @@ def draw_segments(
         palette: names and colours.
         width: of the picture, w; None = W.
         boxes: (S, 4) xyxy in pixels of the photo, outlined too; None = no boxes.
+        void_alpha: how much void hides of the photo, 0..1.
     """
     base = resize_photo(photo, width)
     index_map = _upscale(
         _index_map(id_map, segments), len(segments), (base.shape[0], base.shape[1])
     )
-    colors = _segment_colors(segments, palette)
-    picture = _blend(base, index_map, segments, colors)
+    colors = segment_colors(segments, palette)
+    picture = _blend(base, index_map, segments, colors, void_alpha)
     _draw_outlines(picture, index_map, segments)
     if boxes is not None:
         picture = _outline_boxes(picture, boxes * (base.shape[1] / photo.shape[1]), colors)
@@ -79,7 +81,7 @@ def draw_boxes(
     """
     base = resize_photo(photo, width)
     scaled = boxes * (base.shape[1] / photo.shape[1])
-    colors = _segment_colors(segments, palette)
+    colors = segment_colors(segments, palette)
     picture = _outline_boxes(base, scaled, colors)
     return label_corners(picture, scaled[:, :2], [_text(s, palette) for s in segments], colors)
 
@@ -94,7 +96,7 @@ def _outline_boxes(picture: np.ndarray, boxes: np.ndarray, colors: Sequence[Colo
     return result
 
 
-def _segment_colors(segments: Sequence[Mapping[str, Any]], palette: Palette) -> list[Color]:
+def segment_colors(segments: Sequence[Mapping[str, Any]], palette: Palette) -> list[Color]:
     """The class's colour for stuff; for things its shades in their order in the picture."""
     seen: Counter[int] = Counter()
     colors = []
@@ -135,10 +137,11 @@ def _blend(
     index_map: np.ndarray,
     segments: Sequence[Mapping[str, Any]],
     colors: Sequence[Color],
+    void_alpha: float,
 ) -> np.ndarray:
     # Row 0 of both tables is void: index -1 + 1.
     table = np.array([(34, 36, 40), *colors], dtype=np.float32)
-    alphas = [0.72, *(THING_ALPHA if s["isthing"] else STUFF_ALPHA for s in segments)]
+    alphas = [void_alpha, *(THING_ALPHA if s["isthing"] else STUFF_ALPHA for s in segments)]
     alpha = np.array(alphas, dtype=np.float32)[index_map + 1][..., None]
     grey = cv2.cvtColor(base, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
     # Half of the photo's own colour is taken away so that it does not compete with the classes'.
