@@ -20,6 +20,7 @@ from detr_d2.ops.files import write_json
 from detr_d2.ops.panoptic_ids import read_ids
 
 # isort: split
+import numpy as np
 from tabulate import tabulate
 from tqdm import tqdm
 
@@ -43,6 +44,11 @@ class Labels:
             for a in content["annotations"]
         }
 
+    def find(self, photo: str) -> str | None:
+        """The name here of a photo of other labels, which may have the set's folder before it."""
+        names = (photo, photo.partition("/")[2])
+        return next((name for name in names if name in self.photos), None)
+
     def read(self, photo: str) -> tuple[Any, dict[int, str]]:
         """Segment ids (H, W), and the class name of each."""
         png, segments = self.photos[photo]
@@ -56,14 +62,15 @@ def measure(truth: Labels, custom: Labels, labels: Labels, band: int) -> dict[st
     own = {c.name for c in custom.table.categories}
     things = {c.name for table in tables for c in table.categories if c.isthing} - own
     quality = LabelQuality(names, frozenset(things), band)
-    missing = sorted(set(labels.photos) - set(truth.photos))
+    missing = [photo for photo in sorted(labels.photos) if truth.find(photo) is None]
     if missing:
         raise ValueError(f"{truth.path}: no truth for {len(missing)} photos, as {missing[:3]}")
     for photo in tqdm(sorted(labels.photos), desc=labels.path, disable=None):
-        ids, _ = custom.read(photo) if photo in custom.photos else (None, {})
+        right, masks = truth.find(photo), custom.find(photo)
+        assert right is not None
         given = class_map(*labels.read(photo), names)
-        masks = ids != 0 if ids is not None else given != given
-        quality.add(class_map(*truth.read(photo), names), given, masks)
+        inside = np.zeros(given.shape, bool) if masks is None else custom.read(masks)[0] != 0
+        quality.add(class_map(*truth.read(right), names), given, inside)
     return quality.figures()
 
 

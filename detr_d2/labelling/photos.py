@@ -3,8 +3,8 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -53,21 +53,29 @@ def _table(name: str) -> CategoryTable:
 def photos_of(datasets: Sequence[str]) -> list[Photo]:
     """All photos of the sets.
 
+    Where two sets have photos of the same name, each set's get a folder with the set's name.
+
     Raises:
-        ValueError: two photos would have the same name in the result.
+        ValueError: two photos of one set would have the same name in the result.
     """
-    found: dict[str, Photo] = {}
-    for dataset in datasets:
-        root = MetadataCatalog.get(dataset).image_root
-        for record in DatasetCatalog.get(dataset):
-            photo = Photo(dataset, record, os.path.relpath(record["file_name"], root))
-            other = found.setdefault(photo.png, photo)
-            if other is not photo:
-                raise ValueError(
-                    f"{record['file_name']} of {dataset} and {other.record['file_name']} of "
-                    f"{other.dataset} would have the same name; label the sets one by one"
-                )
-    return list(found.values())
+    found = [photo for name in datasets for photo in _photos(name)]
+    if len({photo.png for photo in found}) < len(found):
+        found = [replace(photo, name=f"{photo.dataset}/{photo.name}") for photo in found]
+    by_png: dict[str, Photo] = {}
+    for photo in found:
+        other = by_png.setdefault(photo.png, photo)
+        if other is not photo:
+            raise ValueError(
+                f"{photo.record['file_name']} and {other.record['file_name']} of {photo.dataset} "
+                "differ in their extension only; their labels would have the same name"
+            )
+    return found
+
+
+def _photos(dataset: str) -> Iterator[Photo]:
+    root = MetadataCatalog.get(dataset).image_root
+    for record in DatasetCatalog.get(dataset):
+        yield Photo(dataset, record, os.path.relpath(record["file_name"], root))
 
 
 def fingerprint_of(photos: Sequence[Photo], settings: Any) -> str:

@@ -98,7 +98,15 @@ def label_stuff(
     names = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
     plan = plan_classes(custom, model_classes(names), stuff=stuff, things=things, mapping=mapping)
     tasks = photos_of(datasets)
-    settings = [_model_settings(cfg), plan.mapping(), asdict(rules), list(datasets), batch, photos, review]
+    settings = [
+        _model_settings(cfg),
+        plan.mapping(),
+        asdict(rules),
+        list(datasets),
+        batch,
+        photos,
+        review,
+    ]
     folder = PartialFolder(out, REPORT, (JOURNALS,))
     fingerprint = fingerprint_of(tasks, settings)
     finished = _finished_report(folder.target, fingerprint)

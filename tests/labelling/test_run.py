@@ -134,19 +134,28 @@ def test_several_sets_have_a_json_each(tmp_path):
     register_dataset("twin", **{**paths, "panoptic_json": tmp_path / "val.json"})
     try:
         label_stuff(colour_cfg(tmp_path), ["tra", "val"], tmp_path / "out", batch=2)
-        with pytest.raises(ValueError, match="same name; label the sets one by one"):
-            label_stuff(colour_cfg(tmp_path), ["val", "twin"], tmp_path / "other")
+        label_stuff(colour_cfg(tmp_path), ["val", "twin"], tmp_path / "twins", batch=2)
     finally:
         for name in ("tra", "val", "twin"):
             DatasetCatalog.remove(name)
             MetadataCatalog.remove(name)
     found = {
-        name: json.loads((tmp_path / f"out/panoptic_{name}.json").read_text())
+        name: json.loads((tmp_path / "out" / f"panoptic_{name}.json").read_text())
         for name in ("tra", "val")
     }
-    ids = {name: [image["id"] for image in content["images"]] for name, content in found.items()}
-    assert ids == {"tra": [40, 41, 42], "val": [43, 44]}
+    names = {
+        name: [(image["id"], image["file_name"]) for image in content["images"]]
+        for name, content in found.items()
+    }
+    assert names == {
+        "tra": [(40, "0.png"), (41, "deep/1.png"), (42, "2.png")],
+        "val": [(43, "3.png"), (44, "4.png")],
+    }
     assert found["tra"]["categories"] == found["val"]["categories"]
+    # Two sets with photos of the same names: a folder for each.
+    twin = json.loads((tmp_path / "twins/panoptic_twin.json").read_text())
+    assert [image["file_name"] for image in twin["images"]] == ["twin/3.png", "twin/4.png"]
+    assert (tmp_path / "twins/images/val/3.png").is_file()
 
 
 def test_photos_that_cannot_be_read_are_reported(crates, tmp_path):
