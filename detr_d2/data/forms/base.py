@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from detr_d2.data.classes import SourceClass, choose_things
-from detr_d2.data.convert import Drawing
+from detr_d2.data.drawing import Drawing
 from detr_d2.data.mask_files import PhotoFacts, UnreadableError, turn_upright
 
 

@@ -7,11 +7,12 @@ from typing import ClassVar
 import cv2
 
 from detr_d2.data.classes import SourceClass
-from detr_d2.data.convert import Drawing, Layer, split_regions
+from detr_d2.data.drawing import Drawing, Layer
 from detr_d2.data.forms.base import Sample, joined
 from detr_d2.data.forms.matching import Match
 from detr_d2.data.forms.photo_folder import PhotoFolderForm
 from detr_d2.data.mask_files import PhotoFacts, read_binary
+from detr_d2.data.regions import split_regions
 
 
 @dataclass

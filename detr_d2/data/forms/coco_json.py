@@ -10,7 +10,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from detr_d2.data.classes import NOT_A_CLASS, SourceClass, read_json
-from detr_d2.data.convert import VOID, Drawing, Layer
+from detr_d2.data.drawing import VOID, Drawing, Layer
 from detr_d2.data.forms.base import Form, LeftOut, Sample, joined
 from detr_d2.data.forms.find_photos import PhotoFinder
 from detr_d2.data.forms.matching import Pattern, photo_keys

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from detr_d2.data.classes import SourceClass
-from detr_d2.data.convert import Drawing
+from detr_d2.data.drawing import Drawing
 from detr_d2.data.forms.base import LeftOut, Sample, joined
 from detr_d2.data.forms.matching import Match, Pattern, photo_keys
 from detr_d2.data.forms.photo_folder import PhotoFolderForm

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from detr_d2.data.classes import NOT_A_CLASS, SourceClass, read_json
-from detr_d2.data.convert import VOID, Drawing, Layer
+from detr_d2.data.drawing import VOID, Drawing, Layer
 from detr_d2.data.forms.base import Form, LeftOut, Sample
 from detr_d2.data.forms.coco_json import cut_out, draw_segmentation
 from detr_d2.data.forms.find_photos import photo_beside

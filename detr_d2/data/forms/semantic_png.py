@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from detr_d2.data.classes import SourceClass
-from detr_d2.data.convert import Drawing
+from detr_d2.data.drawing import Drawing
 from detr_d2.data.forms.base import Sample, joined
 from detr_d2.data.forms.matching import Match
 from detr_d2.data.forms.photo_folder import PhotoFolderForm
