@@ -20,12 +20,11 @@ from detr_d2.data.check_json import (
 )
 from detr_d2.data.check_pixels import check_photo, check_png
 from detr_d2.data.classes import read_json
+from detr_d2.data.coco_lists import LISTS, missing_lists
 from detr_d2.data.findings import Finding
 from detr_d2.data.forms.base import joined
 from detr_d2.data.mask_files import PHOTO_SUFFIXES, files_below
 from detr_d2.data.splits import near_pairs
-
-LISTS = ("images", "annotations", "categories")
 
 
 @dataclass
@@ -63,9 +62,7 @@ class Checker:
         except (OSError, ValueError) as error:
             yield Finding("error", "unreadable JSON", path, "", str(error), "mend the file")
             return
-        lists = content if isinstance(content, dict) else {}
-        missing = [name for name in LISTS if not isinstance(lists.get(name), list)]
-        if missing:
+        if missing := missing_lists(content):
             found = f"no list {', '.join(missing)}"
             yield Finding("error", "no COCO-panoptic", path, "", found, f"it needs {LISTS}")
             return

@@ -36,3 +36,16 @@ class Drawing:
     instances: np.ndarray | None = None
     instance_classes: dict[int, tuple[Hashable, bool]] = field(default_factory=dict)
     layers: list[Layer] = field(default_factory=list)
+
+
+def cut_out(
+    mask: np.ndarray, key: Hashable, crowd: bool = False, group: Hashable = None
+) -> Layer | None:
+    """A layer of the smallest window around a mask (H, W) bool; None when the mask is empty."""
+    # Masks that pycocotools has drawn lie column by column in memory: OpenCV would copy them.
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return None
+    top, left = int(rows[0]), int(columns[0])
+    piece = mask[top : rows[-1] + 1, left : columns[-1] + 1]
+    return Layer(key, piece, (top, left), group, crowd)
