@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import build_model
-from detectron2.structures import BitMasks, Instances
+from drawn_input import draw_input
 
 from detr_d2 import add_detr_config
 
@@ -41,13 +41,4 @@ def build(cfg: CfgNode) -> Any:
 
 def make_input(height: int, width: int, objects: int, seed: int = 0) -> dict[str, Any]:
     """A random image; object i is a 12 x 16 rectangle of class i, moved by (4, 6) each."""
-    masks = torch.zeros(objects, height, width, dtype=torch.bool)
-    for i, mask in enumerate(masks):
-        mask[4 * i : 4 * i + 12, 6 * i : 6 * i + 16] = True
-    instances = Instances((height, width))
-    instances.gt_masks = BitMasks(masks)
-    instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
-    instances.gt_classes = torch.arange(objects)
-    generator = torch.Generator().manual_seed(seed)
-    image = torch.randint(0, 256, (3, height, width), generator=generator, dtype=torch.uint8)
-    return {"image": image, "instances": instances, "height": height, "width": width}
+    return draw_input((height, width), objects, sides=(12, 16), step=(4, 6), seed=seed)

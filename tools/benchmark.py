@@ -33,7 +33,7 @@ import torch
 from conversion_speed import measure_conversion
 from dense_mask_head import dense_masks
 from detectron2.config import get_cfg
-from detectron2.structures import BitMasks, Instances
+from drawn_input import draw_input
 from torch import Tensor
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -73,22 +73,9 @@ def build(method: str, device: str) -> PanopticDetr:
     return model.to(device)
 
 
-def make_input() -> dict[str, Any]:
-    """A random image with 15 rectangles."""
-    masks = torch.zeros(SEGMENTS, HEIGHT, WIDTH, dtype=torch.bool)
-    for i, mask in enumerate(masks):
-        mask[40 * i : 40 * i + 160, 60 * i : 60 * i + 200] = True
-    instances = Instances((HEIGHT, WIDTH))
-    instances.gt_masks = BitMasks(masks)
-    instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
-    instances.gt_classes = torch.arange(SEGMENTS)
-    image = torch.randint(0, 256, (3, HEIGHT, WIDTH), dtype=torch.uint8)
-    return {"image": image, "instances": instances, "height": HEIGHT, "width": WIDTH}
-
-
 def make_step(mode: str, model: PanopticDetr) -> Callable[[], None]:
     """The work to measure."""
-    batch = [make_input()]
+    batch = [draw_input((HEIGHT, WIDTH), SEGMENTS, sides=(160, 200), step=(40, 60))]
     if mode == "inference":
         model.eval()
 

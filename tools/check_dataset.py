@@ -15,7 +15,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from detr_d2.data.check import Checker, Finding, Page, SetFiles, find_near_duplicates
+from detr_d2.data.check import Checker, SetFiles, find_near_duplicates
+from detr_d2.data.findings import Finding, Page
 from detr_d2.data.mend import mend_set
 
 EXIT_FOUND, EXIT_NOT_RUN = 1, 2

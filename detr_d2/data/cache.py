@@ -12,13 +12,8 @@ from iopath.common.file_io import file_lock
 
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_panoptic import load_records
-from detr_d2.data.conversion import (
-    REPORT,
-    Split,
-    conversion_fingerprint,
-    convert_set,
-    settle_rules,
-)
+from detr_d2.data.conversion import REPORT, Split, convert_set
+from detr_d2.data.conversion_plan import conversion_fingerprint, settle_rules
 from detr_d2.data.convert import Rules
 from detr_d2.data.forms import Form, open_form
 from detr_d2.data.separated import derive

@@ -3,7 +3,6 @@
 A set's faults are gathered and reported together: whoever mends a data set wants the whole list.
 """
 
-import json
 import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from detr_d2.data.categories import CategoryTable
+from detr_d2.data.coco_lists import read_coco_lists
 from detr_d2.ops.panoptic_ids import rgb_to_id
 
 FAULTS_SHOWN = 20
@@ -20,14 +20,7 @@ SEGMENT_KEYS = ("id", "category_id", "iscrowd", "area")
 
 def read_panoptic_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read the JSON of a COCO-panoptic set and check that its three lists are there."""
-    with open(path, encoding="utf-8") as file:
-        content = json.load(file)
-    needed = ("images", "annotations", "categories")
-    lists = content if isinstance(content, dict) else {}
-    missing = [key for key in needed if not isinstance(lists.get(key), list)]
-    if missing:
-        raise ValueError(f"{path}: no list {', '.join(missing)}; COCO-panoptic has {needed}")
-    return content
+    return read_coco_lists(path, "COCO-panoptic")
 
 
 def load_records(

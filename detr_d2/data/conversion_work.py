@@ -2,15 +2,13 @@
 
 import io
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-
+from detr_d2.data.canvas import Kind
 from detr_d2.data.coco_writer import write_id_png
-from detr_d2.data.convert import Kind, Rules, paint
+from detr_d2.data.convert import Rules, paint
 from detr_d2.data.forms.base import Form, Sample
 from detr_d2.data.mask_files import UnreadableError, look_at_photo
 from detr_d2.data.photo_files import place_photo
@@ -20,8 +18,8 @@ from detr_d2.data.photo_files import place_photo
 class Work:
     """What is the same for all photos of a conversion.
 
-    `folder` is where `images/` and `panoptic/` are written, None for a dry run; `names` the
-    photo's name in the result for each sample's name; `photos` a mode of `place_photo`.
+    `folder` is where `images/` and `panoptic/` are written, None for a dry run; `photos` a mode of
+    `place_photo`.
     """
 
     form: Form
@@ -34,20 +32,6 @@ class Work:
 
 # A sample, its image id, and its name in the result.
 Task = tuple[Sample, int, str]
-_work: Work | None = None
-
-
-def start_worker(work: Work) -> None:
-    """Remember the work; to be called once in every worker process."""
-    global _work
-    _work = work
-    cv2.setNumThreads(0)
-
-
-def convert_tasks(tasks: Sequence[Task]) -> list[dict[str, Any]]:
-    """`convert_photo` for several photos in a worker process."""
-    assert _work is not None
-    return [convert_photo(_work, task) for task in tasks]
 
 
 def convert_photo(work: Work, task: Task) -> dict[str, Any]:

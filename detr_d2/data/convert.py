@@ -16,17 +16,16 @@ Rules, in the order in which they are carried out:
 """
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 
-from detr_d2.data.coco_writer import describe_segments
+from detr_d2.data.canvas import DECLARED_VOID, UNCLAIMED, Canvas, Kind
+from detr_d2.data.drawing import VOID, Drawing, Layer
+from detr_d2.data.regions import split_regions
 from detr_d2.ops.panoptic_ids import compact
 
-VOID = "__void__"
-UNCLAIMED, DECLARED_VOID = 0, -1
 Order = Literal["area", "class", "annotation"]
 Things = Literal["components", "region", "void"]
 ORDERS: tuple[str, ...] = ("area", "class", "annotation")
@@ -59,45 +58,6 @@ class Rules:
             raise ValueError(f"min_area {self.min_area}, closing {self.closing}: must be from 0")
 
 
-@dataclass
-class Layer:
-    """One painted region: `mask` (h, w) bool with its upper left pixel at `corner` (row, column).
-
-    `key` is its class or VOID. Layers with the same class and the same `group` are one segment.
-    """
-
-    key: Hashable
-    mask: np.ndarray
-    corner: tuple[int, int] = (0, 0)
-    group: Hashable = None
-    crowd: bool = False
-
-
-@dataclass
-class Drawing:
-    """All that a form knows of one photo, of `size` (H, W).
-
-    `labels` (H, W): index of the class in the form's list + 1, 0 = unlabelled, -1 = void.
-    `instances` (H, W): numbers of instances, 0 = none, -1 = void; `instance_classes` gives (class
-    key, crowd) for each number.
-    """
-
-    size: tuple[int, int]
-    labels: np.ndarray | None = None
-    instances: np.ndarray | None = None
-    instance_classes: dict[int, tuple[Hashable, bool]] = field(default_factory=dict)
-    layers: list[Layer] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A class as the rules need it: its key, whether it is a thing, its category id."""
-
-    key: Hashable
-    isthing: bool
-    category_id: int
-
-
 def paint(
     drawing: Drawing, kinds: Sequence[Kind], rules: Rules, rest_id: int | None = None
 ) -> tuple[np.ndarray, list[dict[str, Any]]]:
@@ -112,7 +72,7 @@ def paint(
     Returns:
         (H, W) int32 id map and its `segments_info`, measured.
     """
-    canvas = _Canvas(drawing.size)
+    canvas = Canvas(drawing.size)
     by_key = {kind.key: kind for kind in kinds}
     if drawing.labels is not None:
         _paint_labels(canvas, drawing.labels, kinds, rules)
@@ -137,44 +97,7 @@ def paint(
     return canvas.finish()
 
 
-class _Canvas:
-    """An id map and what its ids stand for."""
-
-    def __init__(self, size: tuple[int, int]) -> None:
-        self.ids = np.zeros(size, np.int32)
-        self._known: dict[Hashable, int] = {}
-        self._categories: dict[int, int] = {}
-        self._crowds: set[int] = set()
-
-    def segment(self, kind: Kind, group: Hashable, crowd: bool) -> int:
-        """Id of the segment: the same again for the same stuff class or the same group.
-
-        Crowds of a class are one: panoptic quality knows one crowd a class and photo, and counts
-        predictions on another as mistakes.
-        """
-        what: Hashable = kind.category_id
-        if kind.isthing:
-            what = (kind.category_id, "crowd" if crowd else ("group", group))
-        if what not in self._known:
-            self._known[what] = number = len(self._known) + 1
-            self._categories[number] = kind.category_id
-            if crowd and kind.isthing:
-                self._crowds.add(number)
-        return self._known[what]
-
-    def finish(self) -> tuple[np.ndarray, list[dict[str, Any]]]:
-        """Number the segments that are seen from 1 without gaps, and measure them."""
-        areas = np.bincount(self.ids.ravel(), minlength=len(self._known) + 1)
-        seen = [int(i) for i in np.flatnonzero(areas) if i]
-        table = np.zeros(len(areas), np.int32)
-        table[seen] = np.arange(1, len(seen) + 1)
-        ids = table[self.ids]
-        categories = {int(table[i]): self._categories[i] for i in seen}
-        crowds = {int(table[i]) for i in seen if i in self._crowds}
-        return ids, describe_segments(ids, categories, crowds)
-
-
-def _paint_labels(canvas: _Canvas, labels: np.ndarray, kinds: Sequence[Kind], rules: Rules) -> None:
+def _paint_labels(canvas: Canvas, labels: np.ndarray, kinds: Sequence[Kind], rules: Rules) -> None:
     """Lay the label map on the bare canvas."""
     table = np.zeros(len(kinds) + 2, np.int32)
     table[0] = DECLARED_VOID
@@ -199,37 +122,8 @@ def _paint_labels(canvas: _Canvas, labels: np.ndarray, kinds: Sequence[Kind], ru
             window[piece] = canvas.segment(kind, ("region", number), False)
 
 
-def split_regions(
-    mask: np.ndarray, min_area: int = 0, closing: int = 0
-) -> list[tuple[int, int, np.ndarray]]:
-    """Split a mask (H, W) bool into its connected regions, 8 neighbours.
-
-    Closing only decides what belongs together: it adds no pixel.
-
-    Returns:
-        (row, column, (h, w) bool) of every region of `min_area` pixels or more.
-    """
-    grown = mask.astype(np.uint8)
-    if closing:
-        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (closing + 1, closing + 1))
-        border = closing + 1
-        grown = np.pad(grown, border)
-        grown = cv2.morphologyEx(grown, cv2.MORPH_CLOSE, disc)
-        # Closing with an even disc may lose a pixel at the edge: what was there stays.
-        grown = grown[border:-border, border:-border] | mask.astype(np.uint8)
-    _, numbers, stats, _ = cv2.connectedComponentsWithStats(grown, connectivity=8)
-    regions = []
-    for number in range(1, len(stats)):
-        left, top, width, height = (int(v) for v in stats[number, :4])
-        window = (slice(top, top + height), slice(left, left + width))
-        piece = (numbers[window] == number) & mask[window]
-        if piece.sum() >= max(min_area, 1):
-            regions.append((top, left, piece))
-    return regions
-
-
 def _paint_instances(
-    canvas: _Canvas,
+    canvas: Canvas,
     instances: np.ndarray,
     classes: Mapping[int, tuple[Hashable, bool]],
     by_key: Mapping[Hashable, Kind],

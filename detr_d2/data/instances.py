@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pycocotools.mask as mask_util
 import torch
 from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Boxes, BoxMode, Instances
-from detectron2.structures.masks import polygons_to_bitmask
+
+from detr_d2.data.segmentations import decode_rle, draw_polygons
 
 Size = tuple[int, int]
 
@@ -101,14 +101,9 @@ def _draw(segmentation: Any, transforms: T.TransformList, size: Size, source: st
         # Detectron2 would cut polygons at a crop with shapely, which it does not install. Drawing
         # cuts them as well: what lies outside is not drawn.
         points = [np.array(polygon, np.float64).reshape(-1, 2) for polygon in segmentation]
-        # Fewer than three points have no area; pycocotools would take two for a box.
-        moved = [transforms.apply_coords(p).reshape(-1) for p in points if len(p) > 2]
-        return polygons_to_bitmask(moved, *size)
+        return draw_polygons([transforms.apply_coords(p).reshape(-1) for p in points], *size)
     if isinstance(segmentation, dict):
-        rle = segmentation
-        if isinstance(rle["counts"], list):
-            rle = mask_util.frPyObjects(rle, *rle["size"])
-        return transforms.apply_segmentation(mask_util.decode(rle))
+        return transforms.apply_segmentation(decode_rle(segmentation).view(np.uint8))
     raise ValueError(
         f"{source}: segmentation of type {type(segmentation).__name__}, allowed: list of polygons, "
         "RLE dict"

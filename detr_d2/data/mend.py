@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from detr_d2.data.categories import CategoryTable
-from detr_d2.data.check import SetFiles, read_ids
+from detr_d2.data.check import SetFiles
+from detr_d2.data.check_pixels import read_ids
 from detr_d2.data.coco_panoptic import read_panoptic_json
 from detr_d2.data.coco_writer import describe_segments, write_id_png, write_panoptic_json
 from detr_d2.data.forms.base import LeftOut, joined

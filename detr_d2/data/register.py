@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from detr_d2.data.forms import Form
 
 Path = str | os.PathLike[str]
+Loader = Callable[[], list[dict[str, Any]]]
 logger = logging.getLogger(__name__)
 
 EVALUATOR_TYPE = "coco_panoptic_seg"
@@ -83,33 +84,43 @@ def register_dataset(
         raise ValueError(f"{name}: {sorted(options) or 'rules, split'} need a form")
     if image_root is None or panoptic_root is None or panoptic_json is None:
         raise ValueError(f"{name}: image_root, panoptic_root and panoptic_json are all needed")
-    json_path = os.fspath(panoptic_json)
-    if categories is None:
-        categories = read_panoptic_json(json_path)["categories"]
-    table = CategoryTable(categories, json_path)
-    images, pngs = os.fspath(image_root), os.fspath(panoptic_root)
-    places = {"image_root": images, "panoptic_root": pngs}
-    metadata: dict[str, Any] = {
-        **table.metadata(),
-        **places,
-        "panoptic_json": json_path,
-        "evaluator_type": EVALUATOR_TYPE,
+    places = {
+        "panoptic_json": os.fspath(panoptic_json),
+        "image_root": os.fspath(image_root),
+        "panoptic_root": os.fspath(panoptic_root),
     }
-    load = partial(_load, json_path, images, pngs, table)
-    if records != "panoptic":
-        from detr_d2.data.cache import derive_into_cache
-        from detr_d2.data.separated import EVALUATORS, load_as, metadata_as
-
-        if records not in EVALUATORS:
-            raise ValueError(f"records {records!r}, allowed: {['panoptic', *EVALUATORS]}")
-        folder = derive_into_cache(name, json_path, images, pngs, table, cache)
-        metadata = metadata_as(records, folder, table)
-        if records == "separated":
-            metadata |= {**places, "panoptic_json": json_path, "label_divisor": LABEL_DIVISOR}
-        load = partial(load_as, records, folder, json_path, images, pngs, table)
+    if categories is None:
+        categories = read_panoptic_json(panoptic_json)["categories"]
+    table = CategoryTable(categories, places["panoptic_json"])
+    load, metadata = _describe(name, records, places, table, cache)
     if instances_json is not None:
         metadata["json_file"] = os.fspath(instances_json)
     _register(name, load, metadata)
+
+
+def _describe(
+    name: str, records: str, places: Mapping[str, str], table: CategoryTable, cache: Path | None
+) -> tuple[Loader, dict[str, Any]]:
+    """The loader of one kind of records, and the metadata that go with it.
+
+    Args:
+        name, records, cache: see `register_dataset`.
+        places: `panoptic_json`, `image_root` and `panoptic_root`, as `load_records` takes them.
+        table: the categories.
+    """
+    if records == "panoptic":
+        common = {**table.metadata(), **places, "evaluator_type": EVALUATOR_TYPE}
+        return partial(_load, **places, table=table), common
+    from detr_d2.data.cache import derive_into_cache
+    from detr_d2.data.separated import EVALUATORS, load_as, metadata_as
+
+    if records not in EVALUATORS:
+        raise ValueError(f"records {records!r}, allowed: {['panoptic', *EVALUATORS]}")
+    folder = derive_into_cache(name, **places, table=table, cache=cache)
+    metadata = metadata_as(records, folder, table)
+    if records == "separated":
+        metadata |= {**places, "label_divisor": LABEL_DIVISOR}
+    return partial(load_as, records, folder, **places, table=table), metadata
 
 
 def _load(
@@ -122,9 +133,7 @@ def _load(
     return records
 
 
-def _register(
-    name: str, load: Callable[[], list[dict[str, Any]]], metadata: Mapping[str, Any]
-) -> None:
+def _register(name: str, load: Loader, metadata: Mapping[str, Any]) -> None:
     """Enter a loader and its metadata into the catalogs, or check that they are there already."""
     registered = name in DatasetCatalog.list()
     known = MetadataCatalog.get(name).as_dict()

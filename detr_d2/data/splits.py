@@ -2,7 +2,41 @@
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Split:
+    """How photos are divided: `share` of training, `seed`, and what stays together.
+
+    `group`: None every photo is on its own; "look" photos that look alike; else a regular
+    expression whose first bracket finds the group in the photo's name.
+    """
+
+    share: float
+    seed: int = 0
+    group: str | None = None
+
+
+def divide(looks: Mapping[str, int], split: Split | None) -> dict[str, str]:
+    """The part of every photo: "train" or "val", or "" for all without a split.
+
+    Args:
+        looks: the look of every photo (see `mask_files.look_at_photo`), by its name.
+        split: how to divide.
+    """
+    names = sorted(looks)
+    if split is None or not names:
+        return dict.fromkeys(names, "")
+    if split.group is None:
+        groups = names
+    elif split.group == "look":
+        groups = groups_by_look([looks[name] for name in names])
+    else:
+        groups = groups_by_pattern(names, split.group)
+    chosen = split_by_group(groups, split.share, split.seed)
+    return {n: "train" if c else "val" for n, c in zip(names, chosen, strict=True)}
 
 
 def split_by_group(groups: Sequence[str], share: float, seed: int) -> list[bool]:

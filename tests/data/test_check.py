@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detr_d2.data.check import Checker, Page, SetFiles, find_near_duplicates
+from detr_d2.data.check import Checker, SetFiles, find_near_duplicates
 from detr_d2.data.coco_writer import write_id_png
+from detr_d2.data.findings import Page
 from detr_d2.data.mend import mend_set
 
 

@@ -6,10 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from detr_d2.data.canvas import Kind
 from detr_d2.data.categories import CategoryTable
-from detr_d2.data.check import compare_segments
+from detr_d2.data.check_pixels import compare_segments
 from detr_d2.data.coco_writer import write_id_png
-from detr_d2.data.convert import VOID, Drawing, Kind, Layer, Rules, paint, split_regions
+from detr_d2.data.convert import Rules, paint
+from detr_d2.data.drawing import VOID, Drawing, Layer
+from detr_d2.data.regions import split_regions
 from detr_d2.evaluation.pq import panoptic_quality
 
 KINDS = [Kind("sky", False, 7), Kind("nut", True, 3), Kind("leaf", True, 4)]

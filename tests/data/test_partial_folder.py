@@ -78,6 +78,20 @@ def test_the_old_result_comes_back_if_killed_between_the_two_renames(tmp_path: P
     assert not (tmp_path / "out.old").exists()
 
 
+def test_what_a_kill_after_the_change_of_places_has_left_is_cleared_away(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    for name in ("out", "out.old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "conversion.json").write_text(name)
+    folder = open_folder(target)
+    folder.prepare("one")
+    assert (target / "conversion.json").read_text() == "out"
+    write_result(folder, "new")
+    folder.finish()
+    assert (target / "conversion.json").read_text() == "new"
+    assert os.listdir(tmp_path) == ["out"]
+
+
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     target = tmp_path / "out"
     target.mkdir()

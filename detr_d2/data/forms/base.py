@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 
 from detr_d2.data.classes import SourceClass, choose_things
-from detr_d2.data.convert import Drawing
-from detr_d2.data.mask_files import PhotoFacts, UnreadableError, turn_upright
+from detr_d2.data.drawing import Drawing
+from detr_d2.data.mask_files import TURNED, PhotoFacts, UnreadableError, turn_upright
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,11 @@ class Form(ABC):
             reason = f"several photos of one name, so masks cannot be told apart: {names}"
             self.left_out += [LeftOut(name, reason) for name in names]
         self._samples.sort(key=lambda sample: sample.name)
+
+    def frame(self, facts: PhotoFacts) -> tuple[int, int]:
+        """The size (H, W) of the photo as it was annotated: upright or as stored."""
+        turned = self.exif == "stored" and facts.orientation in TURNED
+        return facts.size[::-1] if turned else facts.size
 
     def fit(
         self, values: np.ndarray, facts: PhotoFacts, path: str | os.PathLike[str]

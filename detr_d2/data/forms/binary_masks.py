@@ -4,14 +4,13 @@ in its folder's name, or the same for all."""
 from dataclasses import dataclass
 from typing import ClassVar
 
-import cv2
-
 from detr_d2.data.classes import SourceClass
-from detr_d2.data.convert import Drawing, Layer, split_regions
+from detr_d2.data.drawing import Drawing, Layer, cut_out
 from detr_d2.data.forms.base import Sample, joined
 from detr_d2.data.forms.matching import Match
 from detr_d2.data.forms.photo_folder import PhotoFolderForm
 from detr_d2.data.mask_files import PhotoFacts, read_binary
+from detr_d2.data.regions import split_regions
 
 
 @dataclass
@@ -72,7 +71,6 @@ class BinaryMasks(PhotoFolderForm):
                 pieces = split_regions(mask, self.min_area, self.closing)
                 drawing.layers += [Layer(key, piece, (top, left)) for top, left, piece in pieces]
             else:
-                left, top, width, height = cv2.boundingRect(mask.view("u1"))
-                piece = mask[top : top + height, left : left + width]
-                drawing.layers.append(Layer(key, piece, (top, left)))
+                layer = cut_out(mask, key)
+                drawing.layers += [layer] if layer else []
         return drawing

@@ -1,27 +1,21 @@
 """Form: COCO instance JSON with polygons, RLE or both, and for stuff, if wanted, a semantic PNG."""
 
-import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
-from detr_d2.data.classes import NOT_A_CLASS, SourceClass, read_json
-from detr_d2.data.convert import VOID, Drawing, Layer
+from detr_d2.data.classes import NOT_A_CLASS, SourceClass
+from detr_d2.data.coco_lists import read_coco_lists
+from detr_d2.data.drawing import VOID, Drawing, cut_out
 from detr_d2.data.forms.base import Form, LeftOut, Sample, joined
 from detr_d2.data.forms.find_photos import PhotoFinder
-from detr_d2.data.forms.matching import Pattern, photo_keys
-from detr_d2.data.forms.semantic_png import label_map, meanings_of
-from detr_d2.data.mask_files import (
-    MASK_SUFFIXES,
-    PhotoFacts,
-    UnreadableError,
-    files_below,
-    read_values,
-)
+from detr_d2.data.forms.matching import masks_by_photo
+from detr_d2.data.forms.semantic_png import meanings_of, read_labels
+from detr_d2.data.mask_files import PhotoFacts, UnreadableError
+from detr_d2.data.segmentations import draw_segmentation
 
 
 @dataclass
@@ -53,7 +47,7 @@ class CocoJson(Form):
 
     def scan(self) -> None:
         """Read the JSON, settle the categories and find the photos."""
-        content = read_coco(self.annotations)
+        content = read_coco_lists(self.annotations)
         categories = _sound_categories(content, self.annotations)
         self._void_keys = {c["id"] for c in categories if c["name"] in NOT_A_CLASS}
         classes = [_source_class(c) for c in categories if c["id"] not in self._void_keys]
@@ -111,15 +105,12 @@ class CocoJson(Form):
             return {}
         if not self.values:
             raise ValueError("coco-json: a semantic folder needs classes with pixel values")
-        pattern, keys = Pattern(self.semantic_pattern), photo_keys(photos)
-        found = [pattern.find(m, keys) for m in files_below(self.semantic, MASK_SUFFIXES)]
-        return {match.photo: joined(self.semantic, match.mask) for match in found if match}
+        return masks_by_photo(self.semantic, self.semantic_pattern, photos)
 
     def read(self, sample: Sample, facts: PhotoFacts) -> Drawing:
         """Draw the annotations of one photo."""
         size, annotations, semantic = sample.source
-        stored = facts.size[::-1] if facts.orientation > 4 else facts.size
-        frame = stored if self.exif == "stored" else facts.size
+        frame = self.frame(facts)
         if None not in size and tuple(size) != frame and not self.resize:
             raise UnreadableError(
                 f"{self.annotations}: says that {sample.name} has {size[1]}x{size[0]} pixels, but "
@@ -128,10 +119,8 @@ class CocoJson(Form):
         height, width = frame if None in size else size
         drawing = Drawing(facts.size)
         if semantic is not None:
-            values = self.fit(read_values(semantic), facts, semantic)
             meanings = meanings_of(self.values, self.void, self.background)
-            labels = label_map(values, meanings, semantic)
-            drawing.labels = self._renumber(labels)
+            drawing.labels = self._renumber(read_labels(self, semantic, facts, meanings))
         keys = {c.key for c in self.classes}
         for annotation in annotations:
             key = annotation.get("category_id")
@@ -153,61 +142,6 @@ class CocoJson(Form):
         order = {c.key: index + 1 for index, c in enumerate(self.classes)}
         table = np.array([-1, 0, *(order[key] for key in self._keys)], np.int16)
         return table[labels + 1]
-
-
-def read_coco(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a COCO JSON and check that its lists are there."""
-    content = read_json(path)
-    needed = ("images", "annotations", "categories")
-    lists = content if isinstance(content, dict) else {}
-    missing = [key for key in needed if not isinstance(lists.get(key), list)]
-    if missing:
-        raise ValueError(f"{path}: no list {', '.join(missing)}; COCO files have {needed}")
-    return content
-
-
-def draw_segmentation(
-    annotation: Mapping[str, Any], height: int, width: int, where: str
-) -> np.ndarray:
-    """Rasterise polygons, RLE or packed RLE as pycocotools does: (H, W) bool.
-
-    Raises:
-        UnreadableError: no such form; `where` names the annotation.
-    """
-    shape = annotation.get("segmentation")
-    try:
-        if isinstance(shape, list) and shape:
-            # A polygon of two points or fewer has no area.
-            polygons = [polygon for polygon in shape if len(polygon) >= 6]
-            if not polygons:
-                return np.zeros((height, width), bool)
-            rle = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
-        elif isinstance(shape, Mapping) and isinstance(shape.get("counts"), list):
-            rle = coco_mask.frPyObjects(shape, *shape["size"])
-        elif isinstance(shape, Mapping) and "counts" in shape:
-            rle = shape
-        elif not shape and len(annotation.get("bbox") or ()) == 4:
-            raise UnreadableError(f"{where}: only a box; a mask is needed")
-        else:
-            return np.zeros((height, width), bool)
-        if tuple(rle["size"]) != (height, width):
-            found = f"{rle['size'][1]}x{rle['size'][0]}"
-            raise UnreadableError(f"{where}: RLE of {found} pixels, its image has {width}x{height}")
-        return coco_mask.decode(rle).view(bool)
-    except UnreadableError:
-        raise
-    except Exception as error:  # pycocotools raises bare Exceptions
-        raise UnreadableError(f"{where}: segmentation cannot be drawn ({error})") from error
-
-
-def cut_out(mask: np.ndarray, key: Any, crowd: bool = False, group: Any = None) -> Layer | None:
-    """A layer of the smallest window around a mask (H, W); None when the mask is empty."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return None
-    top, left = int(rows[0]), int(columns[0])
-    piece = mask[top : rows[-1] + 1, left : columns[-1] + 1]
-    return Layer(key, piece, (top, left), group, crowd)
 
 
 def _sound_categories(content: Mapping[str, Any], path: str) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from detr_d2.data.classes import SourceClass
 from detr_d2.data.coco_panoptic import read_id_png, read_panoptic_json
-from detr_d2.data.convert import Drawing
+from detr_d2.data.drawing import Drawing
 from detr_d2.data.forms.base import Form, LeftOut, Sample, joined
 from detr_d2.data.forms.find_photos import PhotoFinder
 from detr_d2.data.mask_files import PhotoFacts, UnreadableError

@@ -6,18 +6,12 @@ from typing import ClassVar
 import numpy as np
 
 from detr_d2.data.classes import SourceClass
-from detr_d2.data.convert import Drawing
+from detr_d2.data.drawing import Drawing
 from detr_d2.data.forms.base import LeftOut, Sample, joined
-from detr_d2.data.forms.matching import Match, Pattern, photo_keys
+from detr_d2.data.forms.matching import Match, masks_by_photo
 from detr_d2.data.forms.photo_folder import PhotoFolderForm
-from detr_d2.data.forms.semantic_png import label_map, meanings_of
-from detr_d2.data.mask_files import (
-    MASK_SUFFIXES,
-    PhotoFacts,
-    UnreadableError,
-    files_below,
-    read_values,
-)
+from detr_d2.data.forms.semantic_png import meanings_of, read_labels
+from detr_d2.data.mask_files import PhotoFacts, UnreadableError, read_values
 from detr_d2.ops.panoptic_ids import compact
 
 
@@ -61,7 +55,9 @@ class InstanceIds(PhotoFolderForm):
                 raise ValueError("instance-ids: classes with pixel values are needed, VALUE=NAME")
             self.classes = list(self.values)
         found, photos = self.matches()
-        partners = self._semantic_masks(photos)
+        partners = {}
+        if self.semantic is not None:
+            partners = masks_by_photo(self.semantic, self.semantic_pattern, photos)
         for photo, matches in list(found.items()):
             if self.semantic is not None and photo not in partners:
                 self.left_out.append(LeftOut(joined(self.images, photo), "no semantic mask"))
@@ -82,17 +78,6 @@ class InstanceIds(PhotoFolderForm):
         """Both files."""
         return tuple(path for path in self.source_of(matches) if path is not None)
 
-    def _semantic_masks(self, photos: list[str]) -> dict[str, str]:
-        if self.semantic is None:
-            return {}
-        pattern, keys = Pattern(self.semantic_pattern), photo_keys(photos)
-        pairs = {}
-        for mask in files_below(self.semantic, MASK_SUFFIXES):
-            match = pattern.find(mask, keys)
-            if match is not None:
-                pairs[match.photo] = joined(self.semantic, mask)
-        return pairs
-
     def read(self, sample: Sample, facts: PhotoFacts) -> Drawing:
         """Read the instance map and find the class of every instance."""
         path, semantic = sample.source
@@ -110,9 +95,8 @@ class InstanceIds(PhotoFolderForm):
         elif self.divisor is not None:
             self._by_division(drawing, present, path)
         else:
-            values = self.fit(read_values(semantic), facts, semantic)
             meanings = meanings_of(self.values, self.void, self.background)
-            drawing.labels = label_map(values, meanings, semantic)
+            drawing.labels = read_labels(self, semantic, facts, meanings)
             self._by_majority(drawing, positions, path)
         return drawing
 

@@ -1,27 +1,18 @@
 """Form: labelme JSON, one file a photo."""
 
-import base64
-import binascii
-import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import cv2
-import numpy as np
-from PIL import Image
-
 from detr_d2.data.classes import NOT_A_CLASS, SourceClass, read_json
-from detr_d2.data.convert import VOID, Drawing, Layer
+from detr_d2.data.drawing import VOID, Drawing, cut_out
 from detr_d2.data.forms.base import Form, LeftOut, Sample
-from detr_d2.data.forms.coco_json import cut_out, draw_segmentation
 from detr_d2.data.forms.find_photos import photo_beside
+from detr_d2.data.forms.labelme_shapes import decode_embedded, draw_shape
 from detr_d2.data.mask_files import PHOTO_SUFFIXES, PhotoFacts, UnreadableError, files_below
 
-# A line is as wide as labelme draws it by default; a point has its radius.
-LINE_WIDTH, POINT_RADIUS = 10, 5
 NO_SHAPES = "no labelme file (it has no list of shapes)"
 
 
@@ -74,14 +65,13 @@ class Labelme(Form):
 
     def photo_bytes(self, sample: Sample) -> bytes:
         """The embedded photo."""
-        return _decode(read_labelme(sample.source)["imageData"], sample.source)
+        return decode_embedded(read_labelme(sample.source)["imageData"], sample.source)
 
     def read(self, sample: Sample, facts: PhotoFacts) -> Drawing:
         """Draw the shapes of one photo."""
         path = sample.source
         content = read_labelme(path)
-        stored = facts.size[::-1] if facts.orientation > 4 else facts.size
-        frame = stored if self.exif == "stored" else facts.size
+        frame = self.frame(facts)
         size = (content.get("imageHeight") or frame[0], content.get("imageWidth") or frame[1])
         if size != frame and not self.resize:
             raise UnreadableError(
@@ -97,7 +87,7 @@ class Labelme(Form):
             mask = self.fit(draw_shape(shape, size, where), facts, where)
             is_void = label in {"__ignore__", *self.ignore}
             group = shape.get("group_id")
-            layer: Layer | None = cut_out(
+            layer = cut_out(
                 mask, VOID if is_void else label, group=None if group is None else ("group", group)
             )
             if layer is not None:
@@ -142,62 +132,3 @@ def read_labelme(path: str | os.PathLike[str]) -> dict[str, Any]:
         if not isinstance(shape.get("label"), str) or not isinstance(shape.get("points"), list):
             raise UnreadableError(f"{path}: shape {number} has no label or no points")
     return content
-
-
-def draw_shape(shape: Mapping[str, Any], size: tuple[int, int], where: str) -> np.ndarray:
-    """Rasterise one shape: (H, W) bool.
-
-    Raises:
-        UnreadableError: a kind of shape that labelme does not have, or too few points.
-    """
-    kind = shape.get("shape_type") or "polygon"
-    points = np.array(shape["points"], np.float64).reshape(-1, 2)
-    needed = {"polygon": 3, "rectangle": 2, "circle": 2, "line": 2, "linestrip": 2, "point": 1}
-    needed |= {"mask": 2, "points": 1}
-    if kind not in needed:
-        raise UnreadableError(f"{where}: shape_type {kind!r}, allowed: {sorted(needed)}")
-    if len(points) < needed[kind]:
-        raise UnreadableError(f"{where}: {len(points)} points, a {kind} has {needed[kind]} or more")
-    if kind == "mask":
-        return _embedded_mask(shape, points, size, where)
-    if kind in ("polygon", "rectangle"):
-        if kind == "rectangle":
-            (x0, y0), (x1, y1) = points[:2]
-            points = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
-        return draw_segmentation({"segmentation": [points.ravel().tolist()]}, *size, where)
-    canvas = np.zeros(size, np.uint8)
-    pixels = [(round(x), round(y)) for x, y in points]
-    if kind == "circle":
-        radius = float(np.hypot(*(points[1] - points[0])))
-        cv2.circle(canvas, pixels[0], round(radius), 1, -1)
-    elif kind in ("point", "points"):
-        for pixel in pixels:
-            cv2.circle(canvas, pixel, POINT_RADIUS, 1, -1)
-    else:
-        cv2.polylines(canvas, [np.array(pixels, np.int32)], False, 1, LINE_WIDTH)
-    return canvas.view(bool)
-
-
-def _embedded_mask(
-    shape: Mapping[str, Any], points: np.ndarray, size: tuple[int, int], where: str
-) -> np.ndarray:
-    """A mask shape: a PNG of the rectangle from its first to its second point, both inclusive."""
-    try:
-        with Image.open(io.BytesIO(_decode(shape.get("mask"), where))) as png:
-            mask = np.asarray(png.convert("L")) > 0
-    except (OSError, SyntaxError) as error:
-        raise UnreadableError(f"{where}: its mask is no image ({error})") from error
-    left, top = (round(value) for value in points[0])
-    canvas = np.zeros(size, bool)
-    height, width = mask.shape
-    if left < 0 or top < 0 or top + height > size[0] or left + width > size[1]:
-        raise UnreadableError(f"{where}: its mask of {width}x{height} at {left},{top} is outside")
-    canvas[top : top + height, left : left + width] = mask
-    return canvas
-
-
-def _decode(text: Any, where: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=False)
-    except (TypeError, binascii.Error) as error:
-        raise UnreadableError(f"{where}: embedded image cannot be decoded ({error})") from error

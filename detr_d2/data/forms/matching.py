@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from detr_d2.data.mask_files import MASK_SUFFIXES, files_below
+
 PLACES = ("{photo}", "{class}", "{n}")
 
 
@@ -74,6 +76,22 @@ class Pattern:
                     photo = photos[stem[start:end]]
                     return Match(mask, photo, places.get("label"), places.get("number"))
         return None
+
+
+def masks_by_photo(folder: str, pattern: str, photos: Iterable[str]) -> dict[str, str]:
+    """The mask file of every photo that has one in a folder.
+
+    Args:
+        folder: of the masks.
+        pattern: their names.
+        photos: paths of the photos below their own folder.
+
+    Returns:
+        Paths of masks, by photo.
+    """
+    names, keys = Pattern(pattern), photo_keys(photos)
+    found = [names.find(mask, keys) for mask in files_below(folder, MASK_SUFFIXES)]
+    return {match.photo: os.path.join(folder, match.mask) for match in found if match}
 
 
 def _expression(text: str, label: str) -> str:

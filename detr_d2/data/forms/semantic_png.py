@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from detr_d2.data.classes import SourceClass
-from detr_d2.data.convert import Drawing
-from detr_d2.data.forms.base import Sample, joined
+from detr_d2.data.drawing import Drawing
+from detr_d2.data.forms.base import Form, Sample, joined
 from detr_d2.data.forms.matching import Match
 from detr_d2.data.forms.photo_folder import PhotoFolderForm
 from detr_d2.data.mask_files import PhotoFacts, UnreadableError, read_values
@@ -55,11 +55,7 @@ class SemanticPng(PhotoFolderForm):
             return Drawing(facts.size)
         path = joined(self.masks, matches[0].mask)
         meanings = meanings_of(self.values, self.void, self.background)
-        # Only colours have values above those of 16 bits.
-        colors = max(meanings) > 65535
-        found = read_values(path, lossless=not self.nearest, colors=colors)
-        values = self.fit(found, facts, path)
-        return Drawing(facts.size, labels=label_map(values, meanings, path, self.nearest))
+        return Drawing(facts.size, labels=read_labels(self, path, facts, meanings, self.nearest))
 
 
 def meanings_of(
@@ -68,6 +64,27 @@ def meanings_of(
     """What pixel values mean: index of the class + 1, 0 = nothing, -1 = void."""
     meanings = {int(c.key): index for index, c in enumerate(classes, start=1)}  # type: ignore[call-overload]
     return meanings | dict.fromkeys(background, 0) | dict.fromkeys(void, -1)
+
+
+def read_labels(
+    form: Form, path: str, facts: PhotoFacts, meanings: dict[int, int], nearest: bool = False
+) -> np.ndarray:
+    """Read a semantic mask of a photo as what its values mean: (H, W) int16.
+
+    Args:
+        form: says how masks are fitted to their photos.
+        path: the mask.
+        facts: those of the photo.
+        meanings: see `meanings_of`.
+        nearest: take the nearest value that has a meaning, for JPEGs and smooth edges.
+
+    Raises:
+        UnreadableError: the mask is damaged, of another size, or has a value without a meaning.
+    """
+    # Only colours have values above those of 16 bits.
+    colors = max(meanings) > 65535
+    values = form.fit(read_values(path, lossless=not nearest, colors=colors), facts, path)
+    return label_map(values, meanings, path, nearest)
 
 
 def label_map(

@@ -1,0 +1,63 @@
+"""Segmentations as COCO's files write them, drawn as pycocotools draws them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from detr_d2.data.mask_files import UnreadableError
+
+# x and y of three points: what has fewer has no area, and pycocotools would take it for a box.
+SHORTEST = 6
+
+
+def draw_polygons(polygons: Sequence[Any], height: int, width: int) -> np.ndarray:
+    """Draw polygons into one mask, (H, W) bool.
+
+    Args:
+        polygons: flat lists x, y, x, y, ... in pixels from the upper left corner.
+        height, width: size of the mask; what lies outside is cut off.
+    """
+    polygons = [polygon for polygon in polygons if len(polygon) >= SHORTEST]
+    if not polygons:
+        return np.zeros((height, width), bool)
+    rle = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
+    return coco_mask.decode(rle).view(bool)
+
+
+def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
+    """Decode a run-length code, packed or as a list of `counts`: (H, W) bool, of its own `size`."""
+    if isinstance(rle["counts"], list):
+        rle = coco_mask.frPyObjects(rle, *rle["size"])
+    return coco_mask.decode(rle).view(bool)
+
+
+def draw_segmentation(
+    annotation: Mapping[str, Any], height: int, width: int, where: str
+) -> np.ndarray:
+    """Draw the segmentation of a COCO annotation, (H, W) bool; empty when there is none.
+
+    Args:
+        annotation: with `segmentation` as polygons, run-length code or packed code.
+        height, width: size of its image.
+        where: names the annotation in messages.
+
+    Raises:
+        UnreadableError: it cannot be drawn, is of another size, or there is only a box.
+    """
+    shape = annotation.get("segmentation")
+    if not shape and len(annotation.get("bbox") or ()) == 4:
+        raise UnreadableError(f"{where}: only a box; a mask is needed")
+    try:
+        if isinstance(shape, list):
+            return draw_polygons(shape, height, width)
+        if not isinstance(shape, Mapping) or "counts" not in shape:
+            return np.zeros((height, width), bool)
+        mask = decode_rle(shape)
+    except Exception as error:  # pycocotools raises bare Exceptions
+        raise UnreadableError(f"{where}: segmentation cannot be drawn ({error})") from error
+    if mask.shape != (height, width):
+        found = f"{mask.shape[1]}x{mask.shape[0]}"
+        raise UnreadableError(f"{where}: RLE of {found} pixels, its image has {width}x{height}")
+    return mask
