@@ -60,7 +60,9 @@ def colour_cfg(folder: Path) -> CfgNode:
     cfg.INPUT.FORMAT = "RGB"
     cfg.INPUT.MIN_SIZE_TEST = 0
     path = folder / "model_categories.json"
-    path.write_text(json.dumps(MODEL_CATEGORIES))
+    if not path.exists():
+        # Two processes at once would read each other's half.
+        path.write_text(json.dumps(MODEL_CATEGORIES))
     use_model_categories(cfg, "", str(path))
     return cfg
 
