@@ -5,6 +5,9 @@ pipe and barrel. Of 200 photos only the crates have masks. The full truth is kno
 labels and the model are measured against it at the end.
 
 python tools/run_recipe.py [--out output/recipe] [--compare]
+
+With --labels-only it ends after the labels; there the naive rule (cut the masks out, keep the rest)
+stands beside ours.
 """
 
 import argparse
@@ -14,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,24 +30,28 @@ DEMO = ROOT / "output/demo"
 THINGS = ("brick", "pipe", "barrel", "crate", "crate")
 PARTS = {"train": 200, "val": 100}
 SEED = 7
+# What people did before: the model as published, its map with the masks cut out.
+NAIVE = ("--overlap=1", "--rim=0", "--min-area=0", "--min-confidence=0", "--min-score=0.85")
 Command = list[str | Path]
 
 
 class Recipe:
     """The commands, one after the other; everything goes below `out`."""
 
-    def __init__(self, out: Path, demo: Path) -> None:
+    def __init__(self, out: Path, demo: Path, things: Sequence[str]) -> None:
         self.out = out
         self.demo = demo
+        self.things = things
         self.data = out / "data"
         self.labelled = out / "labelled"
         self.seconds: dict[str, float] = {}
 
-    def run(self, compare: bool) -> None:
+    def run(self, labels_only: bool, compare: bool) -> None:
         """Every step of the recipe; an earlier run's results are replaced.
 
         Args:
-            compare: train on the full truth too, with the same schedule.
+            labels_only: end after the labels.
+            compare: label by the naive rule, and train on the full truth, too.
 
         Raises:
             subprocess.CalledProcessError: a step failed; its own message stands above.
@@ -52,11 +60,16 @@ class Recipe:
             shutil.rmtree(self.out)
         self.draw()
         self.step("convert masks", *(self.convert(part) for part in PARTS))
-        self.step("label stuff", self.label())
+        self.step("label stuff", self.label(self.labelled))
         self.step("check", ["tools/check_dataset.py", self.labelled])
-        self.step("measure the labels", self.measure_labels())
-        self.train("labels", self.labelled_sets())
-        self.step("look", self.look())
+        folders = [self.labelled]
+        if compare or labels_only:
+            folders.append(self.out / "naive")
+            self.step("label by the naive rule", [*self.label(folders[1]), "--review=0", *NAIVE])
+        self.step("measure the labels", self.measure_labels(folders))
+        if not labels_only:
+            self.train("labels", self.labelled_sets())
+            self.step("look", self.look())
         if compare:
             self.train("truth", {f"own_{part}": self.truth(part) for part in PARTS})
         self.report()
@@ -64,7 +77,7 @@ class Recipe:
     def draw(self) -> None:
         """What a user brings: photos, and masks of the crates alone."""
         size = [f"--{part}={count}" for part, count in PARTS.items()]
-        options = ["--seed", str(SEED), "--things", *THINGS, "--masks", "crate"]
+        options = ["--seed", str(SEED), "--things", *self.things, "--masks", "crate"]
         command: Command = ["datasets/prepare_site.py", "--out", self.data, *size, *options]
         self.step("photos and masks of crates", command)
 
@@ -76,7 +89,7 @@ class Recipe:
             *("--all-things", "--keep-unlabelled", "--out", self.out / f"own_{part}"),
         ]
 
-    def label(self) -> Command:
+    def label(self, out: Path) -> Command:
         """All that is no crate, by the demo's model."""
         command: Command = ["tools/label_stuff.py"]
         for part in PARTS:
@@ -85,17 +98,16 @@ class Recipe:
             command += ["--dataset", f"own_{part}", *files]
         model: Command = ["--config-file", self.demo / "config.yaml"]
         model += ["--weights", self.demo / "model_ema.pth"]
-        return [*command, *model, "--things", "keep", "--batch", "8", "--out", self.labelled]
+        return [*command, *model, "--things", "keep", "--batch", "8", "--out", out]
 
-    def measure_labels(self) -> Command:
+    def measure_labels(self, folders: Sequence[Path]) -> Command:
         """Labels against the truth, which only a drawn set has."""
-        own, labels = self.out / "own_train", self.labelled
-        return [
-            *("tools/label_quality.py", "--truth", *self.truth("train")[1:]),
-            *("--custom", own / "panoptic", own / "panoptic.json"),
-            *("--labels", labels / "panoptic", labels / "panoptic_own_train.json"),
-            *("--out", self.out / "labels.json"),
-        ]
+        own = self.out / "own_train"
+        command: Command = ["tools/label_quality.py", "--truth", *self.truth("train")[1:]]
+        command += ["--custom", own / "panoptic", own / "panoptic.json"]
+        for folder in folders:
+            command += ["--labels", folder / "panoptic", folder / "panoptic_own_train.json"]
+        return [*command, "--out", self.out / "labels.json"]
 
     def truth(self, part: str) -> tuple[Path, Path, Path]:
         """Photos, PNGs and JSON of the full truth."""
@@ -156,9 +168,12 @@ class Recipe:
 
     def report(self) -> None:
         """Write and print the figures."""
-        (labels,) = json.loads((self.out / "labels.json").read_text()).values()
+        labels = json.loads((self.out / "labels.json").read_text())
         figures: dict[str, Any] = {
-            "labels": {key: round(value, 2) for key, value in labels.items()},
+            "labels": {
+                Path(path).parent.name: {key: round(value, 2) for key, value in of_set.items()}
+                for path, of_set in labels.items()
+            },
             "model": {
                 f"trained on {name}, measured on the truth": _quality(self.out / name / "truth")
                 for name in ("labels", "truth")
@@ -173,7 +188,8 @@ class Recipe:
         print(f"all steps: {sum(self.seconds.values()):.0f} s")
         print(f"figures:  {self.out / 'metrics.json'}")
         print(f"review:   {self.labelled / 'review/index.html'}")
-        print(f"pictures: {self.out / 'pictures'}")
+        if (self.out / "pictures").is_dir():
+            print(f"pictures: {self.out / 'pictures'}")
 
 
 def _quality(folder: Path) -> dict[str, float]:
@@ -191,11 +207,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=ROOT / "output/recipe")
     parser.add_argument("--demo", type=Path, default=DEMO / "panoptic", help="the demo's model")
-    parser.add_argument("--compare", action="store_true", help="train on the full truth as well")
+    parser.add_argument(
+        "--things", nargs="+", default=THINGS, help="what there is in the photos, crate among them"
+    )
+    parser.add_argument("--labels-only", action="store_true", help="end after the labels")
+    parser.add_argument(
+        "--compare", action="store_true", help="label naively, train on the full truth, as well"
+    )
     args = parser.parse_args()
     if not (args.demo / "model_ema.pth").is_file():
         parser.error(f"{args.demo / 'model_ema.pth'} is not there; `make demo` trains it")
-    Recipe(args.out.resolve(), args.demo.resolve()).run(args.compare)
+    recipe = Recipe(args.out.resolve(), args.demo.resolve(), args.things)
+    recipe.run(args.labels_only, args.compare)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ class MergeRules:
             the pixel, or "void".
     """
 
-    overlap: float = 0.3
+    overlap: float = 0.2
     rim: int | None = None
     min_area: int | None = None
     margin: int = 0
