@@ -1,69 +1,32 @@
 """Draw the embedded building-site data set in COCO-panoptic form.
 
-Stuff: sky, concrete, soil. Things: brick, pipe, barrel, 1 to 6 a picture. Every picture has its
-own random generator, seeded with (seed, split, number): neither the number of workers nor the
-number of pictures changes any of them, and the two splits share none.
+Stuff: sky, concrete, soil. Things: brick, pipe, barrel or those of --things, 1 to 6 a picture.
+Every picture has its own random generator, seeded with (seed, split, number): neither the number
+of workers nor the number of pictures changes any of them, and the two splits share none.
 
     python datasets/prepare_site.py --out output/site --train 2000 --val 200
+    python datasets/prepare_site.py --out output/new --things crate brick pipe barrel --masks crate
 """
 
 import argparse
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-from site_painter import MIN_SIDE, paint_picture
+from site_classes import THINGS, categories_of, check_names
+from site_masks import remove_masks
+from site_painter import MIN_SIDE
+from site_split import Job, draw_one
+from site_things import DRAWERS
 from tqdm import tqdm
 
 from detr_d2.data.categories import CategoryTable
-from detr_d2.data.coco_writer import (
-    describe_segments,
-    write_id_png,
-    write_panoptic_json,
-)
-from detr_d2.ops.files import replacing, write_json
-
-# Ids have gaps and stuff comes first, as data sets in the field do.
-CATEGORIES: list[dict[str, Any]] = [
-    {"id": 3, "name": "sky", "isthing": 0, "color": [110, 180, 230], "supercategory": "outdoor"},
-    {"id": 7, "name": "concrete", "isthing": 0, "color": [140, 140, 140], "supercategory": "solid"},
-    {"id": 11, "name": "soil", "isthing": 0, "color": [130, 90, 50], "supercategory": "ground"},
-    {"id": 20, "name": "brick", "isthing": 1, "color": [200, 60, 50], "supercategory": "material"},
-    {"id": 21, "name": "pipe", "isthing": 1, "color": [60, 110, 170], "supercategory": "material"},
-    {"id": 34, "name": "barrel", "isthing": 1, "color": [230, 180, 30], "supercategory": "storage"},
-]
-BY_NAME = {entry["name"]: entry for entry in CATEGORIES}
-SPLITS = ("train", "val")
-# Raised whenever the drawing changes, so that sets drawn before are drawn anew.
-DRAWING_VERSION = 1
-JPEG_QUALITY = 95
-
-
-@dataclass(frozen=True)
-class Job:
-    """What one split is made from. `split` is its place in SPLITS, `count` its pictures."""
-
-    out: str
-    split: int
-    count: int
-    width: int
-    height: int
-    seed: int
-
-    @property
-    def name(self) -> str:
-        return SPLITS[self.split]
-
-    def fingerprint(self) -> dict[str, Any]:
-        """All that the pictures depend on."""
-        return {**asdict(self), "out": "", "drawing_version": DRAWING_VERSION}
+from detr_d2.data.coco_writer import write_panoptic_json
+from detr_d2.ops.files import write_json
 
 
 def prepare_site(
@@ -74,27 +37,38 @@ def prepare_site(
     size: tuple[int, int] = (160, 128),
     seed: int = 0,
     workers: int = 0,
+    things: Sequence[str] = THINGS,
+    masks: Sequence[str] = (),
 ) -> None:
     """Draw both splits into `out`, or leave a split as it is when it was drawn from the same.
 
     Args:
-        out: folder for `{train,val}/`, `panoptic_{train,val}/` and `panoptic_{train,val}.json`.
+        out: folder for `{train,val}/`, `panoptic_{train,val}/`, `panoptic_{train,val}.json` and,
+            if asked for, `masks_{train,val}/`.
         train: number of training pictures; 0 leaves the split out.
         val: number of validation pictures; 0 leaves the split out.
         size: width and height in pixels.
         seed: another seed draws another set.
         workers: processes that draw; 0 = one a core.
+        things: classes that the things are drawn from; one named twice comes twice as often. The
+            set's categories are these and the stuff.
+        masks: classes of `things` whose instances are written as binary masks besides.
 
     Raises:
-        ValueError: a count or the size is out of range.
+        ValueError: a count or the size is out of range, or a class is unknown.
     """
     if min(size) < MIN_SIDE:
         raise ValueError(f"size {size[0]}x{size[1]}: each side must be at least {MIN_SIDE}")
     if min(train, val, workers, seed) < 0:
         raise ValueError(f"train {train}, val {val}, workers {workers}, seed {seed}: from 0 only")
+    if not things:
+        raise ValueError(f"things: name at least one of {', '.join(DRAWERS)}")
+    check_names("things", things, DRAWERS)
+    check_names("masks", masks, list(dict.fromkeys(things)))
+    chosen = tuple(things), tuple(sorted(set(masks)))
     for split, count in enumerate((train, val)):
         if count:
-            _prepare_split(Job(os.fspath(out), split, count, *size, seed), workers)
+            _prepare_split(Job(os.fspath(out), split, count, *size, seed, *chosen), workers)
 
 
 def _prepare_split(job: Job, workers: int) -> None:
@@ -107,12 +81,16 @@ def _prepare_split(job: Job, workers: int) -> None:
     for folder in (root / job.name, root / f"panoptic_{job.name}"):
         folder.mkdir(parents=True, exist_ok=True)
         _remove_surplus(folder, job.count)
+    masks = root / f"masks_{job.name}"
+    remove_masks(masks)
+    if job.masks:  # even if no picture has any
+        masks.mkdir(exist_ok=True)
     drawn = list(tqdm(_draw_all(job, workers), total=job.count, desc=f"site {job.name}"))
     write_panoptic_json(
         root / f"panoptic_{job.name}.json",
         images=[image for image, _ in drawn],
         annotations=[annotation for _, annotation in drawn],
-        categories=CategoryTable(CATEGORIES),
+        categories=CategoryTable(categories_of(job.things)),
         description=f"drawn building site, {job.name}, seed {job.seed}",
     )
     write_json(mark, job.fingerprint())
@@ -134,46 +112,6 @@ def _draw_all(job: Job, workers: int) -> Iterator[tuple[dict[str, Any], dict[str
         yield from pool.map(draw_one, [job] * job.count, range(job.count), chunksize=16)
 
 
-def draw_one(job: Job, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Draw and write one picture; returns its entries in `images` and `annotations`."""
-    cv2.setNumThreads(1)  # the pictures are drawn side by side already
-    rng = np.random.default_rng([job.seed, job.split, number])
-    picture = paint_picture(rng, job.width, job.height)
-    ids = _segment_ids(rng, picture.classes)
-    categories = {i: BY_NAME[name]["id"] for i, name in zip(ids, picture.classes, strict=True)}
-    id_map = np.array([0, *ids], np.int32)[picture.labels]
-    stem = f"{number:06d}"
-    root = Path(job.out)
-    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    with replacing(root / job.name / f"{stem}.jpg") as temporary:
-        cv2.imwrite(temporary, picture.image[..., ::-1], options)
-    write_id_png(root / f"panoptic_{job.name}" / f"{stem}.png", id_map)
-    image = {
-        "id": number + 1,
-        "file_name": f"{stem}.jpg",
-        "width": job.width,
-        "height": job.height,
-    }
-    annotation = {
-        "image_id": number + 1,
-        "file_name": f"{stem}.png",
-        "segments_info": describe_segments(id_map, categories),
-    }
-    return image, annotation
-
-
-def _segment_ids(rng: np.random.Generator, names: list[str]) -> list[int]:
-    """Distinct ids, each near its class's colour so that the PNG can be looked at as it is."""
-    ids: list[int] = []
-    while len(ids) < len(names):
-        color = np.array(BY_NAME[names[len(ids)]]["color"]) + rng.integers(-25, 26, 3)
-        red, green, blue = (int(value) for value in color.clip(1, 255))
-        segment_id = red + 256 * green + 65536 * blue
-        if segment_id not in ids:
-            ids.append(segment_id)
-    return ids
-
-
 def parse_size(text: str) -> tuple[int, int]:
     """Width and height from "160x128"."""
     match = re.fullmatch(r"(\d+)x(\d+)", text)
@@ -190,6 +128,16 @@ def main() -> None:
     parser.add_argument("--size", type=parse_size, default=(160, 128), help="WIDTHxHEIGHT")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=0, help="processes; 0 = one a core")
+    parser.add_argument(
+        "--things",
+        nargs="+",
+        default=THINGS,
+        metavar="NAME",
+        help=f"of {', '.join(DRAWERS)} (default: {' '.join(THINGS)}); twice = twice as often",
+    )
+    parser.add_argument(
+        "--masks", nargs="+", default=(), metavar="NAME", help="things to write binary masks of too"
+    )
     args = parser.parse_args()
     try:
         prepare_site(
@@ -199,6 +147,8 @@ def main() -> None:
             size=args.size,
             seed=args.seed,
             workers=args.workers,
+            things=args.things,
+            masks=args.masks,
         )
     except ValueError as error:
         parser.error(str(error))

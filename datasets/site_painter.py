@@ -7,21 +7,27 @@ belongs to the foremost segment that covers at least half of it.
 Legend: H, W size of the picture; the canvas is ENLARGE times as large.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+from site_classes import STUFF, THINGS
+from site_shapes import Patch, smooth_noise
 from site_stuff import ENLARGE, paint_stuff, soil_mask, wall_mask
-from site_things import DRAWERS, Patch, smooth_noise
+from site_things import DRAWERS
 
 MIN_SIDE = 64
 MIN_PIXELS = 40
 MIN_VISIBLE = 0.5
 MAX_THINGS = 6
-STUFF = ("sky", "concrete", "soil")
-THINGS = ("brick", "pipe", "barrel")
 # The length (a barrel's height) of a thing as a share of the picture's shorter side.
-SIZES = {"brick": (0.25, 0.46), "pipe": (0.4, 0.75), "barrel": (0.28, 0.56)}
+SIZES = {
+    "brick": (0.25, 0.46),
+    "pipe": (0.4, 0.75),
+    "barrel": (0.28, 0.56),
+    "crate": (0.28, 0.56),
+}
 PLACEMENT_TRIES = 40
 
 
@@ -45,8 +51,12 @@ class Picture(NamedTuple):
     classes: list[str]
 
 
-def paint_picture(rng: np.random.Generator, width: int, height: int) -> Picture:
+def paint_picture(
+    rng: np.random.Generator, width: int, height: int, names: Sequence[str] = THINGS
+) -> Picture:
     """Paint a scene with 1 to 6 things; the same generator state gives the same picture.
+
+    Each thing's class is drawn from `names`, where one that is there twice has twice the chance.
 
     Raises:
         ValueError: a side is below MIN_SIDE, too small for the things to be told apart.
@@ -57,7 +67,7 @@ def paint_picture(rng: np.random.Generator, width: int, height: int) -> Picture:
     light = _light(rng)
     walls = wall_mask(rng, shape)
     soil = soil_mask(rng, shape)
-    things, labels = _place_things(rng, light, _stuff_labels(walls, soil))
+    things, labels = _place_things(rng, light, _stuff_labels(walls, soil), names)
     canvas = paint_stuff(rng, shape, walls, soil)
     solid = walls | soil
     for thing in things:
@@ -88,7 +98,7 @@ def _half_covered(mask: np.ndarray) -> np.ndarray:
 
 
 def _place_things(
-    rng: np.random.Generator, light: np.ndarray, labels: np.ndarray
+    rng: np.random.Generator, light: np.ndarray, labels: np.ndarray, names: Sequence[str]
 ) -> tuple[list[Placed], np.ndarray]:
     """Place things back to front, none hiding itself or another too far.
 
@@ -104,7 +114,7 @@ def _place_things(
     areas: list[int] = []
     for depth in depths:
         for _ in range(PLACEMENT_TRIES):
-            thing = _propose(rng, light, labels.shape, ground, float(depth))
+            thing = _propose(rng, light, labels.shape, ground, float(depth), names)
             covered = _on_picture(thing, labels.shape)
             candidate = np.where(covered, np.int32(len(STUFF) + 1 + len(things)), labels)
             full = [*areas, int(thing.patch.mask.sum()) // ENLARGE**2]
@@ -122,6 +132,7 @@ def _propose(
     shape: tuple[int, int],
     ground: float,
     depth: float,
+    names: Sequence[str],
 ) -> Placed:
     """A thing at a random place; it stands `depth` of the way from the soil's edge to the front.
 
@@ -131,9 +142,10 @@ def _propose(
         shape: (H, W).
         ground: where the soil begins, as a share of H.
         depth: 0 = furthest back, 1 = in front.
+        names: the classes to choose from.
     """
     height, width = shape
-    name = THINGS[rng.integers(len(THINGS))]
+    name = names[rng.integers(len(names))]
     low, high = SIZES[name]
     share = rng.uniform(low, high) * (0.8 + 0.2 * depth)
     patch = DRAWERS[name](rng, share * min(height, width) * ENLARGE, light)

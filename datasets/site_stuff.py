@@ -5,7 +5,7 @@ Legend: h, w size of the enlarged canvas. Colours are (h, w, 3) float32 RGB in 0
 
 import cv2
 import numpy as np
-from site_things import smooth_noise
+from site_shapes import smooth_noise
 
 # How much larger than the picture the canvas is, along each side.
 ENLARGE = 2

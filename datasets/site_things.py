@@ -1,39 +1,13 @@
-"""The things of the embedded building-site data set: brick, pipe, barrel.
+"""The things of the embedded building-site data set: brick, pipe, barrel; the crate is apart.
 
 Each is drawn by formula in its own axes (u along it, v across it, in pixels of the enlarged
 canvas) and returned as a patch: colours (h, w, 3) float32 RGB in 0..1 and a mask (h, w) bool, the
 thing's centre in the middle. The light is a unit vector (x, y, z), y down and z to the viewer.
 """
 
-from typing import NamedTuple
-
-import cv2
 import numpy as np
-
-
-class Patch(NamedTuple):
-    """A drawn thing: `color` (h, w, 3) float32 in 0..1, `mask` (h, w) bool."""
-
-    color: np.ndarray
-    mask: np.ndarray
-
-
-def smooth_noise(
-    rng: np.random.Generator, shape: tuple[int, int], cell: float, stretch: float = 1.0
-) -> np.ndarray:
-    """Soft noise (h, w) float32 of mean about 0 and deviation about 1.
-
-    Args:
-        rng: the picture's generator.
-        shape: (h, w).
-        cell: size of a blob across, in pixels.
-        stretch: how many times longer blobs are along the height.
-    """
-    height, width = shape
-    rows = max(2, round(height / (cell * stretch)) + 1)
-    cols = max(2, round(width / cell) + 1)
-    coarse = rng.standard_normal((rows, cols), dtype=np.float32)
-    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+from site_crate import draw_crate
+from site_shapes import Patch, axes, paint, rounded_box, smooth_noise
 
 
 def draw_brick(rng: np.random.Generator, scale: float, light: np.ndarray) -> Patch:
@@ -41,18 +15,18 @@ def draw_brick(rng: np.random.Generator, scale: float, light: np.ndarray) -> Pat
     half_u = 0.5 * scale
     half_v = half_u / rng.uniform(1.75, 2.4)
     angle = rng.normal(0.0, 0.35) if rng.random() < 0.75 else rng.uniform(-1.57, 1.57)
-    u, v = _axes(half_u, half_v, angle)
+    u, v = axes(half_u, half_v, angle)
     corner = 0.12 * half_v
-    mask = _rounded_box(u, v, half_u, half_v, corner) <= 0
+    mask = rounded_box(u, v, half_u, half_v, corner) <= 0
     hue = np.array([0.66, 0.29, 0.20]) + rng.normal(0, [0.05, 0.03, 0.025])
     tone = 1.0 + 0.07 * smooth_noise(rng, u.shape, 5) + 0.05 * smooth_noise(rng, u.shape, 2)
     # The strip at the lower edge is the side face, turned away from the light.
     side = v > half_v * rng.uniform(0.45, 0.65)
     tone = tone * np.where(side, 0.66, 1.0 + 0.12 * light[0] * u / half_u)
-    edge = np.abs(_rounded_box(u, v, half_u, half_v, corner)) < 0.07 * half_v
+    edge = np.abs(rounded_box(u, v, half_u, half_v, corner)) < 0.07 * half_v
     tone = np.where(edge, tone * 0.85, tone)
     tone = np.where(_brick_holes(rng, u, v + 0.22 * half_v, half_u, half_v) & ~side, 0.3, tone)
-    color = _paint(hue, tone)
+    color = paint(hue, tone)
     mortar = smooth_noise(rng, u.shape, 7) > rng.uniform(1.1, 2.0)
     color[mortar] = 0.5 * color[mortar] + 0.5 * np.float32([0.72, 0.70, 0.66])
     return Patch(color, mask)
@@ -66,7 +40,7 @@ def _brick_holes(
     if kind == "plain":
         return np.zeros(u.shape, bool)
     if kind == "frog":
-        return _rounded_box(u, v, 0.6 * half_u, 0.28 * half_v, 0.2 * half_v) <= 0
+        return rounded_box(u, v, 0.6 * half_u, 0.28 * half_v, 0.2 * half_v) <= 0
     columns = int(rng.integers(3, 6))
     pitch = 1.7 * half_u / columns
     along = np.abs((u + 0.85 * half_u) % pitch - pitch / 2)
@@ -82,7 +56,7 @@ def draw_pipe(rng: np.random.Generator, scale: float, light: np.ndarray) -> Patc
     half_u = 0.5 * scale
     half_v = half_u * rng.uniform(0.2, 0.3)
     angle = rng.uniform(-np.pi, np.pi)
-    u, v = _axes(1.05 * half_u, 1.2 * half_v, angle)
+    u, v = axes(1.05 * half_u, 1.2 * half_v, angle)
     collar = np.abs(u) > half_u * rng.uniform(0.78, 0.9) if rng.random() < 0.5 else u > 2 * half_u
     radius = np.where(collar, 1.15 * half_v, half_v)
     across = np.clip(v / radius, -1, 1)
@@ -93,7 +67,7 @@ def draw_pipe(rng: np.random.Generator, scale: float, light: np.ndarray) -> Patc
     facing = across * (-np.sin(angle) * light[0] + np.cos(angle) * light[1]) + bulge * light[2]
     tone = 0.45 + 0.7 * np.clip(facing, 0, None)
     tone = tone * (1 + 0.05 * smooth_noise(rng, u.shape, 4)) * np.where(collar, 0.85, 1.0)
-    color = _paint(hue, tone)
+    color = paint(hue, tone)
     color += (rng.uniform(0.3, 0.6) * np.clip(facing, 0, 1) ** 18)[..., None]
     # The near end is an ellipse: a bright rim around the dark inside.
     opening = np.hypot((u - half_u + end) / end, v / radius)
@@ -110,7 +84,7 @@ def draw_barrel(rng: np.random.Generator, scale: float, light: np.ndarray) -> Pa
     half_h = 0.5 * scale
     half_w = half_h * rng.uniform(0.58, 0.76)
     angle = rng.normal(0.0, 0.06)
-    u, v = _axes(half_w * 1.1, half_h * 1.05, angle)  # u across the barrel here, v down it
+    u, v = axes(half_w * 1.1, half_h * 1.05, angle)  # u across the barrel here, v down it
     lid = half_w * rng.uniform(0.28, 0.42)
     width = half_w * (1 + rng.uniform(0, 0.08) * (1 - (v / half_h) ** 2))
     across = np.clip(u / width, -1, 1)
@@ -126,7 +100,7 @@ def draw_barrel(rng: np.random.Generator, scale: float, light: np.ndarray) -> Pa
     for hoop in (-0.32, 0.28):
         tone = np.where(np.abs(level - hoop) < hoop_width, tone * 1.3, tone)
         tone = np.where(np.abs(level - hoop - 1.6 * hoop_width) < hoop_width, tone * 0.6, tone)
-    color = _paint(hue, tone)
+    color = paint(hue, tone)
     if rng.random() < 0.35:
         label = (np.abs(across - rng.uniform(-0.3, 0.3)) < 0.35) & (np.abs(level + 0.02) < 0.16)
         color[label] = np.float32([0.88, 0.87, 0.82]) * tone[label, None]
@@ -138,28 +112,4 @@ def draw_barrel(rng: np.random.Generator, scale: float, light: np.ndarray) -> Pa
     return Patch(color, body | (top <= 1))
 
 
-DRAWERS = {"brick": draw_brick, "pipe": draw_pipe, "barrel": draw_barrel}
-
-
-def _axes(half_u: float, half_v: float, angle: float) -> tuple[np.ndarray, np.ndarray]:
-    """The thing's coordinates u, v (h, w) of every pixel of a patch that holds it, turned."""
-    cos, sin = np.cos(angle), np.sin(angle)
-    half_x = int(np.ceil(half_u * abs(cos) + half_v * abs(sin))) + 2
-    half_y = int(np.ceil(half_u * abs(sin) + half_v * abs(cos))) + 2
-    x = np.arange(-half_x, half_x + 1, dtype=np.float32)[None, :]
-    y = np.arange(-half_y, half_y + 1, dtype=np.float32)[:, None]
-    return x * np.float32(cos) + y * np.float32(sin), y * np.float32(cos) - x * np.float32(sin)
-
-
-def _rounded_box(
-    u: np.ndarray, v: np.ndarray, half_u: float, half_v: float, corner: float
-) -> np.ndarray:
-    """Signed distance (h, w) to a box with round corners, negative inside."""
-    du, dv = np.abs(u) - half_u + corner, np.abs(v) - half_v + corner
-    outside = np.hypot(np.maximum(du, 0), np.maximum(dv, 0))
-    return outside + np.minimum(np.maximum(du, dv), 0) - corner
-
-
-def _paint(hue: np.ndarray, tone: np.ndarray) -> np.ndarray:
-    """Colours (h, w, 3) of one hue (3,) at the given brightness (h, w)."""
-    return (tone[..., None] * hue).astype(np.float32)
+DRAWERS = {"brick": draw_brick, "pipe": draw_pipe, "barrel": draw_barrel, "crate": draw_crate}

@@ -113,10 +113,10 @@ def read(path):
     return json.loads(path.read_text())
 
 
-def test_segment_ids_are_distinct_and_never_void(prepare):
+def test_segment_ids_are_distinct_and_never_void(script):
     names = ["brick"] * 300
 
-    ids = prepare._segment_ids(np.random.default_rng(0), names)
+    ids = script("site_split")._segment_ids(np.random.default_rng(0), names)
 
     assert len(set(ids)) == 300
     assert min(ids) > 0
@@ -130,6 +130,9 @@ def test_segment_ids_are_distinct_and_never_void(prepare):
         (["--size", "160"], "'160' is no size"),
         (["--size", "160x32"], "160x32: each side must be at least 64"),
         (["--val", "-1"], "val -1"),
+        (["--things", "brick", "shoe"], "things shoe: allowed are brick, pipe, barrel, crate"),
+        (["--masks", "crate"], "masks crate: allowed are brick, pipe, barrel"),
+        (["--things", "crate", "--masks", "sky"], "masks sky: allowed are crate"),
     ],
 )
 def test_wrong_arguments_are_named(prepare, tmp_path, monkeypatch, capsys, arguments, message):

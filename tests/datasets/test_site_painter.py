@@ -60,7 +60,7 @@ def test_things_hide_each_other_but_never_wholly(painter):
     hidden = 0
     for _ in range(30):
         things, labels = painter._place_things(
-            rng, painter._light(rng), np.ones((80, 96), np.int32)
+            rng, painter._light(rng), np.ones((80, 96), np.int32), painter.THINGS
         )
         seen = np.bincount(labels.ravel(), minlength=4 + len(things))[4:]
         full = np.array([painter._on_picture(thing, labels.shape).sum() for thing in things])
