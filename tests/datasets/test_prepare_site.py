@@ -9,9 +9,6 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
 from detr_d2.data.coco_panoptic import find_png_faults
-from detr_d2.data.conversion import convert_set
-from detr_d2.data.forms import open_form
-from detr_d2.ops.panoptic_ids import read_ids
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -116,10 +113,10 @@ def read(path):
     return json.loads(path.read_text())
 
 
-def test_segment_ids_are_distinct_and_never_void(prepare):
+def test_segment_ids_are_distinct_and_never_void(script):
     names = ["brick"] * 300
 
-    ids = prepare._segment_ids(np.random.default_rng(0), names)
+    ids = script("site_split")._segment_ids(np.random.default_rng(0), names)
 
     assert len(set(ids)) == 300
     assert min(ids) > 0
@@ -133,6 +130,9 @@ def test_segment_ids_are_distinct_and_never_void(prepare):
         (["--size", "160"], "'160' is no size"),
         (["--size", "160x32"], "160x32: each side must be at least 64"),
         (["--val", "-1"], "val -1"),
+        (["--things", "brick", "shoe"], "things shoe: allowed are brick, pipe, barrel, crate"),
+        (["--masks", "crate"], "masks crate: allowed are brick, pipe, barrel"),
+        (["--things", "crate", "--masks", "sky"], "masks sky: allowed are crate"),
     ],
 )
 def test_wrong_arguments_are_named(prepare, tmp_path, monkeypatch, capsys, arguments, message):
@@ -156,66 +156,3 @@ def test_the_script_runs_by_itself(tmp_path):
     assert done.returncode == 0, done.stderr
     assert len(read(tmp_path / "panoptic_train.json")["annotations"]) == 2
     assert len(read(tmp_path / "panoptic_val.json")["annotations"]) == 1
-
-
-def test_set_drawn_before_there_was_a_choice_of_things_is_left_as_it_is(prepare, tmp_path):
-    draw(prepare, tmp_path)
-    mark = json.loads((tmp_path / ".train.json").read_text())
-    assert sorted(mark) == ["count", "drawing_version", "height", "out", "seed", "split", "width"]
-    (tmp_path / "train/000000.jpg").write_bytes(b"untouched")
-    draw(prepare, tmp_path, things=("brick", "pipe", "barrel"))
-    assert (tmp_path / "train/000000.jpg").read_bytes() == b"untouched"
-    draw(prepare, tmp_path, things=("brick",))
-    assert (tmp_path / "train/000000.jpg").read_bytes() != b"untouched"
-
-
-def test_masks_of_crates_convert_into_what_the_truth_says_of_crates(prepare, tmp_path):
-    more = {"things": ("brick", "crate", "crate"), "masks": ("crate",)}
-    draw(prepare, tmp_path, train=6, val=0, **more)
-    truth = json.loads((tmp_path / "panoptic_train.json").read_text())
-    names = {c["id"]: c["name"] for c in truth["categories"]}
-    assert sorted(names.values()) == ["brick", "concrete", "crate", "sky", "soil"]
-    form = open_form(
-        "binary-masks",
-        images=str(tmp_path / "train"),
-        masks=str(tmp_path / "masks_train"),
-        pattern="{photo}_{class}_{n}",
-        isthing=True,
-        keep_unlabelled=True,
-    )
-    report = convert_set(form, tmp_path / "own")
-    crates = 0
-    for annotation in truth["annotations"]:
-        own = [s["id"] for s in annotation["segments_info"] if names[s["category_id"]] == "crate"]
-        crates += len(own)
-        ids = read_ids(tmp_path / "panoptic_train" / annotation["file_name"])
-        converted = read_ids(tmp_path / "own/panoptic" / annotation["file_name"])
-        assert ((converted != 0) == np.isin(ids, own)).all()
-        assert len(set(np.unique(converted)) - {0}) == len(own)
-    assert report.segments == {"crate": crates}
-    assert report.images_out == 6 and crates > 3
-
-
-def test_masks_of_an_earlier_set_go(prepare, tmp_path):
-    more = {"train": 4, "val": 0, "masks": ("crate",)}
-    draw(prepare, tmp_path, things=("crate",), **more)
-    before = {p.name for p in (tmp_path / "masks_train").iterdir()}
-    (tmp_path / "masks_train/notes.txt").write_text("mine")
-    draw(prepare, tmp_path, things=("crate", "brick"), seed=3, **more)
-    after = {p.name for p in (tmp_path / "masks_train").iterdir()}
-    truth = json.loads((tmp_path / "panoptic_train.json").read_text())
-    crates = sum(s["category_id"] == 40 for a in truth["annotations"] for s in a["segments_info"])
-    assert len(after) == crates + 1 and "notes.txt" in after
-    assert after != before
-
-
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        ({"things": ("sky",)}, r"things sky: allowed are brick, pipe, barrel, crate"),
-        ({"masks": ("crate",)}, r"masks crate: allowed are brick, pipe, barrel"),
-    ],
-)
-def test_classes_that_nobody_can_draw(prepare, tmp_path, more, message):
-    with pytest.raises(ValueError, match=message):
-        draw(prepare, tmp_path, **more)

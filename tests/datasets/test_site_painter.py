@@ -108,16 +108,3 @@ def test_specks_of_stuff_become_void(painter):
     assert (found[0] == 0).all()
     assert (found[1:10] == 1).all()
     assert (found[10:] == 2).all()
-
-
-def test_crates_on_request_only_and_twice_as_often_when_named_twice(painter):
-    assert not any("crate" in paint(painter, number).classes for number in range(20))
-    found = [
-        name
-        for number in range(40)
-        for name in painter.paint_picture(
-            np.random.default_rng([3, number]), 96, 80, ("brick", "crate", "crate")
-        ).classes[3:]
-    ]
-    assert set(found) == {"brick", "crate"}
-    assert 0.5 < found.count("crate") / len(found) < 0.8
