@@ -136,7 +136,8 @@ def test_segment_ids_are_distinct_and_never_void(script):
     ],
 )
 def test_wrong_arguments_are_named(prepare, tmp_path, monkeypatch, capsys, arguments, message):
-    monkeypatch.setattr(sys, "argv", ["prepare_site.py", "--out", str(tmp_path), *arguments])
+    none = ["--out", str(tmp_path), "--train", "0", "--val", "0"]
+    monkeypatch.setattr(sys, "argv", ["prepare_site.py", *none, *arguments])
 
     with pytest.raises(SystemExit) as caught:
         prepare.main()
