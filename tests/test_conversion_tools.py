@@ -6,6 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from converted_sets import save_mask, save_photo
@@ -53,6 +54,46 @@ def test_dry_run_writes_nothing(source, tmp_path, capsys):
     assert convert_masks.main([*source, "--dry-run"]) == convert_masks.EXIT_LEFT_OUT
     assert "nothing written" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
+
+
+def write_scenes(root: Path, scenes: int) -> list[str]:
+    """Photos 0a.jpg, 0b.jpg, ...: each scene as taken, brighter, smaller and moved by a pixel."""
+    for scene in range(scenes):
+        cells = np.random.default_rng(scene).integers(20, 230, (5, 7, 3), dtype=np.uint8)
+        photo = cv2.resize(cells, (160, 120), interpolation=cv2.INTER_CUBIC)
+        variants = [photo, cv2.add(photo, (9, 9, 9, 0)), cv2.resize(photo, (120, 90))]
+        variants.append(np.roll(photo, 1, axis=1))
+        for letter, pixels in zip("abcd", variants, strict=True):
+            save_mask(root / f"photos/{scene}{letter}.jpg", pixels, quality=70)
+            mask = np.full(pixels.shape[:2], 255, np.uint8)
+            save_mask(root / f"masks/{scene}{letter}.png", mask)
+    folders = ["--images", str(root / "photos"), "--masks", str(root / "masks")]
+    return ["binary-masks", "--class", "crack", *folders, "--workers", "1", "--no-sheet"]
+
+
+def parts_of_scenes(out: Path) -> dict[str, set[str]]:
+    """For every scene the parts that its photos are in."""
+    parts: dict[str, set[str]] = {}
+    for part in ("train", "val"):
+        content = json.loads((out / f"panoptic_{part}.json").read_text())
+        for image in content["images"]:
+            parts.setdefault(image["file_name"][0], set()).add(part)
+    return parts
+
+
+def test_photos_that_look_alike_stay_together_in_a_split(tmp_path):
+    arguments = write_scenes(tmp_path, 6)
+    arguments += ["--split", "0.5", "--seed", "1", "--out"]
+    apart, together = tmp_path / "apart", tmp_path / "together"
+    assert convert_masks.main([*arguments, str(apart)]) == 0
+    assert convert_masks.main([*arguments, str(together), "--group-by", "look"]) == 0
+
+    found = parts_of_scenes(together)
+    assert sorted(map(sorted, found.values())) == [["train"]] * 3 + [["val"]] * 3
+    assert {"train", "val"} in parts_of_scenes(apart).values()
+    # And the check, which looks for such photos across parts, agrees.
+    assert check_dataset.main([str(together), "--strict"]) == 0
+    assert check_dataset.main([str(apart), "--strict"]) == 1
 
 
 def test_a_wrong_folder_is_one_line(source, capsys):

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 NOT_A_CLASS = frozenset({"__ignore__", "_background_", "__background__"})
 
 
@@ -32,8 +34,9 @@ def parse_classes(text: str, isthing: bool = False) -> list[SourceClass]:
     Args:
         text: either "0=sky, 1=road, 8=car" (numbers, or colours as #rrggbb), or names alone (keys
             are then the names), or the path of a file: `.json` with entries that have `name` and,
-            as they need, `id` or `value`, `isthing`, `color`; or a text file with one class a line,
-            whose number counted from 0 is the value (a line of a name that means "no class", as
+            as they need, `id` or `value`, `isthing`, `color`; `.yaml` with `names` as YOLO's
+            data.yaml has them, numbered or from 0; or a text file with one class a line, whose
+            number counted from 0 is the value (a line of a name that means "no class", as
             `__ignore__` on top, is not counted when it is the first).
         isthing: for classes that do not say.
 
@@ -79,11 +82,26 @@ def _from_file(path: Path, isthing: bool) -> list[SourceClass]:
         content = read_json(path)
         entries = content["categories"] if isinstance(content, dict) else content
         return [_from_entry(entry, isthing, path) for entry in entries]
+    if path.suffix.lower() in (".yaml", ".yml"):
+        return _from_yaml(path, isthing)
     names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     names = [name for name in names if name]
     if names[:1] == ["__ignore__"]:
         names = names[1:]
     return [SourceClass(i, n, isthing) for i, n in enumerate(names) if n not in NOT_A_CLASS]
+
+
+def _from_yaml(path: Path, isthing: bool) -> list[SourceClass]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not valid YAML ({error})") from error
+    names = content.get("names") if isinstance(content, dict) else None
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    if not isinstance(names, dict) or not all(isinstance(key, int) for key in names):
+        raise ValueError(f"{path}: no names of classes, as a list or by number")
+    return [SourceClass(key, str(name), isthing) for key, name in names.items()]
 
 
 def _from_entry(entry: Mapping[str, Any], isthing: bool, path: Path) -> SourceClass:

@@ -51,6 +51,9 @@ def draw_segmentation(
         raise UnreadableError(f"{where}: only a box; a mask is needed")
     try:
         if isinstance(shape, list):
+            if shape and not isinstance(shape[0], Sequence):
+                # One polygon without a list around it, as older versions of VIA write it.
+                shape = [shape]
             return draw_polygons(shape, height, width)
         if not isinstance(shape, Mapping) or "counts" not in shape:
             return np.zeros((height, width), bool)

@@ -1,5 +1,6 @@
 """Forms of annotation that can be converted, by name."""
 
+from dataclasses import fields
 from typing import Any
 
 from detr_d2.data.classes import parse_classes
@@ -10,10 +11,11 @@ from detr_d2.data.forms.coco_panoptic import CocoPanoptic
 from detr_d2.data.forms.instance_ids import InstanceIds
 from detr_d2.data.forms.labelme import Labelme
 from detr_d2.data.forms.semantic_png import SemanticPng
+from detr_d2.data.forms.yolo import Yolo
 
 FORMS: dict[str, type[Form]] = {
     form.name: form
-    for form in (SemanticPng, BinaryMasks, InstanceIds, CocoJson, Labelme, CocoPanoptic)
+    for form in (SemanticPng, BinaryMasks, InstanceIds, CocoJson, Labelme, Yolo, CocoPanoptic)
 }
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "LeftOut",
     "Sample",
     "SemanticPng",
+    "Yolo",
     "open_form",
 ]
 
@@ -43,12 +46,12 @@ def open_form(form: str, **options: Any) -> Form:
     if form not in FORMS:
         raise ValueError(f"form {form!r}, allowed: {sorted(FORMS)}")
     kind = FORMS[form]
-    allowed = [name for name in kind.__dataclass_fields__ if name != "default_things"]
+    allowed = [field.name for field in fields(kind)]
     unknown = sorted(set(options) - set(allowed))
     if unknown:
         raise ValueError(f"form {form}: no option {unknown}, allowed: {allowed}")
     for key in ("values", "declared"):
         if isinstance(options.get(key), str):
-            isthing = bool(options.get("isthing", kind is InstanceIds))
+            isthing = bool(options.get("isthing", kind.are_things))
             options[key] = tuple(parse_classes(options[key], isthing))
     return kind(**options)

@@ -58,6 +58,8 @@ class Form(ABC):
     name: ClassVar[str] = ""
     # How things of a label map are treated unless the rules say otherwise.
     default_things: ClassVar[str] = "components"
+    # Whether classes given as text are things unless they say otherwise.
+    are_things: ClassVar[bool] = False
 
     exif: str = field(default="upright", kw_only=True)
     resize: bool = field(default=False, kw_only=True)

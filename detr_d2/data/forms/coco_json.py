@@ -56,13 +56,15 @@ class CocoJson(Form):
         extra = [c for c in self.values if c.name not in own]
         classes += [replace(c, key=("value", c.key), wanted_id=None) for c in extra]
         self.classes = classes
-        by_image: dict[Any, list[Mapping[str, Any]]] = {}
+        # By text: older versions of VIA write ids of images as numbers in one list, as text in
+        # the other.
+        by_image: dict[str, list[Mapping[str, Any]]] = {}
         for annotation in content["annotations"]:
-            by_image.setdefault(annotation["image_id"], []).append(annotation)
+            by_image.setdefault(str(annotation["image_id"]), []).append(annotation)
         self._find_photos(content["images"], by_image)
 
     def _find_photos(
-        self, images: list[dict[str, Any]], by_image: dict[Any, list[Mapping[str, Any]]]
+        self, images: list[dict[str, Any]], by_image: dict[str, list[Mapping[str, Any]]]
     ) -> None:
         finder = PhotoFinder(self.images)
         masks = self._semantic_masks(finder.names)
@@ -80,7 +82,7 @@ class CocoJson(Form):
                 self.left_out.append(LeftOut(str(image["file_name"]), reason))
                 continue
             size = (image.get("height"), image.get("width"))
-            source = (size, by_image.pop(image["id"], []), masks.get(name))
+            source = (size, by_image.pop(str(image["id"]), []), masks.get(name))
             inputs = (masks[name],) if name in masks else ()
             samples.append(
                 Sample(
@@ -91,10 +93,10 @@ class CocoJson(Form):
                     image["id"] if keep_ids else None,
                 )
             )
-        known = set(ids)
+        known = set(map(str, ids))
         for image_id in [i for i in by_image if i not in known]:
             reason = f"{len(by_image[image_id])} annotations of an image that is not listed"
-            self.left_out.append(LeftOut(f"{self.annotations}: image_id {image_id!r}", reason))
+            self.left_out.append(LeftOut(f"{self.annotations}: image_id {image_id}", reason))
         unlisted = sorted(set(finder.names) - {sample.name for sample in samples})
         unlisted = [joined(self.images, name) for name in unlisted if name not in masks]
         self.left_out += [LeftOut(name, f"not in {self.annotations}") for name in unlisted]

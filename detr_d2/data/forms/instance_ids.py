@@ -34,6 +34,7 @@ class InstanceIds(PhotoFolderForm):
 
     name: ClassVar[str] = "instance-ids"
     default_things: ClassVar[str] = "void"
+    are_things: ClassVar[bool] = True
 
     values: tuple[SourceClass, ...] = ()
     label: str | None = None
@@ -58,13 +59,13 @@ class InstanceIds(PhotoFolderForm):
         partners = {}
         if self.semantic is not None:
             partners = masks_by_photo(self.semantic, self.semantic_pattern, photos)
-        for photo, matches in list(found.items()):
-            if self.semantic is not None and photo not in partners:
-                self.left_out.append(LeftOut(joined(self.images, photo), "no semantic mask"))
-                photos = [p for p in photos if p != photo]
-            elif len(matches) > 1:
-                files = [joined(self.masks, match.mask) for match in matches]
-                raise ValueError(f"{photo}: several masks, one expected: {files}")
+            alone = {photo for photo in found if photo not in partners}
+            self.left_out += [
+                LeftOut(joined(self.images, photo), "no semantic mask") for photo in sorted(alone)
+            ]
+            photos = [photo for photo in photos if photo not in alone]
+            found = {photo: matches for photo, matches in found.items() if photo in partners}
+        self.refuse_several(found)
         self._partners = partners
         self.make_samples(found, photos)
 

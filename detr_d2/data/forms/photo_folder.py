@@ -1,9 +1,9 @@
 """Forms that keep photos in one folder and mask files in another."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from detr_d2.data.forms.base import Form, LeftOut, Sample, joined
 from detr_d2.data.forms.matching import Match, Pattern, photo_keys
@@ -30,6 +30,9 @@ class PhotoFolderForm(Form):
     pattern: str = "{photo}"
     keep_unlabelled: bool = False
 
+    # Of the files in the folder of masks.
+    mask_suffixes: ClassVar[frozenset[str]] = MASK_SUFFIXES
+
     def matches(
         self, classes: Iterable[str] | None = None
     ) -> tuple[dict[str, list[Match]], list[str]]:
@@ -37,8 +40,9 @@ class PhotoFolderForm(Form):
         self.images, self.masks = os.fspath(self.images), os.fspath(self.masks)
         pattern = Pattern(self.pattern, classes)
         photos = files_below(self.images, PHOTO_SUFFIXES)
-        masks = files_below(self.masks, MASK_SUFFIXES)
-        if os.path.realpath(self.images) == os.path.realpath(self.masks):
+        masks = files_below(self.masks, self.mask_suffixes)
+        mixed = bool(self.mask_suffixes & PHOTO_SUFFIXES)
+        if mixed and os.path.realpath(self.images) == os.path.realpath(self.masks):
             photos, masks = _tell_apart(photos, pattern)
         keys = photo_keys(photos)
         found: dict[str, list[Match]] = {}
@@ -49,6 +53,13 @@ class PhotoFolderForm(Form):
             else:
                 found.setdefault(match.photo, []).append(match)
         return found, photos
+
+    def refuse_several(self, found: Mapping[str, Sequence[Match]]) -> None:
+        """Raise ValueError when a photo has more than one file of masks."""
+        for photo, matches in found.items():
+            if len(matches) > 1:
+                files = [joined(self.masks, match.mask) for match in matches]
+                raise ValueError(f"{photo}: several masks, one expected: {files}")
 
     def make_samples(self, found: dict[str, list[Match]], photos: Sequence[str]) -> None:
         """Turn matches into samples."""

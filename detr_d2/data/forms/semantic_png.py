@@ -42,10 +42,7 @@ class SemanticPng(PhotoFolderForm):
             raise ValueError(f"semantic-png: classes need pixel values, VALUE=NAME; found {wrong}")
         self.classes = list(self.values)
         found, photos = self.matches()
-        for photo, matches in found.items():
-            if len(matches) > 1:
-                files = [joined(self.masks, match.mask) for match in matches]
-                raise ValueError(f"{photo}: several masks, one expected: {files}")
+        self.refuse_several(found)
         self.make_samples(found, photos)
 
     def read(self, sample: Sample, facts: PhotoFacts) -> Drawing:

@@ -244,6 +244,48 @@ def test_two_photos_of_one_name_are_left_out_and_named(tmp_path, converted):
     assert all("several photos of one name" in item.reason for item in result.report.left_out)
 
 
+@pytest.mark.parametrize(
+    ("form", "options"),
+    [("semantic-png", {"values": "1=x"}), ("instance-ids", {"label": "x"})],
+)
+def test_two_masks_of_one_photo_are_refused_and_named(tmp_path, converted, form, options):
+    save_photo(tmp_path / "photos/a.jpg", SIZE)
+    for name in ("a.png", "a.tif"):
+        save_mask(tmp_path / "masks" / name, np.full(SIZE, 1, np.uint8))
+    folders = {"images": str(tmp_path / "photos"), "masks": str(tmp_path / "masks")}
+    with pytest.raises(ValueError, match=r"a\.jpg: several masks, one expected: .*a\.png.*a\.tif"):
+        converted(form, **folders, **options)
+
+
+def test_cvats_segmentation_masks_in_colours(tmp_path, converted):
+    """Classes and objects as colours, black = nothing; a class whose colour is grey."""
+    semantic, objects = np.zeros((*SIZE, 3), np.uint8), np.zeros((*SIZE, 3), np.uint8)
+    semantic[2:6, 2:9], objects[2:6, 2:5], objects[2:6, 5:9] = (
+        (250, 50, 83),
+        (128, 0, 0),
+        (0, 128, 0),
+    )
+    semantic[10:12, 3:5] = objects[10:12, 3:5] = (128, 128, 128)
+    grey = np.zeros((*SIZE, 3), np.uint8)
+    grey[0:2, 0:2] = (128, 128, 128)
+    for name, pair in {"a": (semantic, objects), "b": (grey, grey)}.items():
+        save_photo(tmp_path / f"photos/{name}.jpg", SIZE)
+        save_mask(tmp_path / f"SegmentationClass/{name}.png", pair[0])
+        save_mask(tmp_path / f"SegmentationObject/{name}.png", pair[1])
+    result = converted(
+        "instance-ids",
+        images=str(tmp_path / "photos"),
+        masks=str(tmp_path / "SegmentationObject"),
+        semantic=str(tmp_path / "SegmentationClass"),
+        values="#fa3253=nut, #808080=leaf",
+    )
+    found = {
+        name: sorted((result.names[s["category_id"]], s["area"]) for s in result.segments(name))
+        for name in ("a.jpg", "b.jpg")
+    }
+    assert found == {"a.jpg": [("leaf", 4), ("nut", 12), ("nut", 16)], "b.jpg": [("leaf", 4)]}
+
+
 def test_equal_names_in_different_folders_are_told_apart(tmp_path, converted):
     for folder in ("cam1", "cam2"):
         save_photo(tmp_path / "photos" / folder / "1.jpg", SIZE)
