@@ -115,6 +115,7 @@ def test_own_training_script_uses_its_own_loader(modules, tiny_set, tmp_path):
     output = tmp_path / "output"
     args = Namespace(
         config_file=str(tmp_path / "my.yaml"),
+        register=[],
         dataset=[["my_set", *map(str, tiny_set.paths().values())]],
         opts=["DATASETS.TRAIN", "('my_set',)", "OUTPUT_DIR", str(output)],
         resume=False,
