@@ -94,8 +94,8 @@ def measure_form(root: Path, name: str, workers: int) -> dict[str, Any]:
             peaks = [peak_memory(child.pid) for child in active_children() if child.pid]
             largest = max(largest, *peaks, 0)
 
-    start = time.perf_counter()
     form = make_form(root, name)
+    start = time.perf_counter()
     convert_set(form, root / f"out-{name}", workers=workers, progress=look)
     seconds = time.perf_counter() - start
     peaks = {"before": before, "main": peak_memory(os.getpid()), "worker": largest}
