@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import META_ARCH_REGISTRY
+from detectron2.utils import comm
 from PIL import Image
 from torch import nn
 
@@ -118,4 +119,8 @@ def label_in_process(name: str, root: str) -> None:
         panoptic_root=folder / "panoptic",
         panoptic_json=folder / "panoptic.json",
     )
-    label_stuff(colour_cfg(folder), [name], folder / "two", batch=2)
+
+    def tell(done: int, total: int) -> None:
+        (folder / f"told.{comm.get_rank()}").write_text(f"{done} of {total}")
+
+    label_stuff(colour_cfg(folder), [name], folder / "two", batch=2, progress=tell)

@@ -135,8 +135,9 @@ def _finished_report(target: Path, fingerprint: str) -> LabellingReport | None:
     if not path.is_file():
         return None
     content = read_json(path)
-    if content.pop("fingerprint", None) != fingerprint or content["left_out"]:
+    if content.pop("fingerprint", None) != fingerprint:
         return None
+    content["left_out"] = [LeftOut(**item) for item in content["left_out"]]
     return LabellingReport(**content)
 
 

@@ -71,7 +71,7 @@ def label_photos(
             for result in _label_batch(labeller, work, photos):
                 if isinstance(result, LeftOut):
                     left_out.append(result)
-                elif result["name"] not in done:
+                else:
                     journal.write(result)
             count += len(photos)
             if progress is not None:

@@ -105,12 +105,15 @@ def test_thing_that_is_mostly_elsewhere_keeps_what_is_not_covered():
     assert (classes(*gone) == TRUCK).sum() == 0
 
 
+@pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize(("rim", "left"), [(0, 7), (1, 0)])
-def test_thin_remains_go(rim, left):
+def test_thin_remains_go(rim, left, turned):
     # A long truck, of which the crate hides one end but for a line above it.
     seen, custom = np.full((9, 20), 2, np.int32), np.zeros((9, 20), np.int32)
     seen[2:8, 4:11] = 3
     custom[3:9, 4:11] = 7
+    if turned:
+        seen, custom = seen.T.copy(), custom.T.copy()
     rules = MergeRules(overlap=0.99, rim=rim, min_area=0)
     merged = merge_labels(custom, CRATES, predicted(seen, *LOOSE, things=[TRUCK]), rules)
     assert (classes(*merged) == TRUCK).sum() == left
@@ -136,6 +139,36 @@ def test_margin_takes_things_but_not_stuff():
     found = classes(*merged)
     assert (found[3:8, 10:12] == SOIL).all() and (found[3:8, 12:18] == TRUCK).all()
     assert (found[:, :6] == SKY).all()
+
+
+def test_margin_fills_pixels_of_things_only():
+    seen, custom = grid("1111222333"), grid("....77....")
+    rules = MergeRules(rim=0, min_area=0, margin=3)
+    ids, segments = merge_labels(custom, CRATES, predicted(seen, *LOOSE, things=[TRUCK]), rules)
+    assert classes(ids, segments).tolist() == [[SKY] * 4 + [CRATE] * 2 + [SOIL] * 3 + [TRUCK]]
+    assert sum(s["provenance"]["filled"] for s in segments) == 2
+
+
+def test_stuff_that_lies_mostly_under_the_masks_stays():
+    seen = grid("11112222")
+    custom = grid("7777777.")
+    merged = merge_labels(custom, CRATES, predicted(seen, *LOOSE[:2]), PLAIN)
+    assert classes(*merged).tolist() == [[CRATE] * 7 + [SOIL]]
+    assert merged[1][-1]["provenance"]["filled"] == 0
+
+
+def test_unsure_pixels_of_the_same_object_are_void_rather_than_filled():
+    sure = np.where(SEEN == 3, 0.1, 0.9)
+    at = predicted(SEEN, *LOOSE, things=[TRUCK], confidence=sure, stuff=SEEN)
+    ids, segments = merge_labels(CUSTOM, CRATES, at, PLAIN)
+    assert (classes(ids, segments) == 0).sum() == 9
+
+
+def test_ids_of_the_model_are_none_of_the_custom_ones():
+    custom = grid("12..")
+    two = [{"id": 1, "category_id": CRATE}, {"id": 2, "category_id": CRATE}]
+    ids, _ = merge_labels(custom, two, predicted(grid("1111"), LOOSE[0]), PLAIN)
+    assert ids.tolist() == [[1, 2, 3, 3]]
 
 
 def test_unsure_segments_become_void_and_those_without_a_score_stay():

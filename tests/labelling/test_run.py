@@ -122,6 +122,9 @@ def test_two_processes_give_the_files_of_one(crates, tmp_path):
     label_stuff(colour_cfg(tmp_path), [crates], tmp_path / "one", batch=2)
     launch(label_in_process, 2, dist_url="auto", args=(crates, str(tmp_path)))
     assert files_of(tmp_path / "two") == files_of(tmp_path / "one")
+    # Three batches of two, two and one photo: the second process has the second.
+    told = sorted(path.read_text() for path in tmp_path.glob("told.*"))
+    assert told == ["2 of 2", "3 of 3"]
 
 
 def test_several_sets_have_a_json_each(tmp_path):
@@ -165,6 +168,9 @@ def test_photos_that_cannot_be_read_are_reported(crates, tmp_path):
     assert [item.name for item in report.left_out] == ["2.png"]
     content = json.loads((tmp_path / "out/panoptic.json").read_text())
     assert [image["id"] for image in content["images"]] == [40, 41, 43, 44]
+    SeesByColour.calls = 0
+    assert label_stuff(colour_cfg(tmp_path), [crates], tmp_path / "out", batch=2) == report
+    assert SeesByColour.calls == 0
 
 
 def test_folder_of_something_else_is_left_alone(crates, tmp_path):
