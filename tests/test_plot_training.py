@@ -1,0 +1,135 @@
+"""plot_training.py: which losses it takes, and that truth and prediction are drawn as they are."""
+
+import importlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+plot_training = importlib.import_module("plot_training")
+
+
+def write_log(folder: Path, entries: list[dict], unfinished: str = "") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = "".join(json.dumps(entry) + "\n" for entry in entries)
+    path = folder / "metrics.json"
+    path.write_text(lines + unfinished)
+    return path
+
+
+def test_losses_of_the_last_layer_and_their_sum_are_taken(tmp_path):
+    path = write_log(
+        tmp_path,
+        [
+            {"iteration": 19, "total_loss": 6.0, "loss_l1": 2.0, "loss_l1_0": 4.0, "lr": 0.1},
+            {"iteration": 39, "total_loss": 3.0, "loss_l1": 1.0, "loss_l1_10": 2.0, "lr": 0.1},
+            {"iteration": 40, "bbox/AP": 12.0},
+        ],
+    )
+    curves = plot_training.read_losses(path)
+    assert curves == {"total_loss": ([19, 39], [6.0, 3.0]), "loss_l1": ([19, 39], [2.0, 1.0])}
+    assert list(curves) == ["total_loss", "loss_l1"], "the sum first"
+
+
+def test_what_a_resumed_training_did_again_counts_once(tmp_path):
+    """Stopped after 60 iterations and resumed at 20; the last line is being written."""
+    before = [{"iteration": i, "total_loss": 9.0} for i in (19, 39, 59)]
+    after = [{"iteration": 39, "total_loss": 2.0}]
+    path = write_log(tmp_path, before + after, unfinished='{"iteration": 59, "tot')
+    assert plot_training.read_losses(path) == {"total_loss": ([19, 39], [9.0, 2.0])}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("", "no loss in it"), ('{"iteration": 5, "lr": 1}\n', "no loss"), ("{\n", "line 1 is not")],
+)
+def test_a_file_without_losses_is_named(tmp_path, text, message):
+    path = write_log(tmp_path / "run", [], unfinished=text)
+    with pytest.raises(ValueError, match=rf"run/metrics\.json: {message}"):
+        plot_training.read_losses(path)
+
+
+@pytest.fixture
+def run(tiny_set, tmp_path):
+    """Run the tool on a log and the tiny set, with its own PNGs as what was found: the picture."""
+    write_log(tmp_path / "boxes", [{"iteration": i, "total_loss": 1.0 + i} for i in (19, 39)])
+    found = tmp_path / "found"
+    shutil.copytree(tiny_set.root / "panoptic", found)
+    shutil.copy(tiny_set.json_path, found / "panoptic.json")
+    # No photo is needed.
+    shutil.rmtree(tiny_set.root / "images")
+
+    def run_tool(*options: str) -> np.ndarray:
+        compare = ["--compare", "seen", tiny_set.root / "panoptic", tiny_set.json_path, found]
+        output = tmp_path / "training.png"
+        arguments = [tmp_path / "boxes", *options, "--output", output, *compare]
+        plot_training.main(plot_training.argument_parser().parse_args(list(map(str, arguments))))
+        return np.asarray(Image.open(output).convert("RGB"))
+
+    return run_tool
+
+
+def maps_of(picture: np.ndarray, width: int) -> list[np.ndarray]:
+    """The first row of maps, truth and prediction, of the tiny set's photo of 24 x 16."""
+    left, height = 28, width * 16 // 24
+    drawn = (picture != plot_training.PAPER).any(axis=2)[plot_training.PLOT_HEIGHT :]
+    # Letters of the headings leave paper between them, a map does not.
+    top = plot_training.PLOT_HEIGHT + drawn[:, left : left + width].all(axis=1).argmax()
+    rows = picture[top : top + height]
+    return [rows[:, x : x + width] for x in (left, left + width + 12)]
+
+
+def test_truth_and_prediction_stand_side_by_side(run, tmp_path):
+    truth, found = maps_of(run("--count", "1", "--width", "96"), 96)
+    assert np.array_equal(truth, found)
+    # 24 x 16 pixels, four times as large: sky above, soil below, paler than their colours.
+    assert truth[4, 4].tolist() == [182, 217, 242]
+    assert truth[43, 4].tolist() == [192, 172, 152]
+
+    # Sky where soil was: the truth stays, the prediction is drawn as it is.
+    png = next((tmp_path / "found").rglob("a.png"))
+    ids = np.asarray(Image.open(png)).copy()
+    ids[ids[..., 2] == 1] = (5, 0, 0)
+    Image.fromarray(ids).save(png)
+    truth, found = maps_of(run("--count", "1", "--width", "96"), 96)
+    assert truth[43, 4].tolist() == [192, 172, 152]
+    assert found[43, 4].tolist() == [182, 217, 242]
+
+
+def test_a_photo_in_which_nothing_was_found_is_named(run, tmp_path):
+    path = tmp_path / "found/panoptic.json"
+    content = json.loads(path.read_text())
+    content["images"] = [
+        {**entry, "file_name": f"x/{entry['file_name']}"} for entry in content["images"]
+    ]
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"found/panoptic\.json: no photo 'a\.jpg'"):
+        run()
+
+
+def test_a_count_of_nothing_is_said(run):
+    with pytest.raises(ValueError, match=r"panoptic\.json: nothing to show with --count 0"):
+        run("--count", "0")
+
+
+@pytest.mark.parametrize("changed", ["panoptic.json", "found/panoptic.json"])
+def test_files_of_other_classes_do_not_share_a_legend(run, tmp_path, changed):
+    content = json.loads((tmp_path / changed).read_text())
+    content["categories"][0]["name"] = "clay"
+    (tmp_path / changed).write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"found/panoptic\.json: its categories are not those of"):
+        run()
+
+
+def test_curves_alone_need_no_data_set(tmp_path):
+    for name in ("boxes", "masks"):
+        write_log(tmp_path / name, [{"iteration": 19, "total_loss": 1.0}])
+    arguments = [str(tmp_path / "boxes"), str(tmp_path / "masks")]
+    output = tmp_path / "deep/training.png"
+    parser = plot_training.argument_parser()
+    plot_training.main(parser.parse_args([*arguments, "--output", str(output)]))
+    expected = (plot_training.PLOT_HEIGHT, 2 * plot_training.PLOT_WIDTH, 3)
+    assert np.asarray(Image.open(output).convert("RGB")).shape == expected

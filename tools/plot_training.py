@@ -1,0 +1,204 @@
+"""One picture of a training: its losses and, without photos, what was found beside the truth.
+
+python tools/plot_training.py output/mine/boxes output/mine/panoptic --output output/training.png \
+    --compare unseen mine/panoptic_val mine/panoptic_val.json output/found
+"""
+
+import argparse
+import json
+import sys
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+# detr_d2 before detectron2, since it silences a warning of that import.
+from detr_d2.data.categories import CategoryTable
+from detr_d2.data.coco_panoptic import read_panoptic_json
+from detr_d2.ops.files import replacing
+from detr_d2.ops.panoptic_ids import read_ids
+from detr_d2.visualization import Palette, draw_segments, picture_sheet
+from detr_d2.visualization.sheet import PAPER
+
+# isort: split
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+DPI = 100
+PLOT_WIDTH, PLOT_HEIGHT = 420, 270
+# As demo.py --coco-panoptic calls it.
+JSON = "panoptic.json"
+
+# Iterations and values of each loss.
+Curves = dict[str, tuple[list[int], list[float]]]
+
+
+def argument_parser() -> argparse.ArgumentParser:
+    """The tool's arguments."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "folders", nargs="+", type=Path, metavar="DIR", help="OUTPUT_DIR of each stage, in order"
+    )
+    parser.add_argument(
+        "--compare",
+        action="append",
+        nargs=4,
+        default=[],
+        metavar=("HEADING", "PNGS", "JSON", "FOUND"),
+        help="a COCO-panoptic set and what demo.py --coco-panoptic has found in its photos; "
+        "may be given several times",
+    )
+    parser.add_argument("--count", type=int, default=4, help="maps of each set, spread evenly")
+    parser.add_argument("--width", type=int, default=220, help="width of each map, pixels")
+    parser.add_argument("--output", default="output/training.png", help="the picture, PNG")
+    return parser
+
+
+def read_losses(path: Path) -> Curves:
+    """Losses of the last layer and their sum, from what Detectron2 noted while training.
+
+    A training that was resumed, or begun again, goes back to an earlier iteration: what was noted
+    from there on before counts no longer. A last line that is still being written is left out.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a line is not JSON, or there is no loss in the file.
+    """
+    entries: list[dict[str, Any]] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(True), start=1):
+        if not line.endswith("\n"):
+            continue
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}: line {number} is not JSON: {error}") from None
+        while entries and entries[-1]["iteration"] >= entry["iteration"]:
+            entries.pop()
+        entries.append(entry)
+    names = {name for entry in entries for name in entry if is_loss(name)}
+    if not names:
+        raise ValueError(f"{path}: no loss in it; a training notes them every 20 iterations")
+    curves: Curves = {}
+    for name in sorted(names, key=lambda name: (name != "total_loss", name)):
+        points = [(entry["iteration"], entry[name]) for entry in entries if name in entry]
+        curves[name] = ([x for x, _ in points], [y for _, y in points])
+    return curves
+
+
+def is_loss(name: str) -> bool:
+    """Whether a metric is the sum or a loss that no digit marks as an earlier layer's."""
+    return name == "total_loss" or (name.startswith("loss_") and not name[-2:].strip("_").isdigit())
+
+
+def draw_losses(folders: list[Path], width: int) -> np.ndarray:
+    """Curves of every folder side by side: (PLOT_HEIGHT, width, 3) uint8 RGB."""
+    paper = tuple(value / 255 for value in PAPER)
+    figure = Figure((width / DPI, PLOT_HEIGHT / DPI), DPI, facecolor=paper, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    for axes, folder in zip(
+        figure.subplots(1, len(folders), squeeze=False)[0], folders, strict=True
+    ):
+        for name, (iterations, values) in read_losses(folder / "metrics.json").items():
+            axes.plot(iterations, values, label=name, linewidth=2 if name == "total_loss" else 1.2)
+        axes.set(title=folder.name, xlabel="iteration", yscale="log", facecolor=paper)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small", frameon=False)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
+def read_maps(pngs: Path, panoptic_json: Path) -> dict[str, dict[str, Any]]:
+    """Path of the PNG and entries of the segments, by the photo's name, in the JSON's order."""
+    content = read_panoptic_json(panoptic_json)
+    names = {image["id"]: image["file_name"] for image in content["images"]}
+    return {
+        names[entry["image_id"]]: {
+            "png": pngs / entry["file_name"],
+            "segments_info": entry["segments_info"],
+        }
+        for entry in content["annotations"]
+    }
+
+
+def draw_map(entry: dict[str, Any], table: CategoryTable, width: int) -> np.ndarray:
+    """The segments of one PNG, `width` pixels wide, on white."""
+    id_map = read_ids(entry["png"])
+    indices = [table.contiguous_ids[segment["category_id"]] for segment in entry["segments_info"]]
+    segments = [
+        {"id": segment["id"], "category_id": i, "isthing": table.categories[i].isthing}
+        for i, segment in zip(indices, entry["segments_info"], strict=True)
+    ]
+    white = np.full((*id_map.shape, 3), 255, np.uint8)
+    return draw_segments(white, id_map, segments, Palette.from_categories(table.categories), width)
+
+
+def draw_pairs(
+    pngs: Path, panoptic_json: Path, found: Path, table: CategoryTable, args: argparse.Namespace
+) -> list[list[np.ndarray]]:
+    """Truth and prediction of up to `args.count` photos of a set, spread evenly over it.
+
+    Raises:
+        ValueError: one of the photos is absent from what was found, or there is nothing to show.
+    """
+    truth = read_maps(pngs, panoptic_json)
+    predicted = read_maps(found, found / JSON)
+    names = list(truth)
+    wanted = np.linspace(0, len(names) - 1, min(args.count, len(names))).round().astype(int)
+    if not len(wanted):
+        raise ValueError(f"{panoptic_json}: nothing to show with --count {args.count}")
+    pairs = []
+    for name in (names[i] for i in wanted):
+        if name not in predicted:
+            raise ValueError(
+                f"{found / JSON}: no photo {name!r}, which {panoptic_json} has; run "
+                f"demo.py on the set's folder of photos; there are {sorted(predicted)[:3]} ..."
+            )
+        pairs.append([draw_map(maps[name], table, args.width) for maps in (truth, predicted)])
+    return pairs
+
+
+def draw_comparisons(args: argparse.Namespace) -> np.ndarray:
+    """A sheet with two columns for each set, truth and prediction.
+
+    Raises:
+        ValueError: the files differ in their categories.
+    """
+    paths = [Path(p) for _, _, truth, found in args.compare for p in (truth, f"{found}/{JSON}")]
+    tables = [CategoryTable(read_panoptic_json(path)["categories"], str(path)) for path in paths]
+    for path, table in zip(paths, tables, strict=True):
+        if table != tables[0]:
+            raise ValueError(f"{path}: its categories are not those of {paths[0]}")
+    columns: list[list[np.ndarray]] = []
+    headings: list[str] = []
+    for heading, pngs, panoptic_json, found in args.compare:
+        pairs = draw_pairs(Path(pngs), Path(panoptic_json), Path(found), tables[0], args)
+        columns += [list(column) for column in zip(*pairs, strict=True)]
+        headings += [f"{heading}: truth", "found"]
+    blank = np.full((1, args.width, 3), PAPER, np.uint8)
+    rows = list(zip_longest(*columns, fillvalue=blank))
+    palette = Palette.from_categories(tables[0].categories)
+    return picture_sheet(rows, headings, palette=palette, categories=range(len(palette.names)))
+
+
+def main(args: argparse.Namespace) -> None:
+    """Draw the picture and write it."""
+    parts = [draw_comparisons(args)] if args.compare else []
+    width = max([PLOT_WIDTH * len(args.folders), *(part.shape[1] for part in parts)])
+    parts = [draw_losses(args.folders, width), *parts]
+    picture = np.full((sum(part.shape[0] for part in parts), width, 3), PAPER, np.uint8)
+    top = 0
+    for part in parts:
+        picture[top : top + part.shape[0], : part.shape[1]] = part
+        top += part.shape[0]
+    with replacing(args.output) as temporary:
+        # Drawn, not photographed: 256 colours are enough, and the file is a third as large.
+        Image.fromarray(picture).quantize(256).save(temporary)
+    print(args.output)
+
+
+if __name__ == "__main__":
+    try:
+        main(argument_parser().parse_args())
+    except (OSError, ValueError) as error:
+        sys.exit(f"plot_training.py: {error}")
