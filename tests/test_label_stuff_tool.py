@@ -8,6 +8,7 @@ import label_quality
 import label_stuff
 import pytest
 import run_recipe
+import torch
 import train_net
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from painted_crates import MODEL_CATEGORIES, write_crates
@@ -57,12 +58,15 @@ def test_photos_left_out_show_in_the_exit_status(arguments, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
+        (["--mapping", "LIST"], "must be an object"),
         (["--overlap", "2"], "overlap 2.0, must be in 0..1"),
         (["--dataset", "a", "b"], "--dataset a b: NAME IMAGES PNGS JSON, or the NAME alone"),
         (["--dataset", "nowhere"], "data set 'nowhere' is not registered"),
     ],
 )
-def test_wrong_arguments(arguments, more, message, capsys):
+def test_wrong_arguments(arguments, more, message, capsys, tmp_path):
+    (tmp_path / "list.json").write_text('["soil"]')
+    more = [option.replace("LIST", str(tmp_path / "list.json")) for option in more]
     assert label_stuff.main([*more, *arguments, "MODEL.WEIGHTS", ""]) == 2
     assert message in capsys.readouterr().err
 
@@ -121,3 +125,9 @@ def test_commands_of_the_recipe_are_what_the_tools_take(tmp_path, monkeypatch):
     # The truth stands for both names, so that classes are numbered alike.
     assert [c.count(str(tmp_path / "data/panoptic_val.json")) for c in evaluations] == [1, 1]
     assert [c.count(str(tmp_path / "data/panoptic_train.json")) for c in evaluations] == [1, 1]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_the_remedy_is_told(arguments, capsys):
+    assert label_stuff.main([*arguments, "MODEL.WEIGHTS", "", "MODEL.DEVICE", "cuda"]) == 2
+    assert "append MODEL.DEVICE cpu" in capsys.readouterr().err

@@ -21,6 +21,7 @@ from detr_d2.labelling.classes import STUFF_CHOICES, THING_CHOICES
 from detr_d2.labelling.merge import FILLS
 
 # isort: split
+import torch
 from detectron2.config import CfgNode
 from detectron2.engine import launch
 from detectron2.utils import comm
@@ -52,6 +53,9 @@ def argument_parser() -> argparse.ArgumentParser:
     run.add_argument("--batch", type=int, default=1, help="photos at a time, in each process")
     run.add_argument("--copy-photos", action="store_true", help="never link them")
     run.add_argument("--review", type=int, default=200, help="photos in it; 0 = none")
+    run.add_argument(
+        "--replace", action="store_true", help="labels of other options in --out may go"
+    )
     run.add_argument("--num-gpus", type=int, default=1, help="processes on this machine")
     run.add_argument("--num-machines", type=int, default=1)
     run.add_argument("--machine-rank", type=int, default=0)
@@ -71,7 +75,10 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         "data set's",
     )
     model.add_argument(
-        "--stuff", choices=STUFF_CHOICES, default="names", help="what the model's stuff becomes"
+        "--stuff",
+        choices=STUFF_CHOICES,
+        default="names",
+        help="what the model's stuff becomes (supercategories are known for COCO's classes only)",
     )
     model.add_argument(
         "--things", choices=THING_CHOICES, default="misc", help="what its things become"
@@ -130,6 +137,8 @@ def load_config(args: argparse.Namespace) -> CfgNode:
     if args.weights is not None:
         cfg.MODEL.WEIGHTS = args.weights
     use_model_categories(cfg, args.config_file, args.categories)
+    if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError("no GPU that can be used; append MODEL.DEVICE cpu to the command")
     return cfg
 
 
@@ -166,12 +175,21 @@ def run(args: argparse.Namespace) -> None:
             rules=rules_of(args),
             stuff=args.stuff,
             things=args.things,
-            mapping=read_json(args.mapping) if args.mapping else None,
+            mapping=read_mapping(args.mapping) if args.mapping else None,
             batch=args.batch,
             photos="copy" if args.copy_photos else "link",
             review=args.review,
+            replace=args.replace,
             progress=progress,
         )
+
+
+def read_mapping(path: str) -> dict[str, str | None]:
+    """The file of --mapping."""
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ValueError(f'{path}: must be an object {{"class of the model": "name" or null}}')
+    return content
 
 
 def rules_of(args: argparse.Namespace) -> MergeRules:

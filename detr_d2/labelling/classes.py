@@ -37,22 +37,23 @@ class ClassPlan:
 
     `custom` gives the category id in the result for each category id of the custom set (they stay
     as they are), `model` the category id for (isthing, index) of the model's classes, None for
-    those that become void; `names` the model's own names.
+    those that become void; `names` the model's own names and `ids` its own category ids.
     """
 
     table: CategoryTable
     custom: Mapping[int, int]
     model: Mapping[tuple[bool, int], int | None]
     names: Mapping[tuple[bool, int], str]
+    ids: Mapping[tuple[bool, int], int | None]
 
     def mapping(self) -> list[dict[str, Any]]:
         """The way of every class, as written beside the data."""
         by_id = {c.id: c for c in self.table.categories}
-        rows: list[tuple[str, str, int, int | None]] = [
+        rows: list[tuple[str, str, int | None, int | None]] = [
             ("custom", by_id[old].name, old, new) for old, new in self.custom.items()
         ]
         rows += [
-            ("model", self.names[key], key[1], new)
+            ("model", self.names[key], self.ids[key], new)
             for key, new in sorted(self.model.items(), key=lambda item: (not item[0][0], item[0]))
         ]
         return [
@@ -139,6 +140,18 @@ def plan_classes(
     unknown = sorted(set(mapping) - names - {ALL_OTHERS})
     if unknown:
         raise ValueError(f"mapping: the model has no class {unknown}; it has {sorted(names)}")
+    own = {c.name for c in custom.categories}
+    wrong = {
+        key: name
+        for key, name in mapping.items()
+        if name is not None and (not isinstance(name, str) or not name or name in own)
+    }
+    if wrong:
+        raise ValueError(
+            f"mapping: {wrong}: must be the name of a stuff class, or null for void; not one of "
+            f"your own classes {sorted(own)}, whose masks stay as they are"
+        )
+    _check_supercategories(model, stuff, mapping)
     wanted = {(c.isthing, c.index): _target(c, stuff, things, mapping) for c in model}
     sources: dict[tuple[str, bool], SourceClass] = {}
     for c in model:
@@ -155,6 +168,7 @@ def plan_classes(
         custom={c.id: c.id for c in custom.categories},
         model={key: None if target is None else ids[target] for key, target in wanted.items()},
         names={(c.isthing, c.index): c.name for c in model},
+        ids={(c.isthing, c.index): c.id for c in model},
     )
 
 
@@ -169,9 +183,21 @@ def _target(
         return {"misc": (MISC, False), "void": None, "keep": (c.name, True)}[things]
     if stuff == "names":
         return c.name, False
-    if c.name not in SUPERCATEGORY:
+    return SUPERCATEGORY[c.name], False
+
+
+def _check_supercategories(
+    model: Sequence[ModelClass], stuff: str, mapping: Mapping[str, str | None]
+) -> None:
+    if stuff != "supercategories" or ALL_OTHERS in mapping:
+        return
+    unknown = sorted(
+        c.name
+        for c in model
+        if not c.isthing and c.name not in mapping and c.name not in SUPERCATEGORY
+    )
+    if unknown:
         raise ValueError(
-            f"stuff class {c.name!r}: COCO has no such class and so no supercategory; use a "
+            f"stuff classes {unknown}: COCO has no such classes and so no supercategories; use a "
             "mapping, or the names"
         )
-    return SUPERCATEGORY[c.name], False

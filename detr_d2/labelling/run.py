@@ -67,6 +67,7 @@ def label_stuff(
     batch: int = 1,
     photos: str = "link",
     review: int = 200,
+    replace: bool = False,
     progress: Progress | None = None,
 ) -> LabellingReport | None:
     """Label what the custom masks of registered sets leave open; to be called in every process.
@@ -77,12 +78,14 @@ def label_stuff(
         cfg: the pretrained model's config, with MODEL.WEIGHTS; any model of Detectron2 that gives
             `panoptic_seg`.
         datasets: names of registered COCO-panoptic sets with the same classes.
-        out: folder of the result; an earlier result there is replaced when the new one is whole.
+        out: folder of the result.
         rules: how the prediction gives way to the masks.
         stuff, things, mapping: what becomes of the model's classes, see `plan_classes`.
         batch: photos that the model gets at a time, in each process.
         photos: "link" or "copy" the photos.
         review: how many photos, those of the lowest score, the review shows; 0 = no review.
+        replace: a result of other arguments or inputs in `out` is replaced, once the new one is
+            whole; people may have mended it by hand.
         progress: called with (photos done, photos in all) of this process.
 
     Returns:
@@ -90,26 +93,31 @@ def label_stuff(
 
     Raises:
         ValueError: an argument is wrong, or no photo could be labelled.
-        FileExistsError: `out` holds something else.
+        FileExistsError: `out` holds something else, or a result that is not to be replaced.
     """
     check_photo_mode(photos)
+    if batch < 1 or review < 0:
+        raise ValueError(f"batch {batch}, must be 1 or more; review {review}, must be 0 or more")
     rules = rules or MergeRules()
     custom = custom_categories(datasets)
     names = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
     plan = plan_classes(custom, model_classes(names), stuff=stuff, things=things, mapping=mapping)
     tasks = photos_of(datasets)
-    settings = [
-        _model_settings(cfg),
-        plan.mapping(),
-        asdict(rules),
-        list(datasets),
-        batch,
-        photos,
-        review,
-    ]
+    settings = {
+        "datasets": list(datasets),
+        "architecture": cfg.MODEL.META_ARCHITECTURE,
+        "weights": cfg.MODEL.WEIGHTS,
+        "stuff": stuff,
+        "things": things,
+        "mapping": mapping,
+        "rules": asdict(rules),
+        "batch": batch,
+        "photos": photos,
+        "review": review,
+    }
     folder = PartialFolder(out, REPORT, (JOURNALS,))
-    fingerprint = fingerprint_of(tasks, settings)
-    finished = _finished_report(folder.target, fingerprint)
+    fingerprint = fingerprint_of(tasks, [settings, plan.mapping(), _model_settings(cfg)])
+    finished = _finished_report(folder.target, fingerprint, replace)
     # None prepares before all have looked, and none works before it is prepared.
     comm.synchronize()
     if finished is not None:
@@ -124,19 +132,30 @@ def label_stuff(
         return None
     left_out = [item for part in gathered for item in part]
     report = _finish(folder.path, work, tasks, left_out, review)
-    write_json(folder.path / REPORT, {"fingerprint": fingerprint, **asdict(report)}, indent=1)
+    content = {"fingerprint": fingerprint, "settings": settings, **asdict(report)}
+    write_json(folder.path / REPORT, content, indent=1)
     folder.finish()
     return report
 
 
-def _finished_report(target: Path, fingerprint: str) -> LabellingReport | None:
-    """The report of an earlier run with the same arguments and inputs, if it is there."""
+def _finished_report(target: Path, fingerprint: str, replace: bool) -> LabellingReport | None:
+    """The report of an earlier run with the same arguments and inputs, if it is there.
+
+    Raises:
+        FileExistsError: that of another run is there, and not to be replaced.
+    """
     path = target / REPORT
     if not path.is_file():
         return None
     content = read_json(path)
+    content.pop("settings", None)
     if content.pop("fingerprint", None) != fingerprint:
-        return None
+        if replace:
+            return None
+        raise FileExistsError(
+            f"{target} holds labels of other options or inputs (see {REPORT} there); choose "
+            "another folder, or ask for replacing"
+        )
     content["left_out"] = [LeftOut(**item) for item in content["left_out"]]
     return LabellingReport(**content)
 

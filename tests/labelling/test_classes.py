@@ -91,8 +91,8 @@ def test_mapping_written_beside_the_data():
         {"source": "custom", "source_name": "wheel loader", "source_id": 1, "id": 1}
         | {"name": "wheel loader"},
         {"source": "custom", "source_name": "truck", "source_id": 8, "id": 8, "name": "truck"},
-        {"source": "model", "source_name": "truck", "source_id": 1, "id": None, "name": None},
-        {"source": "model", "source_name": "sky-other-merged", "source_id": 2, "id": 187}
+        {"source": "model", "source_name": "truck", "source_id": 8, "id": None, "name": None},
+        {"source": "model", "source_name": "sky-other-merged", "source_id": 187, "id": 187}
         | {"name": "sky-other-merged"},
     ]
 
@@ -102,6 +102,8 @@ def test_mapping_written_beside_the_data():
     [
         ({"stuff": "all"}, r"stuff 'all', allowed: .*names"),
         ({"things": "no"}, r"things 'no', allowed: .*misc"),
+        ({"mapping": {"road": "truck"}}, r"\{'road': 'truck'\}: .* not one of your own classes"),
+        ({"mapping": {"road": 5}}, r"mapping: \{'road': 5\}: must be the name of a stuff class"),
         ({"mapping": {"tree": "plant"}}, r"the model has no class \['tree'\]; it has .*person"),
     ],
 )
@@ -111,8 +113,11 @@ def test_wrong_choices(arguments, message):
 
 
 def test_supercategories_of_classes_that_coco_does_not_know():
-    with pytest.raises(ValueError, match=r"stuff class 'soil': COCO has no such class"):
-        plan_classes(CUSTOM, [ModelClass(0, False, "soil")], stuff="supercategories")
+    unknown = [ModelClass(0, False, "soil"), ModelClass(1, False, "mud")]
+    with pytest.raises(ValueError, match=r"stuff classes \['mud', 'soil'\]: COCO has no such"):
+        plan_classes(CUSTOM, unknown, stuff="supercategories")
+    plan = plan_classes(CUSTOM, unknown, stuff="supercategories", mapping={"*": "ground"})
+    assert set(outcome(plan).values()) == {("ground", False)}
 
 
 def test_coco_stuff_is_the_stuff_that_detectron2_knows():

@@ -104,8 +104,24 @@ def test_finished_labels_are_not_made_again(crates, tmp_path):
     SeesByColour.calls = 0
     assert label_stuff(cfg, [crates], tmp_path / "out") == report
     assert SeesByColour.calls == 0
-    label_stuff(cfg, [crates], tmp_path / "out", rules=MergeRules(margin=1))
-    assert SeesByColour.calls == 5
+    settings = json.loads((tmp_path / "out/labelling.json").read_text())["settings"]
+    assert (settings["things"], settings["rules"]["margin"]) == ("misc", 0)
+
+
+def test_labels_of_other_options_are_replaced_only_when_asked(crates, tmp_path):
+    cfg, other = colour_cfg(tmp_path), MergeRules(margin=1)
+    label_stuff(cfg, [crates], tmp_path / "out")
+    (tmp_path / "out/notes.txt").write_text("mended by hand")
+    with pytest.raises(FileExistsError, match="holds labels of other options or inputs"):
+        label_stuff(cfg, [crates], tmp_path / "out", rules=other)
+    assert (tmp_path / "out/notes.txt").is_file()
+    label_stuff(cfg, [crates], tmp_path / "out", rules=other, replace=True)
+    assert not (tmp_path / "out/notes.txt").exists()
+
+
+def test_batches_of_nothing(crates, tmp_path):
+    with pytest.raises(ValueError, match="batch 0, must be 1 or more"):
+        label_stuff(colour_cfg(tmp_path), [crates], tmp_path / "out", batch=0)
 
 
 def test_other_arguments_start_anew(crates, tmp_path, monkeypatch):
