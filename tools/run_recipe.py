@@ -38,10 +38,11 @@ Command = list[str | Path]
 class Recipe:
     """The commands, one after the other; everything goes below `out`."""
 
-    def __init__(self, out: Path, demo: Path, things: Sequence[str]) -> None:
+    def __init__(self, out: Path, demo: Path, things: Sequence[str], seed: int = SEED) -> None:
         self.out = out
         self.demo = demo
         self.things = things
+        self.seed = seed
         self.data = out / "data"
         self.labelled = out / "labelled"
         self.seconds: dict[str, float] = {}
@@ -77,7 +78,7 @@ class Recipe:
     def draw(self) -> None:
         """What a user brings: photos, and masks of the crates alone."""
         size = [f"--{part}={count}" for part, count in PARTS.items()]
-        options = ["--seed", str(SEED), "--things", *self.things, "--masks", "crate"]
+        options = ["--seed", str(self.seed), "--things", *self.things, "--masks", "crate"]
         command: Command = ["datasets/prepare_site.py", "--out", self.data, *size, *options]
         self.step("photos and masks of crates", command)
 
@@ -210,6 +211,7 @@ def main() -> None:
     parser.add_argument(
         "--things", nargs="+", default=THINGS, help="what there is in the photos, crate among them"
     )
+    parser.add_argument("--seed", type=int, default=SEED, help="of the photos")
     parser.add_argument("--labels-only", action="store_true", help="end after the labels")
     parser.add_argument(
         "--compare", action="store_true", help="label naively, train on the full truth, as well"
@@ -217,7 +219,7 @@ def main() -> None:
     args = parser.parse_args()
     if not (args.demo / "model_ema.pth").is_file():
         parser.error(f"{args.demo / 'model_ema.pth'} is not there; `make demo` trains it")
-    recipe = Recipe(args.out.resolve(), args.demo.resolve(), args.things)
+    recipe = Recipe(args.out.resolve(), args.demo.resolve(), args.things, args.seed)
     recipe.run(args.labels_only, args.compare)
 
 
