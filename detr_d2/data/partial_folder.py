@@ -1,9 +1,10 @@
 """A result folder that is whole at every moment, however long the work on it takes."""
 
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
+
+from detr_d2.ops.files import change_places, remove_folder, restore
 
 FINGERPRINT = "fingerprint"
 
@@ -40,9 +41,7 @@ class PartialFolder:
         Raises:
             FileExistsError: FOLDER is not empty and has no report.
         """
-        if self._old.is_dir() and not self.target.exists():
-            # Killed while the folders changed places.
-            os.rename(self._old, self.target)
+        restore(self.target, self._old)
         if self._is_foreign():
             raise FileExistsError(
                 f"{self.target} is not empty and no {Path(self._report).stem} has written it (it "
@@ -58,25 +57,16 @@ class PartialFolder:
 
     def discard(self) -> None:
         """Remove the working folder, if there is one."""
-        if self.path.exists():
-            shutil.rmtree(self.path)
+        remove_folder(self.path)
 
     def finish(self) -> None:
         """Put the working folder, without its scratch files, in the place of FOLDER."""
         for pattern in self._scratch:
             for file in self.path.glob(pattern):
                 file.unlink()
-        self._remove_old()
-        if self.target.exists():
-            os.rename(self.target, self._old)
-        os.rename(self.path, self.target)
-        self._remove_old()
+        change_places(self.path, self.target, self._old)
 
     def _is_foreign(self) -> bool:
         if not self.target.exists() or (self.target / self._report).is_file():
             return False
         return any(self.target.iterdir())
-
-    def _remove_old(self) -> None:
-        if self._old.exists():
-            shutil.rmtree(self._old)

@@ -35,13 +35,13 @@ class ModelClass:
 class ClassPlan:
     """The classes of the result and the way into them.
 
-    `custom` gives the category id in the result for each category id of the custom set (they stay
-    as they are), `model` the category id for (isthing, index) of the model's classes, None for
-    those that become void; `names` the model's own names and `ids` its own category ids.
+    `custom` are the category ids of the custom set, which stay as they are; `model` the category
+    id in the result for (isthing, index) of the model's classes, None for those that become void;
+    `names` the model's own names and `ids` its own category ids.
     """
 
     table: CategoryTable
-    custom: Mapping[int, int]
+    custom: frozenset[int]
     model: Mapping[tuple[bool, int], int | None]
     names: Mapping[tuple[bool, int], str]
     ids: Mapping[tuple[bool, int], int | None]
@@ -50,7 +50,7 @@ class ClassPlan:
         """The way of every class, as written beside the data."""
         by_id = {c.id: c for c in self.table.categories}
         rows: list[tuple[str, str, int | None, int | None]] = [
-            ("custom", by_id[old].name, old, new) for old, new in self.custom.items()
+            ("custom", c.name, c.id, c.id) for c in self.table.categories if c.id in self.custom
         ]
         rows += [
             ("model", self.names[key], self.ids[key], new)
@@ -165,7 +165,7 @@ def plan_classes(
     entries, ids = assign_ids(list(sources.values()), custom.to_json())
     return ClassPlan(
         table=CategoryTable(entries, "classes of the labels"),
-        custom={c.id: c.id for c in custom.categories},
+        custom=frozenset(c.id for c in custom.categories),
         model={key: None if target is None else ids[target] for key, target in wanted.items()},
         names={(c.isthing, c.index): c.name for c in model},
         ids={(c.isthing, c.index): c.id for c in model},

@@ -214,7 +214,5 @@ def _finish(
 
 def _used(work: Work, counts: Mapping[int, int]) -> CategoryTable:
     """The custom classes, and of the model's those that occur."""
-    custom = set(work.plan.custom.values())
-    return CategoryTable(
-        c for c in work.plan.table.to_json() if c["id"] in custom or counts.get(c["id"])
-    )
+    kept = work.plan.custom | {id_ for id_, count in counts.items() if count}
+    return CategoryTable(c for c in work.plan.table.to_json() if c["id"] in kept)

@@ -42,20 +42,37 @@ def replacing_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
     partial.mkdir(parents=True)
     try:
         yield partial
-        if target.exists():
-            os.rename(target, old)
-        os.rename(partial, target)
+        change_places(partial, target, old)
     finally:
         _tidy(target, partial, old)
 
 
 def _tidy(target: Path, partial: Path, old: Path) -> None:
-    """Leave the target only; the old one takes its place again if there is none."""
+    """Leave the target only."""
+    restore(target, old)
+    for left in (partial, old):
+        remove_folder(left)
+
+
+def change_places(partial: Path, target: Path, old: Path) -> None:
+    """Put the folder `partial` in the place of `target`, which is `old` meanwhile and then gone."""
+    remove_folder(old)
+    if target.exists():
+        os.rename(target, old)
+    os.rename(partial, target)
+    remove_folder(old)
+
+
+def restore(target: Path, old: Path) -> None:
+    """After a kill while folders changed places: the old one takes its place again."""
     if old.exists() and not target.exists():
         os.rename(old, target)
-    for left in (partial, old):
-        if left.exists():
-            shutil.rmtree(left)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder with all in it, if it is there."""
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
