@@ -24,7 +24,7 @@ from detr_d2.data.coco_panoptic import (
     read_panoptic_json,
 )
 from detr_d2.data.coco_writer import write_panoptic_json
-from detr_d2.ops.files import replacing
+from detr_d2.utils.files import replacing
 
 TEST_DATA_VARIABLE = "DETR_D2_TEST_DATA"
 DEFAULT_TEST_DATA = Path(__file__).resolve().parents[2] / "shared/data"
@@ -98,8 +98,8 @@ def prepare_coco_samples(
 def _fixture_entries(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The image and annotation entries of the photo that has only a list of segments."""
     name = f"{FIXTURE_IMAGE_ID:012d}.png"
-    with Image.open(folder / name) as photo:
-        width, height = photo.size
+    with Image.open(folder / name) as png:
+        width, height = png.size
     segments = json.loads((folder / "coco_panoptic_annotations.txt").read_text())
     image = {"id": FIXTURE_IMAGE_ID, "file_name": name, "width": width, "height": height}
     return image, {"image_id": FIXTURE_IMAGE_ID, "file_name": name, "segments_info": segments}

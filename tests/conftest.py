@@ -12,7 +12,7 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
-from detr_d2.data.register import register_dataset
+from detr_d2.register import register_dataset
 
 # Stuff and things mixed, ids with gaps, out of order. Contiguous: pipe 0, brick 1, sky 2, soil 3.
 CATEGORIES: list[dict[str, Any]] = [

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from detr_d2.conversion.convert import Report
 from detr_d2.data.coco_panoptic import read_id_png
-from detr_d2.data.conversion import Report
 from detr_d2.ops.panoptic_ids import rgb_to_id
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from detr_d2 import add_detr_config, register_dataset
 from detr_d2.data.coco_writer import describe_segments, write_id_png
 from detr_d2.engine import use_model_categories
-from detr_d2.labelling import label_stuff
+from detr_d2.pseudo_labels import label_stuff
 
 MODEL_CATEGORIES = [
     {"id": 8, "name": "truck", "isthing": 1},

@@ -1,4 +1,4 @@
-"""convert_masks.py and check_dataset.py, and the commands that DATASETS.md gives."""
+"""convert_masks.py and check_dataset.py, and the commands that docs/DATASETS.md gives."""
 
 import importlib
 import json
@@ -104,7 +104,7 @@ def test_a_wrong_folder_is_one_line(source, capsys):
 
 
 def commands() -> list[str]:
-    text = (ROOT / "DATASETS.md").read_text().replace("\\\n", " ")
+    text = (ROOT / "docs/DATASETS.md").read_text().replace("\\\n", " ")
     return re.findall(r"^python tools/((?:convert_masks|check_dataset)\.py .*)$", text, re.M)
 
 

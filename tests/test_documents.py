@@ -21,8 +21,8 @@ from PIL import Image
 from tiny_model import build, tiny_cfg
 
 from detr_d2 import add_detr_config, register_dataset
+from detr_d2.checkpoint.checkpointer import save_weights
 from detr_d2.engine import command_line, setup_job
-from detr_d2.engine.checkpoint import save_weights
 
 RUN_HERE = {
     *("own_data.py", "register_mine.py", "check_files.py", "run_on_photo.py"),
@@ -182,7 +182,7 @@ def test_every_tool_has_its_row():
 
 def test_table_of_config_keys_is_that_of_the_code():
     rows = re.findall(
-        r"^\| `([A-Z0-9_.]+)` \| `([^`]+)` \|", text_of("ADVANCED_USAGE.md"), re.MULTILINE
+        r"^\| `([A-Z0-9_.]+)` \| `([^`]+)` \|", text_of("docs/ADVANCED_USAGE.md"), re.MULTILINE
     )
     table = {key: ast.literal_eval(default) for key, default in rows}
     assert len(table) == len(rows), "a key twice"
@@ -218,7 +218,7 @@ def test_config_that_the_user_is_told_to_write_loads(checkout, name):
 
 
 def test_messages_that_the_guide_explains_are_those_of_the_code():
-    section = text_of("GETTING_STARTED.md").split("\n## 11.")[1].split("\n## ")[0]
+    section = text_of("docs/GETTING_STARTED.md").split("\n## 11.")[1].split("\n## ")[0]
     cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("|")]
     messages = {message for cell in cells for message in re.findall(r"`([^`]+)`", cell)}
     assert len(messages) > 20

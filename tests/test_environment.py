@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture
 def make_env(tmp_path, monkeypatch):
-    """tools/make_env.py, working in an empty folder."""
+    """tools/env/make_env.py, working in an empty folder."""
     spec = importlib.util.spec_from_file_location("make_env", ROOT / "tools" / "make_env.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,4 +1,4 @@
-"""tools/label_stuff.py, tools/label_quality.py and the commands of tools/run_recipe.py."""
+"""tools/label_stuff.py, tools/label_quality.py and the commands of tools/examples/run_recipe.py."""
 
 import json
 
@@ -13,7 +13,7 @@ import train_net
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from painted_crates import MODEL_CATEGORIES, write_crates
 
-from detr_d2.labelling import MergeRules
+from detr_d2.pseudo_labels import MergeRules
 
 CONFIG = """
 MODEL:

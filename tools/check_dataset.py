@@ -15,9 +15,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from detr_d2.data.check import Checker, SetFiles, find_near_duplicates
-from detr_d2.data.findings import Finding, Page
-from detr_d2.data.mend import mend_set
+from detr_d2.validation.check import Checker, SetFiles, find_near_duplicates
+from detr_d2.validation.findings import Finding, Page
+from detr_d2.validation.repair import mend_set
 
 EXIT_FOUND, EXIT_NOT_RUN = 1, 2
 

@@ -4,7 +4,7 @@
     python tools/convert_masks.py FORM ... --out DIR
     python tools/convert_masks.py FORM --help
 
-DATASETS.md says which form is yours, and what the rules are. Exit status: 0 all photos converted,
+docs/DATASETS.md says which form is yours, and what the rules are. Exit status: 0 all photos converted,
 3 some were left out (DIR/conversion.json says why), 2 nothing was written.
 """
 
@@ -17,12 +17,12 @@ from typing import Any
 
 from tqdm import tqdm
 
+from detr_d2.conversion.classes import parse_value, read_json
+from detr_d2.conversion.convert import Report, Split, convert_set
+from detr_d2.conversion.formats import FORMS, Form, open_form
+from detr_d2.conversion.rasterize import ORDERS, THINGS, Rules
 from detr_d2.data.categories import CategoryTable
-from detr_d2.data.classes import parse_value, read_json
 from detr_d2.data.coco_panoptic import load_records, read_panoptic_json
-from detr_d2.data.conversion import Report, Split, convert_set
-from detr_d2.data.convert import ORDERS, THINGS, Rules
-from detr_d2.data.forms import FORMS, Form, open_form
 from detr_d2.visualization import Palette, draw_truth, picture_sheet, read_photo, save_picture
 from detr_d2.visualization.overlay import resize_photo
 

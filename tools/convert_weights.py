@@ -9,13 +9,13 @@ import argparse
 import sys
 
 from detr_d2.checkpoint import WeightsError, open_weights
+from detr_d2.checkpoint.checkpointer import save_weights
 from detr_d2.checkpoint.writing import (
     Unseen,
     ours_content,
     write_hugging_face,
     write_original,
 )
-from detr_d2.engine.checkpoint import save_weights
 from detr_d2.engine.command_line import load_config
 
 TARGETS = ("detr_d2", "original", "hugging-face")

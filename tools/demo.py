@@ -14,15 +14,16 @@ from typing import Any
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.panoptic_folder import PanopticFolder
 from detr_d2.engine import Predictor, command_line, registered_categories, use_model_categories
-from detr_d2.ops.files import replacing
+from detr_d2.utils.files import replacing
 from detr_d2.visualization import Palette, draw_output, read_photo, save_picture
 
 # isort: split
 import cv2
 import numpy as np
 from detectron2.config import CfgNode
-from media import Source, find_sources, read_frames, write_video
 from tqdm import tqdm
+
+from detr_d2.visualization.video import Source, find_sources, read_frames, write_video
 
 
 def argument_parser() -> argparse.ArgumentParser:

@@ -15,9 +15,9 @@ from typing import Any
 # detr_d2 before detectron2, since it silences a warning of that import.
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_panoptic import read_panoptic_json
-from detr_d2.evaluation.label_quality import BAND, LabelQuality, class_map
-from detr_d2.ops.files import write_json
 from detr_d2.ops.panoptic_ids import read_ids
+from detr_d2.pseudo_labels.label_quality import BAND, LabelQuality, class_map
+from detr_d2.utils.files import write_json
 
 # isort: split
 import numpy as np

@@ -14,8 +14,8 @@ from typing import Any
 # detr_d2 before detectron2, since it silences a warning of that import.
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_panoptic import read_panoptic_json
-from detr_d2.ops.files import replacing
 from detr_d2.ops.panoptic_ids import read_ids
+from detr_d2.utils.files import replacing
 from detr_d2.visualization import Palette, draw_segments, picture_sheet
 from detr_d2.visualization.sheet import PAPER
 

@@ -56,13 +56,13 @@ def loader_pictures(cfg: CfgNode, width: int) -> Iterator[tuple[np.ndarray, np.n
     palette = Palette.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
     for batch in loader:
         for image in batch:
-            photo = convert_image_to_rgb(image["image"].permute(1, 2, 0), cfg.INPUT.FORMAT)
-            targets = draw_targets(photo, image["instances"], palette, width)
-            yield resize_photo(photo, width), targets, set(image["instances"].gt_classes.tolist())
+            pixels = convert_image_to_rgb(image["image"].permute(1, 2, 0), cfg.INPUT.FORMAT)
+            targets = draw_targets(pixels, image["instances"], palette, width)
+            yield resize_photo(pixels, width), targets, set(image["instances"].gt_classes.tolist())
 
 
 def record_pictures(cfg: CfgNode, width: int) -> Iterator[tuple[np.ndarray, np.ndarray, set[int]]]:
-    """Photo, photo with ground truth, classes in it, for every record."""
+    """Image, photo with ground truth, classes in it, for every record."""
     for name in cfg.DATASETS.TRAIN:
         records = DatasetCatalog.get(name)
         palette = Palette.from_metadata(MetadataCatalog.get(name))

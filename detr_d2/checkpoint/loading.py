@@ -8,11 +8,11 @@ import torch
 from detectron2.config import CfgNode
 from torch import Tensor, nn
 
-from .classes import ROW_RULES, RowPlan, RowRule, plan_rows
-from .layouts import CLASS_WEIGHT, Weights
-from .reading import WeightsError
-from .report import Fate, Report
-from .settings import check_settings
+from detr_d2.checkpoint.classes import ROW_RULES, RowPlan, RowRule, plan_rows
+from detr_d2.checkpoint.layouts import CLASS_WEIGHT, Weights
+from detr_d2.checkpoint.reading import WeightsError
+from detr_d2.checkpoint.report import Fate, Report
+from detr_d2.checkpoint.settings import check_settings
 
 logger = logging.getLogger(__name__)
 

@@ -10,13 +10,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from detr_d2.ops.files import replacing, write_text
-
-from . import tables
-from .layouts import CLASS_WEIGHT, Weights
-from .reading import WeightsError
-from .renaming import Table, split_attention
-from .safetensors import write_safetensors
+from detr_d2.checkpoint import tables
+from detr_d2.checkpoint.layouts import CLASS_WEIGHT, Weights
+from detr_d2.checkpoint.reading import WeightsError
+from detr_d2.checkpoint.renaming import Table, split_attention
+from detr_d2.checkpoint.safetensors import write_safetensors
+from detr_d2.utils.files import replacing, write_text
 
 Backbone = Literal["timm", "transformers"]
 # Blocks of res2 to res5, by the depth of the ResNet.

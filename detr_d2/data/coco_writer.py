@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from detr_d2.data.categories import CategoryTable
-from detr_d2.ops.files import replacing
 from detr_d2.ops.panoptic_ids import compact, id_to_rgb
+from detr_d2.utils.files import replacing
 
 
 def describe_segments(

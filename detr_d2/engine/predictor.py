@@ -8,8 +8,8 @@ from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from detectron2.modeling import build_model
 
+from detr_d2.checkpoint.checkpointer import Checkpointer
 from detr_d2.data.mapper import DetrMapper
-from detr_d2.engine.checkpoint import Checkpointer
 
 
 class Predictor:

@@ -19,14 +19,14 @@ from detectron2.utils import comm
 from torch import nn
 
 from detr_d2.checkpoint import LoadingRules
+from detr_d2.checkpoint.checkpointer import Checkpointer
 from detr_d2.data.mapper import DetrMapper
-from detr_d2.engine.checkpoint import Checkpointer
 from detr_d2.engine.ema import WeightAverageHook
 from detr_d2.engine.hooks import PictureHook
 from detr_d2.engine.solver import build_gradient_clipper, build_optimizer
 from detr_d2.engine.step import AccumulatingTrainer, choose_precision
 from detr_d2.evaluation import build_evaluators, flat_results
-from detr_d2.ops.files import write_json
+from detr_d2.utils.files import write_json
 
 logger = logging.getLogger(__name__)
 

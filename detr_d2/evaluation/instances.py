@@ -12,8 +12,8 @@ from detectron2.evaluation import COCOEvaluator
 from detectron2.utils import comm
 
 from detr_d2.compat import has_compiled_ops
-from detr_d2.ops.files import write_json
 from detr_d2.ops.panoptic_ids import read_ids
+from detr_d2.utils.files import write_json
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from detectron2.utils import comm
 from tabulate import tabulate
 
 from detr_d2.evaluation.pq import panoptic_quality
-from detr_d2.ops.files import write_json
+from detr_d2.utils.files import write_json
 
 logger = logging.getLogger(__name__)
 

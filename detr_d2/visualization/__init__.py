@@ -9,12 +9,10 @@ from detr_d2.visualization.records import (
     draw_truth,
     read_photo,
 )
-from detr_d2.visualization.review import ReviewItem, write_review
 from detr_d2.visualization.sheet import picture_sheet, save_picture
 
 __all__ = [
     "Palette",
-    "ReviewItem",
     "comparison_row",
     "draw_boxes",
     "draw_output",
@@ -25,5 +23,4 @@ __all__ = [
     "read_photo",
     "resize_photo",
     "save_picture",
-    "write_review",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from detr_d2.ops.files import replacing
+from detr_d2.utils.files import replacing
 from detr_d2.visualization.palette import Palette
 from detr_d2.visualization.text import font, text_size
 

@@ -112,11 +112,11 @@ def test_what_a_crop_cuts_off_is_dropped_and_boxes_shrink(records):
 
 @pytest.mark.parametrize(("image_format", "order"), [("RGB", [0, 1, 2]), ("BGR", [2, 1, 0])])
 def test_channel_order(records, image_format, order):
-    photo = np.asarray(Image.open(records[1]["file_name"]))
+    pixels = np.asarray(Image.open(records[1]["file_name"]))
 
     image = mapper(image_format=image_format)(records[1])["image"]
 
-    assert np.array_equal(image.permute(1, 2, 0).numpy(), photo[..., order])
+    assert np.array_equal(image.permute(1, 2, 0).numpy(), pixels[..., order])
 
 
 def test_at_test_time_the_truth_stays_in_the_record(records):
