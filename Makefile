@@ -29,7 +29,7 @@ recipe: env ## Own masks, labelled stuff, both stages on the demo's weights: out
 	@test -f output/demo/panoptic/model_ema.pth || "$(PY)" tools/examples/run_demo.py
 	"$(PY)" tools/examples/run_recipe.py
 
-overfit: env ## Train on the three real photos of the test data: output/overfit
+overfit: env ## Train on the three real images of the test data: output/overfit
 	"$(PY)" tools/examples/run_overfit.py
 
 test: NEEDED_TOOLS := pytest

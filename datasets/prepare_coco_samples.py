@@ -1,6 +1,6 @@
-"""Gather the three COCO-panoptic photos of the test data into one COCO-panoptic set.
+"""Gather the three COCO-panoptic images of the test data into one COCO-panoptic set.
 
-Two photos come with panopticapi's sample data (a whole JSON), the third from another project's
+Two images come with panopticapi's sample data (a whole JSON), the third from another project's
 test fixtures (a bare list of segments). Segment ids, areas and crowds stay as they are.
 
     python datasets/prepare_coco_samples.py --out output/coco_samples
@@ -90,13 +90,13 @@ def prepare_coco_samples(
         images=images,
         annotations=annotations,
         categories=table,
-        description="three COCO photos with panoptic ground truth",
+        description="three COCO images with panoptic ground truth",
     )
     _check(target, table)
 
 
 def _fixture_entries(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The image and annotation entries of the photo that has only a list of segments."""
+    """The image and annotation entries of the image that has only a list of segments."""
     name = f"{FIXTURE_IMAGE_ID:012d}.png"
     with Image.open(folder / name) as png:
         width, height = png.size
@@ -117,7 +117,7 @@ def _check(target: Path, table: CategoryTable) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Gather the test data's COCO-panoptic photos.")
+    parser = argparse.ArgumentParser(description="Gather the test data's COCO-panoptic images.")
     parser.add_argument(
         "--data",
         default=os.environ.get(TEST_DATA_VARIABLE, DEFAULT_TEST_DATA),

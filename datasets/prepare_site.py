@@ -1,4 +1,4 @@
-"""Draw the embedded building-site data set in COCO-panoptic form.
+"""Draw the embedded building-site data set in COCO-panoptic annotation format.
 
 Stuff: sky, concrete, soil. Things: brick, pipe, barrel or those of --things, 1 to 6 a picture.
 Every picture has its own random generator, seeded with (seed, split, number): neither the number

@@ -14,7 +14,7 @@ from detr_d2.data.coco_panoptic import load_records, read_panoptic_json, spot_ch
 if TYPE_CHECKING:
     # Only named in annotations: converting is loaded when it is asked for.
     from detr_d2.conversion.convert import Split
-    from detr_d2.conversion.formats import Form
+    from detr_d2.conversion.formats import AnnotationFormat
     from detr_d2.conversion.rasterize import Rules
 
 Path = str | os.PathLike[str]
@@ -32,7 +32,7 @@ def register_dataset(
     panoptic_json: Path | None = None,
     categories: Iterable[Mapping[str, Any]] | None = None,
     instances_json: Path | None = None,
-    form: "str | Form | None" = None,
+    annotation_format: "str | AnnotationFormat | None" = None,
     rules: "Rules | None" = None,
     split: "Split | None" = None,
     part: str | None = None,
@@ -44,20 +44,22 @@ def register_dataset(
     """Register a data set under `name`; the records are loaded when asked for.
 
     Either a COCO-panoptic set, by `image_root`, `panoptic_root` and `panoptic_json`; or masks of
-    any other form, by `form` and its options, which are converted now, once, into the cache:
+    any other annotation format, by `annotation_format` and its options, which are converted now,
+    once, into the cache:
 
-        register_dataset("nuts", form="labelme", folder="nuts", rules=Rules(rest="table"))
+        register_dataset("nuts", annotation_format="labelme", folder="nuts")
 
     Args:
         name: the name to use in `DATASETS.TRAIN` and `DATASETS.TEST`.
-        image_root: folder of the photos, with subfolders if the JSON's file names have them.
+        image_root: folder of the images, with subfolders if the JSON's file names have them.
         panoptic_root: folder of the id PNGs.
         panoptic_json: the JSON with images, annotations and categories.
         categories: the category entries (`id`, `name`, `isthing`, ...). When None they are read
             from `panoptic_json` now; give them to leave a large file unread until it is needed.
-        instances_json: COCO instance annotations of the same photos, for the box and mask
+        instances_json: COCO instance annotations of the same images, for the box and mask
             evaluators that read one (`json_file` in the metadata); None when there are none.
-        form: a name of `detr_d2.conversion.formats.FORMS`, with its `options`, or a built form.
+        annotation_format: a name of `detr_d2.conversion.formats.FORMATS`, with its `options`, or
+            a built format.
         rules, split, workers: see `detr_d2.conversion.convert.convert_set`.
         part: with `split` "train" or "val".
         cache: folder for what is converted or derived; None = `$DETR_D2_CACHE`, else
@@ -69,19 +71,23 @@ def register_dataset(
 
     Raises:
         ValueError: the name is taken by other content, a category entry or an argument is wrong, or
-            no photo could be converted.
+            no image could be converted.
         FileNotFoundError: a file or folder is absent.
     """
-    if form is not None:
+    if annotation_format is not None:
         from detr_d2.conversion.cache import convert_into_cache
 
         if (image_root, panoptic_root, panoptic_json, instances_json) != (None,) * 4:
-            raise ValueError(f"{name}: give either a form, or the files of a COCO-panoptic set")
-        paths = convert_into_cache(name, form, options, rules, split, part, cache, workers)
+            raise ValueError(
+                f"{name}: give either an annotation format, or the files of a COCO-panoptic set"
+            )
+        paths = convert_into_cache(
+            name, annotation_format, options, rules, split, part, cache, workers
+        )
         image_root, panoptic_root, panoptic_json = paths
         categories = None
     elif options or rules is not None or split is not None:
-        raise ValueError(f"{name}: {sorted(options) or 'rules, split'} need a form")
+        raise ValueError(f"{name}: {sorted(options) or 'rules, split'} need an annotation format")
     if image_root is None or panoptic_root is None or panoptic_json is None:
         raise ValueError(f"{name}: image_root, panoptic_root and panoptic_json are all needed")
     places = {

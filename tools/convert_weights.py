@@ -68,7 +68,7 @@ def main(args: argparse.Namespace) -> int:
         return 1
     print(f"{weights.layout}: {len(weights.tensors)} tensors to {args.output} ({args.to})")
     for name in weights.unknown:
-        print(f"left out, DETR has no place for it: {name}")
+        print(f"skipped, DETR has no place for it: {name}")
     return 0
 
 

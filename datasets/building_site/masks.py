@@ -29,7 +29,7 @@ def write_masks(
 
     Args:
         folder: where to; made if needed.
-        stem: the photo's name without extension.
+        stem: the image's name without extension.
         id_map: (H, W) integers; the masks are (H, W) uint8, 255 inside and 0 outside.
         names: class of every segment id, in the order in which instances are numbered.
         wanted: the classes to write.

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 def save_weights(path: str, content: dict[str, Any]) -> None:
-    """Write a torch file in one stroke; a job killed meanwhile leaves the older file."""
+    """Write a torch file atomically; a job killed meanwhile leaves the older file."""
     with replacing(path) as temporary:
         torch.save(content, temporary)
 
@@ -33,7 +33,7 @@ def model_content(model: nn.Module, state: dict[str, Any] | None = None) -> dict
 
 
 class Checkpointer(DetectionCheckpointer):
-    """Detectron2's checkpointer that writes in one stroke and reads without running code.
+    """Detectron2's checkpointer that writes atomically and reads without running code.
 
     It loads every layout that `detr_d2.checkpoint` knows, and logs what became of each tensor.
 

@@ -64,7 +64,7 @@ def write_original(path: str, weights: Weights) -> None:
 def write_hugging_face(
     folder: str, weights: Weights, unseen: Unseen | None = None, backbone: Backbone = "timm"
 ) -> None:
-    """Write a folder that `transformers` loads: config, weights, and how photos are prepared.
+    """Write a folder that `transformers` loads: config, weights, and how images are prepared.
 
     Args:
         folder: made if needed; the three files in it are replaced.
@@ -88,7 +88,7 @@ def write_hugging_face(
     os.makedirs(folder, exist_ok=True)
     with replacing(os.path.join(folder, "model.safetensors")) as temporary:
         write_safetensors(temporary, state)
-    for name, content in (("config", config), ("preprocessor_config", _photos())):
+    for name, content in (("config", config), ("preprocessor_config", _images())):
         text = json.dumps(content, indent=2, sort_keys=True) + "\n"
         write_text(os.path.join(folder, f"{name}.json"), text)
 
@@ -159,8 +159,8 @@ def _backbone_config(
     return {"backbone_config": described, "use_timm_backbone": backbone == "timm"}
 
 
-def _photos() -> dict[str, Any]:
-    """How transformers prepares photos: as DETR was published."""
+def _images() -> dict[str, Any]:
+    """How transformers prepares images: as DETR was published."""
     return {
         "image_processor_type": "DetrImageProcessor",
         "do_resize": True,

@@ -11,7 +11,7 @@ from typing import Any
 from iopath.common.file_io import file_lock
 
 from detr_d2.conversion.convert import REPORT, Split, convert_set
-from detr_d2.conversion.formats import Form, open_form
+from detr_d2.conversion.formats import AnnotationFormat, open_format
 from detr_d2.conversion.plan import conversion_fingerprint, settle_rules
 from detr_d2.conversion.rasterize import Rules
 from detr_d2.data.categories import CategoryTable
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 VARIABLE, DEFAULT = "DETR_D2_CACHE", "~/.cache/detr_d2"
 MARK = "derived-from"
-LEFT_OUT_SHOWN = 5
+SKIPPED_SHOWN = 5
 
 
 def cache_folder(cache: str | os.PathLike[str] | None) -> Path:
@@ -33,7 +33,7 @@ def cache_folder(cache: str | os.PathLike[str] | None) -> Path:
 
 def convert_into_cache(
     name: str,
-    form: str | Form,
+    annotation_format: str | AnnotationFormat,
     options: Mapping[str, Any],
     rules: Rules | None,
     split: Split | None,
@@ -41,33 +41,39 @@ def convert_into_cache(
     cache: str | os.PathLike[str] | None,
     workers: int,
 ) -> tuple[str, str, str]:
-    """Convert a form unless the cache has it.
+    """Convert an annotation format unless the cache has it.
 
     Returns:
         image_root, panoptic_root and panoptic_json.
     """
     if (part is None) != (split is None) or part not in (None, "train", "val"):
         raise ValueError(f"{name}: with split, part must be 'train' or 'val'; found {part!r}")
-    if isinstance(form, str):
-        form = open_form(form, **options)
+    if isinstance(annotation_format, str):
+        annotation_format = open_format(annotation_format, **options)
     elif options:
-        raise ValueError(f"{name}: options {sorted(options)} need the form's name")
-    fingerprint = conversion_fingerprint(form, settle_rules(form, rules), split)
+        raise ValueError(f"{name}: options {sorted(options)} need the annotation format's name")
+    fingerprint = conversion_fingerprint(
+        annotation_format, settle_rules(annotation_format, rules), split
+    )
     # Named by what was asked, not by what was found: a new state replaces the old one.
-    asked = json.dumps([form.name, str(form), str(rules), str(split)])
+    asked = json.dumps([annotation_format.name, str(annotation_format), str(rules), str(split)])
     key = hashlib.sha256(asked.encode()).hexdigest()[:16]
-    folder = cache_folder(cache) / f"{form.name}-{key}"
+    folder = cache_folder(cache) / f"{annotation_format.name}-{key}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     # The processes of one training register the same set at the same time.
     with file_lock(str(folder)):
         if _fingerprint_in(folder) != fingerprint:
-            logger.info("%s: converting %d photos into %s", name, len(form.samples()), folder)
-            report = convert_set(form, folder, rules=rules, split=split, workers=workers)
-            for item in report.left_out[:LEFT_OUT_SHOWN]:
-                logger.warning("%s: left out %s: %s", name, item.name, item.reason)
-            if len(report.left_out) > LEFT_OUT_SHOWN:
-                more = len(report.left_out) - LEFT_OUT_SHOWN
-                logger.warning("%s: %d more left out, see %s", name, more, folder / REPORT)
+            logger.info(
+                "%s: converting %d images into %s", name, len(annotation_format.samples()), folder
+            )
+            report = convert_set(
+                annotation_format, folder, rules=rules, split=split, workers=workers
+            )
+            for item in report.skipped[:SKIPPED_SHOWN]:
+                logger.warning("%s: skipped %s: %s", name, item.name, item.reason)
+            if len(report.skipped) > SKIPPED_SHOWN:
+                more = len(report.skipped) - SKIPPED_SHOWN
+                logger.warning("%s: %d more skipped, see %s", name, more, folder / REPORT)
     json_name = f"panoptic_{part}.json" if part else "panoptic.json"
     return str(folder / "images"), str(folder / "panoptic"), str(folder / json_name)
 

@@ -1,4 +1,4 @@
-"""The id map of one photo while it is being painted, and what its ids stand for."""
+"""The id map of one image while it is being painted, and what its ids stand for."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Canvas:
     def segment(self, kind: Kind, group: Hashable, crowd: bool) -> int:
         """Id of the segment: the same again for the same stuff class or the same group.
 
-        Crowds of a class are one: panoptic quality knows one crowd a class and photo, and counts
+        Crowds of a class are one: panoptic quality knows one crowd a class and image, and counts
         predictions on another as mistakes.
         """
         what: Hashable = kind.category_id

@@ -1,4 +1,4 @@
-"""What a conversion does for one photo, in a worker process."""
+"""What a conversion does for one image, in a worker process."""
 
 import io
 import os
@@ -7,38 +7,38 @@ from pathlib import Path
 from typing import Any
 
 from detr_d2.conversion.canvas import Kind
-from detr_d2.conversion.formats.base import Form, Sample
+from detr_d2.conversion.formats.base import AnnotationFormat, Sample
 from detr_d2.conversion.rasterize import Rules, paint
 from detr_d2.data.coco_writer import write_id_png
-from detr_d2.data.image_files import place_photo
-from detr_d2.data.image_io import UnreadableError, look_at_photo
+from detr_d2.data.image_files import place_image
+from detr_d2.data.image_io import UnreadableError, look_at_image
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is the same for all photos of a conversion.
+    """What is the same for all images of a conversion.
 
-    `folder` is where `images/` and `panoptic/` are written, None for a dry run; `photos` a mode of
-    `place_photo`.
+    `folder` is where `images/` and `panoptic/` are written, None for a dry run; `images` a mode of
+    `place_image`.
     """
 
-    form: Form
+    annotation_format: AnnotationFormat
     kinds: tuple[Kind, ...]
     rules: Rules
     rest_id: int | None
     folder: str | None
-    photos: str
+    images: str
 
 
 # A sample, its image id, and its name in the result.
 Task = tuple[Sample, int, str]
 
 
-def convert_photo(work: Work, task: Task) -> dict[str, Any]:
-    """Read one photo's annotation and write its PNG and its photo.
+def convert_image(work: Work, task: Task) -> dict[str, Any]:
+    """Read one image's annotation and write its PNG and its image.
 
     Returns:
-        `sample` (its name) and either `reason`, why it was left out, or the entries `image` and
+        `sample` (its name) and either `reason`, why it was skipped, or the entries `image` and
         `annotation` of the panoptic JSON, `void` (share of void pixels) and `look` (a hash).
 
     Raises:
@@ -46,16 +46,16 @@ def convert_photo(work: Work, task: Task) -> dict[str, Any]:
     """
     sample, number, name = task
     try:
-        photo = _photo_file(work, sample)
-        facts = look_at_photo(photo)
-        drawing = work.form.read(sample, facts)
+        image = _image_file(work, sample)
+        facts = look_at_image(image)
+        drawing = work.annotation_format.read(sample, facts)
         ids, segments = paint(drawing, work.kinds, work.rules, work.rest_id)
     except UnreadableError as error:
         return {"sample": sample.name, "reason": str(error)}
     png = os.path.splitext(name)[0] + ".png"
     if work.folder is not None:
         write_id_png(Path(work.folder, "panoptic", png), ids)
-        place_photo(photo, Path(work.folder, "images", name), work.photos)
+        place_image(image, Path(work.folder, "images", name), work.images)
     height, width = facts.size
     return {
         "sample": sample.name,
@@ -66,19 +66,19 @@ def convert_photo(work: Work, task: Task) -> dict[str, Any]:
     }
 
 
-def _photo_file(work: Work, sample: Sample) -> Any:
-    """The photo's path, or a stream of the photo that the annotation holds."""
-    if sample.photo is not None:
-        return sample.photo
-    return _EmbeddedPhoto(work.form.photo_bytes(sample), sample.name)
+def _image_file(work: Work, sample: Sample) -> Any:
+    """The image's path, or a stream of the image that the annotation holds."""
+    if sample.image is not None:
+        return sample.image
+    return _EmbeddedImage(work.annotation_format.image_bytes(sample), sample.name)
 
 
-class _EmbeddedPhoto(io.BytesIO):
-    """A photo in memory that names itself in messages."""
+class _EmbeddedImage(io.BytesIO):
+    """An image in memory that names itself in messages."""
 
     def __init__(self, content: bytes, name: str) -> None:
         super().__init__(content)
         self._name = name
 
     def __str__(self) -> str:
-        return f"the photo embedded for {self._name}"
+        return f"the image embedded for {self._name}"

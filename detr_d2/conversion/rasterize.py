@@ -1,6 +1,6 @@
 """From drawn layers to one id map: the rules of the conversion, as pure functions.
 
-Legend: H, W size of the photo. A pixel has one segment or none (void, id 0); ids count from 1.
+Legend: H, W size of the image. A pixel has one segment or none (void, id 0); ids count from 1.
 
 Rules, in the order in which they are carried out:
 1. The label map (if any) gives stuff one segment a class. Of things it gives every connected region
@@ -38,7 +38,7 @@ class Rules:
 
     `order`: what lies on top where layers overlap: "area" small over large, "class" later classes
     over earlier ones, "annotation" later layers over earlier ones.
-    `things`: things of a label map: "components", "region" or "void"; None leaves it to the form.
+    `things`: things of a label map: "components", "region" or "void"; None leaves it to the format.
     `min_area`: pixels a region of a thing needs to become a segment of its own.
     `closing`: regions of a thing that are no more than about this many pixels apart are one.
     `rest`: name of the stuff class of all unlabelled pixels; None leaves them void.
@@ -61,11 +61,11 @@ class Rules:
 def paint(
     drawing: Drawing, kinds: Sequence[Kind], rules: Rules, rest_id: int | None = None
 ) -> tuple[np.ndarray, list[dict[str, Any]]]:
-    """Carry out the rules for one photo.
+    """Carry out the rules for one image.
 
     Args:
-        drawing: what the form has read.
-        kinds: the form's classes, in the order that `drawing.labels` counts.
+        drawing: what the annotation format has read.
+        kinds: the annotation format's classes, in the order that `drawing.labels` counts.
         rules: see `Rules`; `things` None means components.
         rest_id: category id for `rules.rest`, None to leave unclaimed pixels void.
 

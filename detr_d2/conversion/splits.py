@@ -1,4 +1,4 @@
-"""Dividing photos between training and validation."""
+"""Dividing images between training and validation."""
 
 import random
 import re
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Split:
-    """How photos are divided: `share` of training, `seed`, and what stays together.
+    """How images are divided: `share` of training, `seed`, and what stays together.
 
-    `group`: None every photo is on its own; "look" photos that look alike; else a regular
-    expression whose first bracket finds the group in the photo's name.
+    `group`: None every image is on its own; "look" images that look alike; else a regular
+    expression whose first bracket finds the group in the image's name.
     """
 
     share: float
@@ -20,10 +20,10 @@ class Split:
 
 
 def divide(looks: Mapping[str, int], split: Split | None) -> dict[str, str]:
-    """The part of every photo: "train" or "val", or "" for all without a split.
+    """The part of every image: "train" or "val", or "" for all without a split.
 
     Args:
-        looks: the look of every photo (see `mask_files.look_at_photo`), by its name.
+        looks: the look of every image (see `mask_files.look_at_image`), by its name.
         split: how to divide.
     """
     names = sorted(looks)
@@ -40,18 +40,18 @@ def divide(looks: Mapping[str, int], split: Split | None) -> dict[str, str]:
 
 
 def split_by_group(groups: Sequence[str], share: float, seed: int) -> list[bool]:
-    """Choose photos for training, whole groups at a time.
+    """Choose images for training, whole groups at a time.
 
     Groups are shuffled by the seed, and each goes to training while that brings training nearer to
     its share. Neither side stays empty where there are two groups or more.
 
     Args:
-        groups: the group of every photo.
-        share: part of the photos that go to training, between 0 and 1.
-        seed: the same seed gives the same choice, whatever the order of the photos.
+        groups: the group of every image.
+        share: part of the images that go to training, between 0 and 1.
+        seed: the same seed gives the same choice, whatever the order of the images.
 
     Returns:
-        For every photo whether it is for training.
+        For every image whether it is for training.
     """
     if not 0 < share < 1:
         raise ValueError(f"share of training {share}, must be between 0 and 1")
@@ -74,7 +74,7 @@ def split_by_group(groups: Sequence[str], share: float, seed: int) -> list[bool]
 
 
 def groups_by_pattern(names: Sequence[str], pattern: str) -> list[str]:
-    """The group of every photo: what the first bracket of a regular expression finds in its name.
+    """The group of every image: what the first bracket of a regular expression finds in its name.
 
     Raises:
         ValueError: the expression has no bracket, or a name does not fit it.
@@ -90,14 +90,14 @@ def groups_by_pattern(names: Sequence[str], pattern: str) -> list[str]:
 
 
 def groups_by_look(looks: Sequence[int], distance: int = 5) -> list[str]:
-    """Put photos that look alike into one group, directly or through others.
+    """Put images that look alike into one group, directly or through others.
 
     Args:
-        looks: 64-bit hashes (see `mask_files.look_at_photo`).
+        looks: 64-bit hashes (see `mask_files.look_at_image`).
         distance: bits in which two near-duplicates differ at most.
 
     Returns:
-        A name of its group for every photo.
+        A name of its group for every image.
     """
     parents = list(range(len(looks)))
 

@@ -1,4 +1,4 @@
-"""Converting photos in worker processes."""
+"""Converting images in worker processes."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -7,21 +7,21 @@ from typing import Any
 
 import cv2
 
-from detr_d2.conversion.convert_image import Task, Work, convert_photo
+from detr_d2.conversion.convert_image import Task, Work, convert_image
 
 TASKS_A_CALL, CALLS_A_WORKER = 4, 3
 _work: Work | None = None
 
 
-def convert_photos(work: Work, tasks: Sequence[Task], workers: int) -> Iterator[dict[str, Any]]:
-    """Results of `convert_photo` as they come, with a bounded number of tasks under way.
+def convert_images(work: Work, tasks: Sequence[Task], workers: int) -> Iterator[dict[str, Any]]:
+    """Results of `convert_image` as they come, with a bounded number of tasks under way.
 
     Raises:
         OSError: a result cannot be written, or a worker process was ended by force.
     """
     if workers <= 1 or len(tasks) <= TASKS_A_CALL:
         for task in tasks:
-            yield convert_photo(work, task)
+            yield convert_image(work, task)
         return
     starts = iter(range(0, len(tasks), TASKS_A_CALL))
     with ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(work,)) as pool:
@@ -55,6 +55,6 @@ def _start_worker(work: Work) -> None:
 
 
 def _convert_tasks(tasks: Sequence[Task]) -> list[dict[str, Any]]:
-    """`convert_photo` for several photos in a worker process."""
+    """`convert_image` for several images in a worker process."""
     assert _work is not None
-    return [convert_photo(_work, task) for task in tasks]
+    return [convert_image(_work, task) for task in tasks]

@@ -24,7 +24,7 @@ def describe_segments(
     Args:
         id_map: (H, W) integers; 0 is void.
         category_ids: data-set category id of every segment id; those absent from the map are
-            left out, as COCO-panoptic wants every listed id in the PNG.
+            skipped, as COCO-panoptic wants every listed id in the PNG.
         crowd_ids: segment ids that are crowds.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Putting photos into a data set's folder."""
+"""Putting images into a data set's folder."""
 
 import io
 import os
@@ -10,27 +10,27 @@ from detr_d2.utils.files import replacing
 PLACE_MODES = ("link", "copy")
 
 
-def check_photo_mode(mode: str) -> None:
+def check_image_mode(mode: str) -> None:
     """Raise ValueError unless the mode is one of PLACE_MODES."""
     if mode not in PLACE_MODES:
-        raise ValueError(f"photos {mode!r}, allowed: {PLACE_MODES}")
+        raise ValueError(f"images {mode!r}, allowed: {PLACE_MODES}")
 
 
-def place_photo(
+def place_image(
     source: str | os.PathLike[str] | io.BytesIO, target: str | os.PathLike[str], mode: str = "link"
 ) -> None:
-    """Put a photo at `target`, in one stroke; what was there is replaced, folders are made.
+    """Put an image at `target`, atomically; what was there is replaced, folders are made.
 
     Args:
-        source: the photo's file, or its bytes.
-        target: where it goes, with the photo's own extension: nothing is encoded anew.
+        source: the image's file, or its bytes.
+        target: where it goes, with the image's own extension: nothing is encoded anew.
         mode: "link": a hard link where the disk allows it, else a copy; or "copy".
 
     Raises:
         ValueError: another mode.
-        OSError: the photo cannot be read or written.
+        OSError: the image cannot be read or written.
     """
-    check_photo_mode(mode)
+    check_image_mode(mode)
     with replacing(target) as temporary:
         if isinstance(source, io.BytesIO):
             Path(temporary).write_bytes(source.getvalue())

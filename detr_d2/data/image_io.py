@@ -1,6 +1,6 @@
-"""Reading masks and photos as people have them.
+"""Reading masks and images as people have them.
 
-Every error is an `UnreadableError` that names the file, so that one bad file can be left out and
+Every error is an `UnreadableError` that names the file, so that one bad file can be skipped and
 reported while a whole disk that fails (OSError on writing) still stops the work.
 """
 
@@ -12,10 +12,10 @@ from PIL import Image
 
 from detr_d2.ops.panoptic_ids import rgb_to_id
 
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
-MASK_SUFFIXES = PHOTO_SUFFIXES | {".gif"}
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+MASK_SUFFIXES = IMAGE_SUFFIXES | {".gif"}
 LOSSY_FORMATS = frozenset({"JPEG", "MPO"})
-PHOTO_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
+IMAGE_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
 EXIF_ORIENTATION = 0x0112
 # Orientations that swap width and height.
 TURNED = frozenset({5, 6, 7, 8})
@@ -27,11 +27,11 @@ class UnreadableError(ValueError):
 
 
 @dataclass(frozen=True)
-class PhotoFacts:
-    """What a conversion needs of a photo.
+class ImageFacts:
+    """What a conversion needs of an image.
 
-    `size` is (height, width) of the upright photo, as Detectron2 reads it; `orientation` the EXIF
-    number (1 = stored upright); `look` a 64-bit difference hash, near for photos that look alike.
+    `size` is (height, width) of the upright image, as Detectron2 reads it; `orientation` the EXIF
+    number (1 = stored upright); `look` a 64-bit difference hash, near for images that look alike.
     """
 
     size: tuple[int, int]
@@ -39,29 +39,29 @@ class PhotoFacts:
     look: int
 
 
-def look_at_photo(path: str | os.PathLike[str]) -> PhotoFacts:
-    """Decode a photo (at low resolution where the format allows it) and measure it.
+def look_at_image(path: str | os.PathLike[str]) -> ImageFacts:
+    """Decode an image (at low resolution where the format allows it) and measure it.
 
     Raises:
         UnreadableError: no image, a damaged one, or of a kind that would be read as white.
     """
     try:
-        with Image.open(path) as photo:
-            if photo.mode not in PHOTO_MODES:
+        with Image.open(path) as image:
+            if image.mode not in IMAGE_MODES:
                 raise UnreadableError(
-                    f"{path}: image mode {photo.mode}; photos must have 8 bits a channel"
+                    f"{path}: image mode {image.mode}; images must have 8 bits a channel"
                 )
-            orientation = photo.getexif().get(EXIF_ORIENTATION, 1)
-            width, height = photo.size
+            orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+            width, height = image.size
             # A JPEG is decoded at an eighth of its size: all of the file is read nevertheless.
-            photo.draft("RGB", (HASH_SIZE * 8, HASH_SIZE * 8))
-            grey = photo.convert("L")
+            image.draft("RGB", (HASH_SIZE * 8, HASH_SIZE * 8))
+            grey = image.convert("L")
     except UnreadableError:
         raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UnreadableError(f"{path}: not readable as a photo ({error})") from error
+        raise UnreadableError(f"{path}: not readable as an image ({error})") from error
     size = (width, height) if orientation in TURNED else (height, width)
-    return PhotoFacts(size, int(orientation), _difference_hash(grey))
+    return ImageFacts(size, int(orientation), _difference_hash(grey))
 
 
 def _difference_hash(grey: Image.Image) -> int:
@@ -157,7 +157,7 @@ def read_binary(path: str | os.PathLike[str], foreground: int | None = None) -> 
 
 
 def turn_upright(values: np.ndarray, orientation: int) -> np.ndarray:
-    """Turn a mask drawn on a photo's stored pixels as EXIF turns the photo."""
+    """Turn a mask drawn on an image's stored pixels as EXIF turns the image."""
     turns = {
         1: lambda a: a,
         2: lambda a: a[:, ::-1],

@@ -1,4 +1,4 @@
-"""Training: optimizer, step, trainer, weight averaging, checkpoints, hooks; running on photos."""
+"""Training: optimizer, step, trainer, weight averaging, checkpoints, hooks; running on images."""
 
 from detr_d2.checkpoint.checkpointer import Checkpointer
 from detr_d2.engine.model_categories import use_model_categories

@@ -176,7 +176,7 @@ def _training_records(cfg: CfgNode) -> list[dict[str, Any]]:
     kept = [record for record in records if _has_object(record)]
     if len(kept) < len(records):
         logger.info(
-            "Left out %d of %d images without a segment; DATALOADER.FILTER_EMPTY_ANNOTATIONS "
+            "Skipped %d of %d images without a segment; DATALOADER.FILTER_EMPTY_ANNOTATIONS "
             "False keeps them",
             len(records) - len(kept),
             len(records),

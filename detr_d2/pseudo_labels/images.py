@@ -1,4 +1,4 @@
-"""The photos that are to be labelled, over all data sets, with their names in the result."""
+"""The images that are to be labelled, over all data sets, with their names in the result."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from detr_d2.data.coco_panoptic import read_panoptic_json
 
 @dataclass(frozen=True)
 class LabelTask:
-    """One photo: its set's name, its Detectron2 panoptic record, and its name in the result."""
+    """One image: its set's name, its Detectron2 panoptic record, and its name in the result."""
 
     dataset: str
     record: Mapping[str, Any]
@@ -50,41 +50,41 @@ def _table(name: str) -> CategoryTable:
     return CategoryTable(read_panoptic_json(path)["categories"], path)
 
 
-def photos_of(datasets: Sequence[str]) -> list[LabelTask]:
-    """All photos of the sets.
+def images_of(datasets: Sequence[str]) -> list[LabelTask]:
+    """All images of the sets.
 
-    Where two sets have photos of the same name, each set's get a folder with the set's name.
+    Where two sets have images of the same name, each set's get a folder with the set's name.
 
     Raises:
-        ValueError: two photos of one set would have the same name in the result.
+        ValueError: two images of one set would have the same name in the result.
     """
-    found = [photo for name in datasets for photo in _photos(name)]
-    if len({photo.png for photo in found}) < len(found):
-        found = [replace(photo, name=f"{photo.dataset}/{photo.name}") for photo in found]
+    found = [image for name in datasets for image in _images(name)]
+    if len({image.png for image in found}) < len(found):
+        found = [replace(image, name=f"{image.dataset}/{image.name}") for image in found]
     by_png: dict[str, LabelTask] = {}
-    for photo in found:
-        other = by_png.setdefault(photo.png, photo)
-        if other is not photo:
+    for image in found:
+        other = by_png.setdefault(image.png, image)
+        if other is not image:
             raise ValueError(
-                f"{photo.record['file_name']} and {other.record['file_name']} of {photo.dataset} "
+                f"{image.record['file_name']} and {other.record['file_name']} of {image.dataset} "
                 "differ in their extension only; their labels would have the same name"
             )
     return found
 
 
-def _photos(dataset: str) -> Iterator[LabelTask]:
+def _images(dataset: str) -> Iterator[LabelTask]:
     root = MetadataCatalog.get(dataset).image_root
     for record in DatasetCatalog.get(dataset):
         yield LabelTask(dataset, record, os.path.relpath(record["file_name"], root))
 
 
-def fingerprint_of(photos: Sequence[LabelTask], settings: Any) -> str:
+def fingerprint_of(images: Sequence[LabelTask], settings: Any) -> str:
     """A hash of all that decides the result: settings, and size and time of every input file."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
-    for photo in photos:
+    for image in images:
         for key in ("file_name", "pan_seg_file_name"):
-            state = os.stat(photo.record[key])
-            line = f"{photo.name}\0{state.st_size}\0{state.st_mtime_ns}\n"
+            state = os.stat(image.record[key])
+            line = f"{image.name}\0{state.st_size}\0{state.st_mtime_ns}\n"
             digest.update(line.encode())
-        digest.update(json.dumps(photo.record["segments_info"], default=str).encode())
+        digest.update(json.dumps(image.record["segments_info"], default=str).encode())
     return digest.hexdigest()

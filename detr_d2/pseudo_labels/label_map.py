@@ -1,4 +1,4 @@
-"""The label map of one photo, and where each of its segments comes from."""
+"""The label map of one image, and where each of its segments comes from."""
 
 import itertools
 from collections.abc import Collection, Mapping, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class LabelMap:
-    """The map of one photo as it grows: custom segments as they are, then those of the model.
+    """The map of one image as it grows: custom segments as they are, then those of the model.
 
     A stuff class has one segment; ids are the lowest that are free.
 

@@ -1,6 +1,6 @@
-"""How good automatic labels are, where the full truth is known.
+"""How good automatic labels are, where the full ground truth is known.
 
-Legend: H, W size of a photo. All maps are of class names, so that the two sides may number their
+Legend: H, W size of an image. All maps are of class names, so that the two sides may number their
 classes differently.
 """
 
@@ -16,14 +16,14 @@ BAND = 10
 
 @dataclass
 class LabelQuality:
-    """Counts over photos, and the figures that follow from them.
+    """Counts over images, and the figures that follow from them.
 
     The custom masks are given, so only pixels outside them count.
 
     Args:
         names: the classes, in the order of the maps' values; value 0 is void, n is names[n - 1].
         things: the names that are things.
-        stuff: the names that are stuff of the truth; the accuracy is of their pixels.
+        stuff: the names that are stuff of the ground truth; the accuracy is of their pixels.
         band: pixels; how far around a custom mask leaks are looked for.
     """
 
@@ -35,20 +35,20 @@ class LabelQuality:
 
     def __post_init__(self) -> None:
         size = len(self.names) + 1
-        # Rows are the truth, columns the labels.
+        # Rows are the ground truth, columns the labels.
         self.pixels = np.zeros((size, size), np.int64)
         self._is_thing = np.array([False, *(name in self.things for name in self.names)])
 
-    def add(self, truth: np.ndarray, labels: np.ndarray, custom: np.ndarray) -> None:
-        """Count one photo.
+    def add(self, ground_truth: np.ndarray, labels: np.ndarray, custom: np.ndarray) -> None:
+        """Count one image.
 
         Args:
-            truth, labels: (H, W) integers, the class of each pixel.
+            ground truth, labels: (H, W) integers, the class of each pixel.
             custom: (H, W) bool, where custom masks are.
         """
         size = len(self.names) + 1
         outside = ~custom
-        joint = truth[outside].astype(np.int64) * size + labels[outside]
+        joint = ground_truth[outside].astype(np.int64) * size + labels[outside]
         self.pixels += np.bincount(joint, minlength=size * size).reshape(size, size)
         if not custom.any():
             return
@@ -56,13 +56,15 @@ class LabelQuality:
         near = outside & (distance <= self.band)
         self.counts["band"] += int(near.sum())
         self.counts["things"] += int((near & self._is_thing[labels]).sum())
-        self.counts["leaked"] += int((near & self._is_thing[labels] & (labels != truth)).sum())
+        self.counts["leaked"] += int(
+            (near & self._is_thing[labels] & (labels != ground_truth)).sum()
+        )
 
     def figures(self) -> dict[str, float]:
         """Percent, but for the counts of pixels.
 
-        `stuff_accuracy`: of the truth's stuff pixels, how many have their class (void is wrong);
-        `mIoU`: mean over the truth's classes outside the custom masks; `IoU of NAME`;
+        `stuff_accuracy`: of the ground truth's stuff, the part with their class (void is wrong);
+        `mIoU`: mean over the ground truth's classes outside the custom masks; `IoU of NAME`;
         `leaked`: of the band's pixels, those labelled as a thing that is not there;
         `things in band`: of the band's pixels, those labelled as any thing;
         `void`: of all pixels outside.
@@ -70,14 +72,14 @@ class LabelQuality:
         stuff = ~self._is_thing
         stuff[0] = False
         right = np.diag(self.pixels)
-        truth, labels = self.pixels.sum(1), self.pixels.sum(0)
-        # What the truth leaves void is neither right nor wrong.
-        union = truth + labels - self.pixels[0] - right
-        present = [i for i in range(1, len(truth)) if truth[i]]
+        ground_truth, labels = self.pixels.sum(1), self.pixels.sum(0)
+        # What the ground truth leaves void is neither right nor wrong.
+        union = ground_truth + labels - self.pixels[0] - right
+        present = [i for i in range(1, len(ground_truth)) if ground_truth[i]]
         ious = {self.names[i - 1]: _percent(right[i], union[i]) for i in present}
-        known = truth[1:].sum()
+        known = ground_truth[1:].sum()
         return {
-            "stuff_accuracy": _percent(right[stuff].sum(), truth[stuff].sum()),
+            "stuff_accuracy": _percent(right[stuff].sum(), ground_truth[stuff].sum()),
             "mIoU": sum(ious.values()) / max(1, len(ious)),
             **{f"IoU of {name}": iou for name, iou in ious.items()},
             "leaked": _percent(self.counts["leaked"], self.counts["band"]),

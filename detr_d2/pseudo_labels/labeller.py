@@ -1,6 +1,6 @@
-"""Panoptic predictions of photos by any Detectron2 model, for `merge.merge_labels`.
+"""Panoptic predictions of images by any Detectron2 model, for `merge.merge_labels`.
 
-Legend: H, W size of the photo; K stuff classes of the model.
+Legend: H, W size of the image; K stuff classes of the model.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,19 +40,19 @@ class Labeller:
         self.rules = rules
         self.things = frozenset(c.id for c in plan.table.categories if c.isthing)
 
-    def __call__(self, photos: Sequence[np.ndarray]) -> list[Predicted]:
-        """Predict photos (H, W, 3) uint8 RGB of any sizes, all in one batch.
+    def __call__(self, images: Sequence[np.ndarray]) -> list[Predicted]:
+        """Predict images (H, W, 3) uint8 RGB of any sizes, all in one batch.
 
-        The model works at the size of its input: stretching masks of all classes to a photo of
+        The model works at the size of its input: stretching masks of all classes to an image of
         twelve megapixels would take gigabytes. Its maps are enlarged afterwards.
 
         Raises:
             ValueError: the model gives no `panoptic_seg`.
         """
-        outputs = self.predictor(list(photos), enlarge=False)
+        outputs = self.predictor(list(images), enlarge=False)
         return [
-            self._predicted(output, photo.shape[:2])
-            for output, photo in zip(outputs, photos, strict=True)
+            self._predicted(output, image.shape[:2])
+            for output, image in zip(outputs, images, strict=True)
         ]
 
     def _predicted(self, output: Mapping[str, Any], size: tuple[int, ...]) -> Predicted:

@@ -1,10 +1,10 @@
-"""Custom masks and a model's panoptic prediction of one photo become one map, without leaks.
+"""Custom masks and a model's panoptic prediction of one image become one map, without leaks.
 
 A leak is what is left of the model's own idea of a custom object: it takes a wheel loader for a
 truck, a little larger than its mask, and a border of "truck" stays around the mask. So a predicted
 thing of which much lies under custom masks is that object, and all of it goes.
 
-Legend: H, W size of the photo in pixels.
+Legend: H, W size of the image in pixels.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ import numpy as np
 from detr_d2.pseudo_labels.label_map import LabelMap
 
 FILLS = ("nearest", "next-best", "void")
-# Used where the rules leave a size to the photo: they grow with it.
+# Used where the rules leave a size to the image: they grow with it.
 RIM_SHARE, AREA_SHARE = 0.01, 0.001
 
 
@@ -29,8 +29,8 @@ class MergeRules:
         overlap: a predicted thing of which a larger share than this lies under custom masks is one
             of their objects, seen by the model; its pixels outside become open. 1 = never.
         rim: pixels; what is left of a segment beside a custom mask is open where it is nowhere
-            thicker than twice this. None = 1 % of the photo's shorter side.
-        min_area: pixels; likewise where what is left is smaller. None = 0.1 % of the photo.
+            thicker than twice this. None = 1 % of the image's shorter side.
+        min_area: pixels; likewise where what is left is smaller. None = 0.1 % of the image.
         margin: pixels; predicted things so close to a custom mask are open.
         min_score: segments that the model is less sure of are void. Those without a score are kept.
         min_confidence: pixels at which the model is less sure of every class are void: there no
@@ -69,7 +69,7 @@ class MergeRules:
 
 @dataclass(frozen=True)
 class Predicted:
-    """A model's prediction of one photo, its classes already those of the result.
+    """A model's prediction of one image, its classes already those of the result.
 
     Attributes:
         ids: (H, W) integers, the segment of each pixel, 0 = nothing.
@@ -94,7 +94,7 @@ def merge_labels(
     predicted: Predicted,
     rules: MergeRules,
 ) -> tuple[np.ndarray, list[dict[str, Any]]]:
-    """Merge one photo's custom masks and prediction.
+    """Merge one image's custom masks and prediction.
 
     Args:
         custom_ids: (H, W) segment ids of the custom masks, 0 = to be labelled.
@@ -158,14 +158,14 @@ def _scraps(left: np.ndarray, beside: np.ndarray, rules: MergeRules) -> np.ndarr
     height, width = left.shape
     rim = max(1, round(RIM_SHARE * min(height, width))) if rules.rim is None else rules.rim
     least = round(AREA_SHARE * height * width) if rules.min_area is None else rules.min_area
-    # Only around the segment: a photo of twelve megapixels has thirty of them.
+    # Only around the segment: an image of twelve megapixels has thirty of them.
     x, y, w, h = cv2.boundingRect(left.view(np.uint8))
     part = slice(max(0, y - rim), y + h + rim), slice(max(0, x - rim), x + w + rim)
     pixels = left[part].view(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(pixels, connectivity=4)
     is_scrap = stats[:, cv2.CC_STAT_AREA] < least
     if rim:
-        # The photo's border counts as inside: what it cuts off is no thinner for that.
+        # The image's border counts as inside: what it cuts off is no thinner for that.
         thick = cv2.erode(pixels, np.ones((2 * rim + 1, 2 * rim + 1), np.uint8)).view(bool)
         is_scrap |= np.bincount(labels[thick], minlength=count) == 0
     is_scrap &= np.bincount(labels[left[part] & beside[part]], minlength=count) > 0

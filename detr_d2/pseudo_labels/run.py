@@ -1,7 +1,7 @@
 """Labelling whole data sets: custom masks in, a COCO-panoptic set with labels everywhere out.
 
     OUT/
-      images/  panoptic/    photos and id PNGs
+      images/  panoptic/    images and id PNGs
       panoptic.json         or panoptic_NAME.json for each of several sets
       classes.json          what became of every class
       labelling.json        the report
@@ -22,14 +22,14 @@ from detectron2.config import CfgNode
 from detectron2.utils import comm
 
 from detr_d2.conversion.classes import read_json
-from detr_d2.conversion.formats.base import LeftOut
+from detr_d2.conversion.formats.base import Skipped
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_writer import write_panoptic_json
-from detr_d2.data.image_files import check_photo_mode
+from detr_d2.data.image_files import check_image_mode
 from detr_d2.pseudo_labels.classes import model_classes, plan_classes
-from detr_d2.pseudo_labels.images import LabelTask, custom_categories, fingerprint_of, photos_of
+from detr_d2.pseudo_labels.images import LabelTask, custom_categories, fingerprint_of, images_of
 from detr_d2.pseudo_labels.merge import MergeRules
-from detr_d2.pseudo_labels.work import JOURNALS, Progress, Work, label_photos, open_journals
+from detr_d2.pseudo_labels.work import JOURNALS, Progress, Work, label_images, open_journals
 from detr_d2.pseudo_labels.write_review import review_labels
 from detr_d2.utils.files import write_json
 from detr_d2.utils.partial_folder import PartialFolder
@@ -42,17 +42,17 @@ class LabellingReport:
     """What a labelling did.
 
     Attributes:
-        images: photos labelled.
+        images: images labelled.
         segments: of each class in the result.
         shares: of all pixels: "custom", "model" (as predicted), "filled" (given to stuff) and
             "void".
-        left_out: photos that gave no labels, with the reason.
+        skipped: images that gave no labels, with the reason.
     """
 
     images: int = 0
     segments: dict[str, int] = field(default_factory=dict)
     shares: dict[str, float] = field(default_factory=dict)
-    left_out: list[LeftOut] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
 
 
 def label_stuff(
@@ -65,7 +65,7 @@ def label_stuff(
     things: str = "misc",
     mapping: Mapping[str, str | None] | None = None,
     batch: int = 1,
-    photos: str = "link",
+    images: str = "link",
     review: int = 200,
     replace: bool = False,
     progress: Progress | None = None,
@@ -81,28 +81,28 @@ def label_stuff(
         out: folder of the result.
         rules: how the prediction gives way to the masks.
         stuff, things, mapping: what becomes of the model's classes, see `plan_classes`.
-        batch: photos that the model gets at a time, in each process.
-        photos: "link" or "copy" the photos.
-        review: how many photos, those of the lowest score, the review shows; 0 = no review.
+        batch: images that the model gets at a time, in each process.
+        images: "link" or "copy" the images.
+        review: how many images, those of the lowest score, the review shows; 0 = no review.
         replace: a result of other arguments or inputs in `out` is replaced, once the new one is
-            whole; people may have mended it by hand.
-        progress: called with (photos done, photos in all) of this process.
+            whole; people may have mended it manually.
+        progress: called with (images done, images in all) of this process.
 
     Returns:
         The report, in the main process; None in the others.
 
     Raises:
-        ValueError: an argument is wrong, or no photo could be labelled.
+        ValueError: an argument is wrong, or no image could be labelled.
         FileExistsError: `out` holds something else, or a result that is not to be replaced.
     """
-    check_photo_mode(photos)
+    check_image_mode(images)
     if batch < 1 or review < 0:
         raise ValueError(f"batch {batch}, must be 1 or more; review {review}, must be 0 or more")
     rules = rules or MergeRules()
     custom = custom_categories(datasets)
     names = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
     plan = plan_classes(custom, model_classes(names), stuff=stuff, things=things, mapping=mapping)
-    tasks = photos_of(datasets)
+    tasks = images_of(datasets)
     settings = {
         "datasets": list(datasets),
         "architecture": cfg.MODEL.META_ARCHITECTURE,
@@ -112,7 +112,7 @@ def label_stuff(
         "mapping": mapping,
         "rules": asdict(rules),
         "batch": batch,
-        "photos": photos,
+        "images": images,
         "review": review,
     }
     folder = PartialFolder(out, REPORT, (JOURNALS,))
@@ -125,13 +125,13 @@ def label_stuff(
     if comm.is_main_process():
         folder.prepare(fingerprint)
     comm.synchronize()
-    work = Work(cfg, folder.path, custom, plan, rules, photos)
+    work = Work(cfg, folder.path, custom, plan, rules, images)
     # It arrives when all processes are done.
-    gathered: list[list[LeftOut]] = comm.gather(label_photos(work, tasks, batch, progress))
+    gathered: list[list[Skipped]] = comm.gather(label_images(work, tasks, batch, progress))
     if not comm.is_main_process():
         return None
-    left_out = [item for part in gathered for item in part]
-    report = _finish(folder.path, work, tasks, left_out, review)
+    skipped = [item for part in gathered for item in part]
+    report = _finish(folder.path, work, tasks, skipped, review)
     content = {"fingerprint": fingerprint, "settings": settings, **asdict(report)}
     write_json(folder.path / REPORT, content, indent=1)
     folder.finish()
@@ -156,7 +156,7 @@ def _finished_report(target: Path, fingerprint: str, replace: bool) -> Labelling
             f"{target} holds labels of other options or inputs (see {REPORT} there); choose "
             "another folder, or ask for replacing"
         )
-    content["left_out"] = [LeftOut(**item) for item in content["left_out"]]
+    content["skipped"] = [Skipped(**item) for item in content["skipped"]]
     return LabellingReport(**content)
 
 
@@ -171,38 +171,38 @@ def _model_settings(cfg: CfgNode) -> list[Any]:
 
 
 def _finish(
-    folder: Path, work: Work, tasks: Sequence[LabelTask], left_out: list[LeftOut], review: int
+    folder: Path, work: Work, tasks: Sequence[LabelTask], skipped: list[Skipped], review: int
 ) -> LabellingReport:
     """Write JSONs and review from the journals, and count."""
-    report = LabellingReport(left_out=sorted(left_out, key=lambda item: item.name))
+    report = LabellingReport(skipped=sorted(skipped, key=lambda item: item.name))
     with ExitStack() as stack:
         journals = {name: j for j in open_journals(folder, stack) for name in j}
-        done = [photo for photo in tasks if photo.name in journals]
+        done = [image for image in tasks if image.name in journals]
         if not done:
-            reasons = "; ".join(f"{item.name}: {item.reason}" for item in report.left_out[:5])
-            raise ValueError(f"no photo could be labelled: {reasons}")
+            reasons = "; ".join(f"{item.name}: {item.reason}" for item in report.skipped[:5])
+            raise ValueError(f"no image could be labelled: {reasons}")
 
-        def entry(photo: LabelTask, key: str) -> Any:
-            return journals[photo.name].read(photo.name)[key]
+        def entry(image: LabelTask, key: str) -> Any:
+            return journals[image.name].read(image.name)[key]
 
         counts: Counter[int] = Counter()
         pixels: Counter[str] = Counter()
-        for photo in done:
-            pixels.update(entry(photo, "pixels"))
-            counts.update(s["category_id"] for s in entry(photo, "annotation")["segments_info"])
+        for image in done:
+            pixels.update(entry(image, "pixels"))
+            counts.update(s["category_id"] for s in entry(image, "annotation")["segments_info"])
         table = _used(work, counts)
-        sets = list(dict.fromkeys(photo.dataset for photo in tasks))
+        sets = list(dict.fromkeys(image.dataset for image in tasks))
         for name in sets:
-            part = [photo for photo in done if photo.dataset == name]
+            part = [image for image in done if image.dataset == name]
             write_panoptic_json(
                 folder / (f"panoptic_{name}.json" if len(sets) > 1 else "panoptic.json"),
-                images=(entry(photo, "image") for photo in part),
-                annotations=(entry(photo, "annotation") for photo in part),
+                images=(entry(image, "image") for image in part),
+                annotations=(entry(image, "annotation") for image in part),
                 categories=table,
                 description=f"{name}, the rest labelled by detr_d2",
             )
         if review:
-            lines = ((photo, journals[photo.name].read(photo.name)) for photo in done)
+            lines = ((image, journals[image.name].read(image.name)) for image in done)
             review_labels(folder, lines, work.custom, table, review)
     report.images = len(done)
     report.segments = {c.name: counts[c.id] for c in table.categories}

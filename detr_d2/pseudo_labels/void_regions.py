@@ -1,6 +1,6 @@
-"""Show where a photo has no label.
+"""Show where an image has no label.
 
-Legend: H, W size of the photo; h, w size of the picture. All images are RGB uint8.
+Legend: H, W size of the image; h, w size of the picture. All images are RGB uint8.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,25 +10,25 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from detr_d2.visualization.overlay import resize_photo
+from detr_d2.visualization.overlay import resize_image
 from detr_d2.visualization.palette import Color
 from detr_d2.visualization.text import draw_pill, pill_box
 
-# Loud colours that photos rarely have; as stripes they are also seen by who sees no colours.
+# Loud colours that images rarely have; as stripes they are also seen by who sees no colours.
 STRIPES: tuple[Color, Color] = ((255, 0, 170), (255, 215, 240))
 STRIPES_ACROSS, RIMS_ACROSS = 90, 240
 
 
 def draw_void(
-    photo: np.ndarray,
+    image: np.ndarray,
     id_map: np.ndarray,
     segments: Sequence[Mapping[str, Any]],
     width: int | None = None,
 ) -> np.ndarray:
-    """Grey the photo and hatch all of it that has no label; say so where there is none.
+    """Grey the image and hatch all of it that has no label; say so where there is none.
 
     Args:
-        photo: (H, W, 3).
+        image: (H, W, 3).
         id_map: (H, W) integers; ids that `segments` does not list are void.
         segments: `id` of each.
         width: of the picture, w; None = W.
@@ -36,7 +36,7 @@ def draw_void(
     Returns:
         (h, w, 3). An area shows however small it is.
     """
-    base = resize_photo(photo, width)
+    base = resize_image(image, width)
     grey = cv2.cvtColor(cv2.cvtColor(base, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     void = ~np.isin(id_map, [segment["id"] for segment in segments])
     if not void.any():

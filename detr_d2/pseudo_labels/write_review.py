@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from detr_d2.data.categories import CategoryTable
-from detr_d2.pseudo_labels.images import Photo
+from detr_d2.pseudo_labels.images import LabelTask
 from detr_d2.pseudo_labels.review import ReviewItem, write_review
 from detr_d2.visualization import Palette
 
@@ -14,7 +14,7 @@ Entry = Mapping[str, Any]
 
 def review_labels(
     folder: Path,
-    entries: Iterator[tuple[Image, Entry]],
+    entries: Iterator[tuple[LabelTask, Entry]],
     custom: CategoryTable,
     table: CategoryTable,
     limit: int,
@@ -23,13 +23,13 @@ def review_labels(
 
     Args:
         folder: with `images/` and `panoptic/`.
-        entries: the photos and their lines of the journals.
+        entries: the images and their lines of the journals.
         custom: the classes of the custom masks.
         table: the classes of the labels.
-        limit: how many photos it shows.
+        limit: how many images it shows.
     """
     return write_review(
-        (_item(folder, photo, entry, table) for photo, entry in entries),
+        (_item(folder, image, entry, table) for image, entry in entries),
         folder / "review",
         custom_palette=Palette.from_categories(custom.categories),
         palette=Palette.from_categories(table.categories),
@@ -38,7 +38,7 @@ def review_labels(
     )
 
 
-def _item(folder: Path, photo: Image, entry: Entry, table: CategoryTable) -> ReviewItem:
+def _item(folder: Path, image: LabelTask, entry: Entry, table: CategoryTable) -> ReviewItem:
     info = entry["annotation"]["segments_info"]
     segments = []
     for segment in info:
@@ -46,14 +46,14 @@ def _item(folder: Path, photo: Image, entry: Entry, table: CategoryTable) -> Rev
         isthing = table.categories[index].isthing
         segments.append({**segment, "category_id": index, "isthing": isthing})
     labels = {
-        "file_name": str(folder / "images" / photo.name),
-        "pan_seg_file_name": str(folder / "panoptic" / photo.png),
+        "file_name": str(folder / "images" / image.name),
+        "pan_seg_file_name": str(folder / "panoptic" / image.png),
         "segments_info": segments,
     }
     pixels = entry["pixels"]
     return ReviewItem(
-        name=photo.name,
-        custom=photo.record,
+        name=image.name,
+        custom=image.record,
         labels=labels,
         score=worst_score(info),
         void_share=pixels["void"] / sum(pixels.values()),
@@ -61,6 +61,6 @@ def _item(folder: Path, photo: Image, entry: Entry, table: CategoryTable) -> Rev
 
 
 def worst_score(segments: Sequence[Entry]) -> float:
-    """The lowest score of a photo's segments; 1 where the model gave none."""
+    """The lowest score of an image's segments; 1 where the model gave none."""
     scores = [s["provenance"]["score"] for s in segments]
     return min((score for score in scores if score is not None), default=1.0)

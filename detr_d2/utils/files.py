@@ -76,11 +76,11 @@ def remove_folder(folder: Path) -> None:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a text file (UTF-8) in one stroke."""
+    """Write a text file (UTF-8) atomically."""
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         file.write(text)
 
 
 def write_json(path: str | os.PathLike[str], content: Any, indent: int | None = None) -> None:
-    """Write a JSON file in one stroke. NaN and infinity are refused: JSON does not know them."""
+    """Write a JSON file atomically. NaN and infinity are refused: JSON does not know them."""
     write_text(path, json.dumps(content, indent=indent, allow_nan=False) + "\n")

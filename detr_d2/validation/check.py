@@ -1,6 +1,6 @@
 """Checking a COCO-panoptic set: everything that would surface later as nonsense.
 
-PNGs and photos are opened one after the other; the JSON and the findings (a few of each kind) are
+PNGs and images are opened one after the other; the JSON and the findings (a few of each kind) are
 what is held in memory.
 """
 
@@ -14,7 +14,7 @@ from detr_d2.conversion.classes import read_json
 from detr_d2.conversion.formats.base import joined
 from detr_d2.conversion.splits import near_pairs
 from detr_d2.data.coco_lists import LISTS, missing_lists
-from detr_d2.data.image_io import PHOTO_SUFFIXES, files_below
+from detr_d2.data.image_io import IMAGE_SUFFIXES, files_below
 from detr_d2.validation.check_json import (
     check_balance,
     check_base_names,
@@ -23,7 +23,7 @@ from detr_d2.validation.check_json import (
     check_segments,
     is_sound_category,
 )
-from detr_d2.validation.check_pixels import check_photo, check_png
+from detr_d2.validation.check_pixels import check_image, check_png
 from detr_d2.validation.findings import Finding
 
 
@@ -41,7 +41,7 @@ class Checker:
 
     Args:
         files: the set.
-        queries: the largest number of segments that the model can find in a photo.
+        queries: the largest number of segments that the model can find in an image.
         tiny: segments of fewer pixels are told.
     """
 
@@ -72,27 +72,27 @@ class Checker:
         self.categories = {c["id"]: c for c in categories if is_sound_category(c)}
         yield from check_pairs(path, images, content["annotations"])
         yield from check_base_names(images)
-        yield from self._photos_not_listed(images)
+        yield from self._images_not_listed(images)
         by_id = {image.get("id"): image for image in images}
         for annotation in content["annotations"]:
             image = by_id.get(annotation.get("image_id"))
             if image is not None:
-                yield from self._photo(image)
+                yield from self._image(image)
                 yield from self._annotation(annotation, image)
         yield from check_balance(path, self.categories, self.counts)
 
-    def _photos_not_listed(self, images: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    def _images_not_listed(self, images: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
         if not os.path.isdir(self.files.image_root):
             return
         listed = {str(image.get("file_name")) for image in images}
-        for name in files_below(self.files.image_root, PHOTO_SUFFIXES):
+        for name in files_below(self.files.image_root, IMAGE_SUFFIXES):
             if name not in listed:
                 right = "fine if it belongs to another part"
-                yield Finding("note", "photo not listed", name, "", "not in the JSON", right)
+                yield Finding("note", "image not listed", name, "", "not in the JSON", right)
 
-    def _photo(self, image: Mapping[str, Any]) -> Iterator[Finding]:
+    def _image(self, image: Mapping[str, Any]) -> Iterator[Finding]:
         name = str(image.get("file_name"))
-        findings, look = check_photo(joined(self.files.image_root, name), image)
+        findings, look = check_image(joined(self.files.image_root, name), image)
         if look is not None:
             self.looks[name] = look
         yield from findings
@@ -114,10 +114,10 @@ class Checker:
 def find_near_duplicates(
     parts: Mapping[str, Mapping[str, int]], distance: int = 3
 ) -> Iterator[Finding]:
-    """Photos of different parts that look alike: what is learnt by heart scores in evaluation.
+    """Images of different parts that look alike: what is learnt by heart scores in evaluation.
 
     Args:
-        parts: for every part the look (see `mask_files.look_at_photo`) of every photo.
+        parts: for every part the look (see `mask_files.look_at_image`) of every image.
         distance: bits in which the looks may differ.
     """
     flat = [(part, name, look) for part, looks in parts.items() for name, look in looks.items()]

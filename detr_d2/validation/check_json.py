@@ -56,7 +56,7 @@ def check_pairs(
 
 
 def check_base_names(images: Sequence[Entry]) -> Iterator[Finding]:
-    """Photos that evaluators, which go by the base name, would take for one."""
+    """Images that evaluators, which go by the base name, would take for one."""
     stems: dict[str, str] = {}
     for image in images:
         name = str(image.get("file_name"))
@@ -70,13 +70,13 @@ def check_base_names(images: Sequence[Entry]) -> Iterator[Finding]:
 def check_segments(
     path: str, segments: Sequence[Entry], categories: Mapping[int, Entry], queries: int
 ) -> Iterator[Finding]:
-    """The list of one photo: ids, categories, stuff in pieces, and how many there are.
+    """The list of one image: ids, categories, stuff in pieces, and how many there are.
 
     Args:
-        path: the photo's PNG, to be named.
+        path: the image's PNG, to be named.
         segments: its `segments_info`.
         categories: the sound ones, by id.
-        queries: the largest number of segments that the model can find in a photo.
+        queries: the largest number of segments that the model can find in an image.
     """
     stuff: Counter[int] = Counter()
     for segment in segments:

@@ -7,24 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from detr_d2.conversion.formats.base import LeftOut, joined
+from detr_d2.conversion.formats.base import Skipped, joined
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_panoptic import read_panoptic_json
 from detr_d2.data.coco_writer import describe_segments, write_id_png, write_panoptic_json
-from detr_d2.data.image_io import UnreadableError, look_at_photo
+from detr_d2.data.image_io import UnreadableError, look_at_image
 from detr_d2.validation.check import SetFiles
 from detr_d2.validation.check_pixels import read_ids
 
 
-def mend_set(files: SetFiles, folder: str | os.PathLike[str]) -> list[LeftOut]:
-    """Write `panoptic/` and `panoptic.json` to a folder; the photos stay where they are.
+def mend_set(files: SetFiles, folder: str | os.PathLike[str]) -> list[Skipped]:
+    """Write `panoptic/` and `panoptic.json` to a folder; the images stay where they are.
 
     Ids, areas and boxes are those of the pixels; a stuff class is one segment; pixels of unknown
     ids or unknown categories become void. A segment of id 0 takes the pixels of value 0 if it has
-    as many as its area says. Records without a usable photo or PNG are left out.
+    as many as its area says. Records without a usable image or PNG are skipped.
 
     Returns:
-        What was left out, and why.
+        What was skipped, and why.
 
     Raises:
         FileExistsError: the folder holds something.
@@ -39,7 +39,7 @@ def mend_set(files: SetFiles, folder: str | os.PathLike[str]) -> list[LeftOut]:
     table = CategoryTable(list(categories.values())[::-1], files.panoptic_json)
     things = table.thing_flags()
     images = {image.get("id"): image for image in reversed(content["images"])}
-    left_out: list[LeftOut] = []
+    skipped: list[Skipped] = []
     entries: list[tuple[dict[str, Any], dict[str, Any]]] = []
     seen: set[Any] = set()
     for annotation in content["annotations"]:
@@ -48,12 +48,12 @@ def mend_set(files: SetFiles, folder: str | os.PathLike[str]) -> list[LeftOut]:
         try:
             if image is None or annotation["image_id"] in seen:
                 raise UnreadableError("no image entry of its own")
-            facts = look_at_photo(joined(files.image_root, str(image.get("file_name"))))
+            facts = look_at_image(joined(files.image_root, str(image.get("file_name"))))
             ids, _ = read_ids(joined(files.panoptic_root, name))
             if ids.shape != facts.size:
-                raise UnreadableError(f"{ids.shape} pixels, its photo has {facts.size}")
+                raise UnreadableError(f"{ids.shape} pixels, its image has {facts.size}")
         except UnreadableError as error:
-            left_out.append(LeftOut(name, str(error)))
+            skipped.append(Skipped(name, str(error)))
             continue
         seen.add(annotation["image_id"])
         ids, segments = mend_segments(ids, annotation.get("segments_info") or [], things)
@@ -72,13 +72,13 @@ def mend_set(files: SetFiles, folder: str | os.PathLike[str]) -> list[LeftOut]:
         categories=table,
         description=f"corrected copy of {os.path.basename(files.panoptic_json)}",
     )
-    return left_out
+    return skipped
 
 
 def mend_segments(
     ids: np.ndarray, segments: Sequence[Mapping[str, Any]], things: Mapping[int, bool]
 ) -> tuple[np.ndarray, list[dict[str, Any]]]:
-    """Number the segments of one photo from 1, with what the pixels say.
+    """Number the segments of one image from 1, with what the pixels say.
 
     Args:
         ids: (H, W) as found.

@@ -1,4 +1,4 @@
-"""Photos and videos on disk: find them, read a video's frames, write a video."""
+"""Images and videos on disk: find them, read a video's frames, write a video."""
 
 import glob
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-PHOTOS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm"}
 
 
@@ -26,10 +26,10 @@ class Source:
 
 
 def find_sources(inputs: list[str]) -> list[Source]:
-    """All photos and videos of the inputs, folders with their subfolders, in order of names.
+    """All images and videos of the inputs, folders with their subfolders, in order of names.
 
     Raises:
-        ValueError: an input gives no photo or video, or two would have the same output.
+        ValueError: an input gives no image or video, or two would have the same output.
     """
     found: dict[str, Source] = {}
     for text in inputs:
@@ -38,11 +38,11 @@ def find_sources(inputs: list[str]) -> list[Source]:
             (file, path if path.is_dir() else path.parent)
             for path in paths
             for file in (sorted(path.rglob("*")) if path.is_dir() else [path])
-            if file.suffix.lower() in PHOTOS | VIDEOS
+            if file.suffix.lower() in IMAGES | VIDEOS
         ]
         if not files:
-            kinds = " ".join(sorted(PHOTOS | VIDEOS))
-            raise ValueError(f"--input {text}: no photo or video there; looked for {kinds}")
+            kinds = " ".join(sorted(IMAGES | VIDEOS))
+            raise ValueError(f"--input {text}: no image or video there; looked for {kinds}")
         for file, root in files:
             stem = file.relative_to(root).with_suffix("").as_posix()
             if stem in found:

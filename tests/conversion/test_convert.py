@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from converted_sets import Result, save_mask, save_photo
+from converted_sets import Result, save_image, save_mask
 
 from detr_d2.conversion.convert import Split, convert_set
-from detr_d2.conversion.formats import Form, open_form
+from detr_d2.conversion.formats import AnnotationFormat, open_format
 from detr_d2.conversion.rasterize import Rules
 from detr_d2.data import conversion_work
 
@@ -22,18 +22,20 @@ SIZE = (12, 16)
 
 
 def write_set(root: Path, count: int = 6) -> Path:
-    """Photos 00.jpg.. with a square of value 1 that moves."""
+    """Images 00.jpg.. with a square of value 1 that moves."""
     for number in range(count):
         values = np.zeros(SIZE, np.uint8)
         values[3:8, number % 8 : number % 8 + 5] = 1
-        save_photo(root / f"photos/{number:02d}.jpg", SIZE, number)
+        save_image(root / f"images/{number:02d}.jpg", SIZE, number)
         save_mask(root / f"masks/{number:02d}.png", values)
     return root
 
 
-def semantic(root: Path, **options) -> Form:
-    folders = {"images": str(root / "photos"), "masks": str(root / "masks")}
-    return open_form("semantic-png", **folders, values="0=ground,1=box", things=("box",), **options)
+def semantic(root: Path, **options) -> AnnotationFormat:
+    folders = {"images": str(root / "images"), "masks": str(root / "masks")}
+    return open_format(
+        "semantic-png", **folders, values="0=ground,1=box", things=("box",), **options
+    )
 
 
 def files_in(folder: Path) -> list[str]:
@@ -82,12 +84,12 @@ def damage_png(root: Path) -> None:
 
 
 def damage_jpeg(root: Path) -> None:
-    path = root / "photos/02.jpg"
+    path = root / "images/02.jpg"
     path.write_bytes(path.read_bytes()[:200])
 
 
 def no_jpeg(root: Path) -> None:
-    (root / "photos/02.jpg").write_bytes(b"not a photo")
+    (root / "images/02.jpg").write_bytes(b"not an image")
 
 
 def other_size(root: Path) -> None:
@@ -102,16 +104,16 @@ def other_value(root: Path) -> None:
     ("damage", "named"),
     [
         (damage_png, "masks/02.png: not readable as a mask"),
-        (damage_jpeg, "photos/02.jpg: not readable as a photo"),
-        (no_jpeg, "photos/02.jpg: not readable as a photo"),
-        (other_size, "masks/02.png: 5x5 pixels, but its photo has 16x12"),
+        (damage_jpeg, "images/02.jpg: not readable as an image"),
+        (no_jpeg, "images/02.jpg: not readable as an image"),
+        (other_size, "masks/02.png: 5x5 pixels, but its image has 16x12"),
         (other_value, "masks/02.png: pixel values 77 are no declared class"),
     ],
 )
-def test_one_bad_file_is_named_and_left_out(source, tmp_path, damage, named):
+def test_one_bad_file_is_named_and_skipped(source, tmp_path, damage, named):
     damage(source)
     report = convert_set(semantic(source), tmp_path / "out")
-    (item,) = report.left_out
+    (item,) = report.skipped
     assert item.name == "02.jpg"
     assert named in item.reason
     assert report.images_out == 5
@@ -119,25 +121,29 @@ def test_one_bad_file_is_named_and_left_out(source, tmp_path, damage, named):
 
 
 def test_a_trailing_comma_is_told_with_file_and_line(tmp_path):
-    save_photo(tmp_path / "a.jpg", SIZE)
+    save_image(tmp_path / "a.jpg", SIZE)
     path = tmp_path / "coco.json"
     path.write_text('{"images": [],\n "annotations": [1,],\n "categories": []}')
     with pytest.raises(ValueError, match=r"coco\.json: not valid JSON \(.*line 2 column"):
-        open_form("coco-json", annotations=str(path), images=str(tmp_path))
+        open_format("coco-json", annotations=str(path), images=str(tmp_path))
     (tmp_path / "a.json").write_text('{"shapes": [],}')
-    form = open_form("labelme", folder=str(tmp_path))
-    assert any("a.json" in item.name and "line 1" in item.reason for item in form.left_out)
+    annotation_format = open_format("labelme", folder=str(tmp_path))
+    assert any(
+        "a.json" in item.name and "line 1" in item.reason for item in annotation_format.skipped
+    )
 
 
 def test_a_category_that_nobody_declared(tmp_path):
-    save_photo(tmp_path / "a.jpg", SIZE)
+    save_image(tmp_path / "a.jpg", SIZE)
     image = {"id": 0, "file_name": "a.jpg", "height": 12, "width": 16}
     shape = {"id": 5, "image_id": 0, "category_id": 9, "segmentation": [[0, 0, 4, 0, 4, 4]]}
     content = {"images": [image], "annotations": [shape], "categories": [{"id": 1, "name": "a"}]}
     (tmp_path / "coco.json").write_text(json.dumps(content))
-    form = open_form("coco-json", annotations=str(tmp_path / "coco.json"), images=str(tmp_path))
+    annotation_format = open_format(
+        "coco-json", annotations=str(tmp_path / "coco.json"), images=str(tmp_path)
+    )
     with pytest.raises(ValueError, match=r"coco\.json: annotation 5 of a\.jpg has category_id 9"):
-        convert_set(form, tmp_path / "out")
+        convert_set(annotation_format, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "out.partial").exists()
 
@@ -162,7 +168,7 @@ def test_a_full_disk_stops_and_the_rest_follows_later(source, tmp_path, monkeypa
     done = (tmp_path / "out.partial/done.jsonl").read_text()
     assert done.count("\n") == 3
 
-    # The last line was cut short: that photo is converted again, the two others are not.
+    # The last line was cut short: that image is converted again, the two others are not.
     (tmp_path / "out.partial/done.jsonl").write_text(done[:-20])
     again = []
     monkeypatch.setattr(

@@ -156,10 +156,10 @@ def test_ground_truth_fed_back_scores_a_hundred(tmp_path_factory, drawing, rules
     table = CategoryTable([*entries, {"id": 9, "name": "rest", "isthing": 0}])
     annotation = {"image_id": 1, "file_name": "a.png", "segments_info": segments}
     height, width = ids.shape
-    truth = {
+    ground_truth = {
         "images": [{"id": 1, "file_name": "a.jpg", "height": height, "width": width}],
         "annotations": [annotation],
         "categories": table.to_json(),
     }
-    result = panoptic_quality(truth, [annotation], str(folder), str(folder))
+    result = panoptic_quality(ground_truth, [annotation], str(folder), str(folder))
     assert result["All"]["pq"] == 1.0

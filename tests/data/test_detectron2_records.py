@@ -1,4 +1,4 @@
-"""Any form in one call, and Detectron2's own models on what was registered."""
+"""Any annotation format in one call, and Detectron2's own models on what was registered."""
 
 import json
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from converted_sets import save_mask, save_photo
+from converted_sets import save_image, save_mask
 from detectron2 import model_zoo
 from detectron2.data import (
     DatasetCatalog,
@@ -27,20 +27,20 @@ from detr_d2.evaluation.panoptic import PanopticEvaluator
 
 @pytest.fixture
 def boxes(tmp_path: Path) -> dict:
-    """Six photos of boxes on a floor under a sky; the options of `register_dataset`."""
+    """Six images of boxes on a floor under a sky; the options of `register_dataset`."""
     for number in range(6):
         size = (48, 64) if number % 2 else (64, 48)
         values = np.zeros(size, np.uint8)
         values[: size[0] // 3] = 1
         values[20:34, 6 + number : 22 + number] = 2
         values[36:46, 26:40] = 2
-        photo = np.stack([values * 90 + 20] * 3, axis=-1)
-        save_photo(tmp_path / f"photos/{number}.png", size)
-        Image.fromarray(photo).save(tmp_path / f"photos/{number}.png")
+        image = np.stack([values * 90 + 20] * 3, axis=-1)
+        save_image(tmp_path / f"images/{number}.png", size)
+        Image.fromarray(image).save(tmp_path / f"images/{number}.png")
         save_mask(tmp_path / f"masks/{number}.png", values)
     return {
-        "form": "semantic-png",
-        "images": str(tmp_path / "photos"),
+        "annotation_format": "semantic-png",
+        "images": str(tmp_path / "images"),
         "masks": str(tmp_path / "masks"),
         "values": "0=floor,1=sky,2=box",
         "things": ("box",),
@@ -74,9 +74,9 @@ def test_parts_of_a_split(boxes, register):
 def test_wrong_calls_are_told(boxes, tiny_set, register):
     with pytest.raises(ValueError, match="part must be 'train' or 'val'; found None"):
         register(**boxes, split=Split(0.5))
-    with pytest.raises(ValueError, match="either a form, or the files"):
+    with pytest.raises(ValueError, match="either an annotation format, or the files"):
         register(**boxes, **tiny_set.paths())
-    with pytest.raises(ValueError, match=r"\['masks'\] need a form"):
+    with pytest.raises(ValueError, match=r"\['masks'\] need an annotation format"):
         register(**tiny_set.paths(), masks="x")
     with pytest.raises(ValueError, match=r"records 'boxes', allowed: \['panoptic', 'separated'"):
         register(**boxes, records="boxes")
@@ -108,7 +108,7 @@ def test_crowds_and_void_of_a_panoptic_set(tiny_set, register, tmp_path):
 
 
 def small_config(path: str, name: str):
-    """Detectron2's config, for the CPU, small photos and few classes; nothing about the data."""
+    """Detectron2's config, for the CPU, small images and few classes; nothing about the data."""
     cfg = model_zoo.get_config(path)
     metadata = MetadataCatalog.get(name)
     cfg.MODEL.DEVICE, cfg.MODEL.WEIGHTS = "cpu", ""

@@ -29,8 +29,8 @@ def read(path):
     return json.loads(path.read_text())
 
 
-def truth_of(panoptic, json_path, category):
-    """Masks of one category, as bytes, by photo stem: {"000000": [mask, ...]}."""
+def ground_truth_of(panoptic, json_path, category):
+    """Masks of one category, as bytes, by image stem: {"000000": [mask, ...]}."""
     found = {}
     for entry in read(json_path)["annotations"]:
         ids = rgb_to_id(read_id_png(panoptic / entry["file_name"]))
@@ -132,7 +132,7 @@ def test_masks_are_numbered_by_class_and_black_or_white(script, tmp_path):
     assert not list(tmp_path.glob("*pipe*"))
 
 
-def test_masks_leave_the_pictures_and_the_truth_as_they_are(prepare, tmp_path):
+def test_masks_leave_the_pictures_and_the_ground_truth_as_they_are(prepare, tmp_path):
     draw(prepare, tmp_path / "a", things=["crate", "pipe"])
     draw(prepare, tmp_path / "b", things=["crate", "pipe"], masks=["crate"])
 
@@ -148,9 +148,11 @@ def test_masks_of_an_earlier_set_are_removed_but_no_others(prepare, tmp_path):
     folder = tmp_path / "masks_train"
     draw(prepare, tmp_path, train=4, **crates)
     draw(prepare, tmp_path, train=2, seed=1, **crates)
-    truth = truth_of(tmp_path / "panoptic_train", tmp_path / "panoptic_train.json", CRATE)
+    ground_truth = ground_truth_of(
+        tmp_path / "panoptic_train", tmp_path / "panoptic_train.json", CRATE
+    )
     counts = Counter(p.name.split("_")[0] for p in folder.iterdir())
-    assert counts == {stem: len(masks) for stem, masks in truth.items()}
+    assert counts == {stem: len(masks) for stem, masks in ground_truth.items()}
     assert set(counts) == {"000000", "000001"}
 
     (folder / "note.txt").write_text("mine")
@@ -182,12 +184,12 @@ def seed_without_crates(script):
     raise AssertionError("every picture holds a crate")
 
 
-def test_the_masks_convert_to_the_crates_of_the_truth(prepare, tmp_path):
+def test_the_masks_convert_to_the_crates_of_the_ground_truth(prepare, tmp_path):
     site, mine = tmp_path / "site", tmp_path / "mine"
     things = ["crate", "brick", "pipe", "barrel"]
     draw(prepare, site, train=8, things=things, masks=["crate"])
     source = ["--images", str(site / "train"), "--masks", str(site / "masks_train")]
-    rules = ["--pattern", "{photo}_{class}_{n}", "--all-things", "--keep-unlabelled"]
+    rules = ["--pattern", "{image}_{class}_{n}", "--all-things", "--keep-unlabelled"]
 
     status = convert_masks.main(
         ["binary-masks", *source, *rules, "--out", str(mine), "--no-sheet", "--workers", "1"]
@@ -196,10 +198,10 @@ def test_the_masks_convert_to_the_crates_of_the_truth(prepare, tmp_path):
     assert status == 0
     (category,) = read(mine / "panoptic.json")["categories"]
     assert (category["name"], category["isthing"]) == ("crate", 1)
-    expected = truth_of(site / "panoptic_train", site / "panoptic_train.json", CRATE)
-    found = truth_of(mine / "panoptic", mine / "panoptic.json", category["id"])
+    expected = ground_truth_of(site / "panoptic_train", site / "panoptic_train.json", CRATE)
+    found = ground_truth_of(mine / "panoptic", mine / "panoptic.json", category["id"])
     assert found == expected
     counts = {len(masks) for masks in expected.values()}
-    # Photos with several crates, and photos with none, which stay in the set.
+    # Images with several crates, and images with none, which stay in the set.
     assert 0 in counts
     assert max(counts) > 1

@@ -1,4 +1,4 @@
-"""Figures about labels, on maps small enough to count by hand. 1 crate, 2 truck, 3 sky, 4 soil."""
+"""Figures about labels, on maps small enough to count manually. 1 crate, 2 truck, 3 sky, 4 soil."""
 
 import numpy as np
 import pytest
@@ -16,16 +16,16 @@ def grid(*rows):
     return np.array([[int(digit) for digit in row] for row in rows])
 
 
-TRUTH = grid("333333", "311332", "444442")
+GROUND_TRUTH = grid("333333", "311332", "444442")
 LABELS = grid("333333", "311232", "444402")
-CUSTOM = TRUTH == 1
+CUSTOM = GROUND_TRUTH == 1
 
 
 def test_hand_counted():
     measured = quality()
-    measured.add(TRUTH, LABELS, CUSTOM)
+    measured.add(GROUND_TRUTH, LABELS, CUSTOM)
     figures = measured.figures()
-    # 14 stuff pixels of the truth: one is labelled as truck, one is void.
+    # 14 stuff pixels of the ground truth: one is labelled as truck, one is void.
     assert figures["stuff_accuracy"] == pytest.approx(100 * 12 / 14)
     assert figures["IoU of truck"] == pytest.approx(100 * 2 / 3)
     assert figures["IoU of sky"] == pytest.approx(100 * 8 / 9)
@@ -39,26 +39,26 @@ def test_hand_counted():
 
 
 def test_real_things_beside_the_mask_are_no_leak():
-    truth = grid("3312233")
+    ground_truth = grid("3312233")
     measured = quality(band=2)
-    measured.add(truth, truth, truth == 1)
+    measured.add(ground_truth, ground_truth, ground_truth == 1)
     figures = measured.figures()
     assert figures["leaked"] == 0
     assert figures["things in band"] == 50
 
 
-def test_truth_that_is_void_is_neither_right_nor_wrong():
+def test_ground_truth_that_is_void_is_neither_right_nor_wrong():
     measured = quality()
     measured.add(grid("0034"), grid("3434"), np.zeros((1, 4), bool))
     assert measured.figures()["mIoU"] == 100
     assert measured.figures()["stuff_accuracy"] == 100
 
 
-def test_photos_add_up_and_none_is_fine():
+def test_images_add_up_and_none_is_fine():
     measured = quality()
     assert measured.figures()["stuff_accuracy"] == 0
     for _ in range(2):
-        measured.add(TRUTH, LABELS, CUSTOM)
+        measured.add(GROUND_TRUTH, LABELS, CUSTOM)
     measured.add(grid("33"), grid("33"), np.zeros((1, 2), bool))
     assert measured.figures()["stuff_accuracy"] == pytest.approx(100 * 26 / 30)
     assert measured.figures()["leaked_pixels"] == 2

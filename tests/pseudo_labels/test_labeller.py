@@ -19,7 +19,7 @@ from detr_d2.pseudo_labels.merge import MergeRules
 
 CUSTOM = CategoryTable([CRATE])
 RULES, BY_SEGMENT = MergeRules(min_score=0.0), MergeRules(min_score=0.0, min_confidence=0.0)
-PHOTOS = [np.full((40, 60, 3), 90, np.uint8), np.full((70, 30, 3), 200, np.uint8)]
+IMAGES = [np.full((40, 60, 3), 90, np.uint8), np.full((70, 30, 3), 200, np.uint8)]
 
 
 def plan_of(cfg):
@@ -40,7 +40,7 @@ def tiny(tmp_path):
     return cfg
 
 
-def test_maps_have_the_size_of_the_photo_though_the_model_works_smaller(tiny):
+def test_maps_have_the_size_of_the_image_though_the_model_works_smaller(tiny):
     plan = plan_of(tiny)
     torch.manual_seed(0)
     labeller = Labeller(tiny, plan, BY_SEGMENT)
@@ -53,22 +53,22 @@ def test_maps_have_the_size_of_the_photo_though_the_model_works_smaller(tiny):
             return model(inputs)
 
     labeller.predictor.model = Spy()
-    found = labeller(PHOTOS)
+    found = labeller(IMAGES)
     assert [p.ids.shape for p in found] == [(40, 60), (70, 30)]
     assert sizes == [(32, 48), (64, 27)]
     assert all(p.stuff is None and p.confidence is None for p in found)
 
 
-def test_photos_that_the_model_enlarges_come_back_at_their_size(tiny):
+def test_images_that_the_model_enlarges_come_back_at_their_size(tiny):
     tiny.INPUT.MIN_SIZE_TEST, tiny.INPUT.MAX_SIZE_TEST = 80, 200
-    (found,) = Labeller(tiny, plan_of(tiny), BY_SEGMENT)(PHOTOS[:1])
+    (found,) = Labeller(tiny, plan_of(tiny), BY_SEGMENT)(IMAGES[:1])
     assert found.ids.shape == (40, 60)
 
 
 def test_scores_by_pixel(tiny):
     plan = plan_of(tiny)
-    for predicted, photo in zip(Labeller(tiny, plan, RULES)(PHOTOS), PHOTOS, strict=True):
-        assert predicted.stuff.shape == predicted.confidence.shape == photo.shape[:2]
+    for predicted, image in zip(Labeller(tiny, plan, RULES)(IMAGES), IMAGES, strict=True):
+        assert predicted.stuff.shape == predicted.confidence.shape == image.shape[:2]
         stuff = {id_ for (isthing, _), id_ in plan.model.items() if not isthing}
         assert set(np.unique(predicted.stuff).tolist()) <= stuff | {0}
         assert predicted.confidence.min() >= 0 and predicted.confidence.max() <= 1
@@ -90,11 +90,11 @@ def test_best_stuff_class_from_sums_of_probabilities_and_from_logits(tmp_path):
 def test_model_without_panoptic_or_pixel_scores(tiny, tmp_path, monkeypatch):
     tiny.MODEL.DETR.PANOPTIC_ON = False
     with pytest.raises(ValueError, match=r"gives \['instances'\] and no panoptic_seg"):
-        Labeller(tiny, plan_of(tiny), BY_SEGMENT)(PHOTOS)
+        Labeller(tiny, plan_of(tiny), BY_SEGMENT)(IMAGES)
     cfg = colour_cfg(tmp_path)
     monkeypatch.setattr(SeesByColour, "one", lambda self, image: {"panoptic_seg": None})
     with pytest.raises(ValueError, match="no sem_seg, which min_confidence above 0"):
-        Labeller(cfg, plan_of(cfg), RULES)(PHOTOS)
+        Labeller(cfg, plan_of(cfg), RULES)(IMAGES)
 
 
 @pytest.mark.parametrize("fill", ["nearest", "next-best"])

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from detr_d2.ops.panoptic_ids import id_to_rgb
-from detr_d2.pseudo_labels.review.page import legend
 from detr_d2.pseudo_labels.review import ReviewItem, write_review
+from detr_d2.pseudo_labels.review.page import legend
 from detr_d2.visualization import Palette
 
 YELLOW, BLUE, BROWN = (230, 180, 30), (110, 180, 230), (130, 90, 50)
@@ -24,21 +24,21 @@ def stuff(number, category, score, classes, filled=0):
     return {"id": number, "category_id": category, "isthing": False, "provenance": origin}
 
 
-def record(folder, stem, photo, ids, segments):
+def record(folder, stem, image, ids, segments):
     path = folder / f"{stem}.png"
     Image.fromarray(id_to_rgb(ids)).save(path)
-    return {"file_name": str(photo), "pan_seg_file_name": str(path), "segments_info": segments}
+    return {"file_name": str(image), "pan_seg_file_name": str(path), "segments_info": segments}
 
 
 @pytest.fixture
 def items(tmp_path):
-    """A wide photo with a barrel and no void, and a tall one without masks, half of it void."""
+    """A wide image with a barrel and no void, and a tall one without masks, half of it void."""
     folder = tmp_path / "data"
     folder.mkdir()
-    photos = {"wide": (30, 60), "tall": (50, 40)}
-    for stem, size in photos.items():
+    images = {"wide": (30, 60), "tall": (50, 40)}
+    for stem, size in images.items():
         Image.fromarray(np.full((*size, 3), 100, np.uint8)).save(folder / f"{stem}.jpg")
-    ids = np.full(photos["wide"], 2)
+    ids = np.full(images["wide"], 2)
     ids[15:] = 3
     ids[10:25, 20:40] = 1
     segments = [stuff(3, 2, 0.9, ["dirt"]), BARREL, stuff(2, 1, 0.8, ["sky", "fog"], 1234)]
@@ -49,7 +49,7 @@ def items(tmp_path):
         score=0.8,
         void_share=0.0,
     )
-    ids = np.zeros(photos["tall"], int)
+    ids = np.zeros(images["tall"], int)
     ids[:, :20] = 2
     tall = ReviewItem(
         name='deep/<b>"tall" & more.jpg',
@@ -104,7 +104,7 @@ def test_the_worst_comes_first_and_texts_are_shown_as_they_are(items, tmp_path):
     names = {tag for tag, _ in page.tags}
     assert not names & {"b", "i"}, "data never becomes an element"
     header = " ".join(page.texts["header"])
-    assert "2 photos , 1 with void." in header
+    assert "2 images , 1 with void." in header
     assert "All are shown" in header
     assert "worst score 0.25 void 50.0 %" in header
     assert "worst score 0.80 no void" in header
@@ -140,10 +140,10 @@ def test_links_are_relative_and_lead_to_files(items, tmp_path):
     assert "//" not in path.read_text(encoding="utf-8")
 
 
-def test_the_four_pictures_of_a_photo_have_one_size_twice_that_on_the_page(items, tmp_path):
+def test_the_four_pictures_of_a_image_have_one_size_twice_that_on_the_page(items, tmp_path):
     path = write(items, tmp_path / "review", width=100)
     sizes = {p.name: Image.open(p).size for p in (path.parent / "pictures").iterdir()}
-    kinds = ("photo", "custom", "result", "void")
+    kinds = ("image", "custom", "result", "void")
     assert sizes == {
         **{f"0001-{kind}.jpg": (200, 250) for kind in kinds},
         **{f"0002-{kind}.jpg": (200, 100) for kind in kinds},
@@ -169,8 +169,8 @@ def test_each_picture_shows_its_own(items, tmp_path):
     def is_grey(color):
         return np.ptp(color) < 12
 
-    # The tall photo, 5 times as large: sky at the left, void at the right.
-    assert is_grey(pixel("0001-photo.jpg", 150, 125))
+    # The tall image, 5 times as large: sky at the left, void at the right.
+    assert is_grey(pixel("0001-image.jpg", 150, 125))
     red, _, blue = pixel("0001-result.jpg", 50, 220)
     assert blue - red > 30
     assert is_grey(pixel("0001-result.jpg", 150, 220))
@@ -183,7 +183,7 @@ def test_each_picture_shows_its_own(items, tmp_path):
         assert red - blue > 60
     assert is_grey(pixel("0002-custom.jpg", 20, 20))
     assert is_grey(pixel("0002-void.jpg", 20, 20))
-    # The unmasked part of the photo can still be made out, better than void.
+    # The unmasked part of the image can still be made out, better than void.
     assert pixel("0002-custom.jpg", 20, 20).mean() > pixel("0001-result.jpg", 150, 220).mean() + 10
 
 
@@ -191,9 +191,9 @@ def test_what_is_not_there_is_said(items, tmp_path):
     path = write(items, tmp_path / "review", width=100)
     white = {
         name: (np.asarray(Image.open(path.parent / "pictures" / name)) > 225).all(axis=2).sum()
-        for name in ("0001-custom.jpg", "0001-photo.jpg", "0002-void.jpg")
+        for name in ("0001-custom.jpg", "0001-image.jpg", "0002-void.jpg")
     }
-    assert white["0001-photo.jpg"] == 0
+    assert white["0001-image.jpg"] == 0
     assert white["0001-custom.jpg"] > 20, "letters: no custom masks"
     assert white["0002-void.jpg"] > 20, "letters: no void"
     empty = replace(items[1], labels={**items[1].labels, "segments_info": []}, void_share=1.0)
@@ -212,7 +212,7 @@ def test_the_limit_keeps_the_worst_and_says_so_and_ties_go_by_name(items, tmp_pa
     page = Page(path)
     assert page.texts["h2"][1::2] == ["d.jpg", "a.jpg", "b.jpg"]
     assert "The 3 with the worst scores are shown" in " ".join(page.texts["header"])
-    assert "4 photos" in page.texts["header"]
+    assert "4 images" in page.texts["header"]
     assert len(os.listdir(path.parent / "pictures")) == 12
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
@@ -297,7 +297,7 @@ def test_wrong_values_are_errors(items, tmp_path):
         replace(items[0], void_share=50)
     with pytest.raises(ValueError, match="limit 0; allowed: 60 or more, 1 or more"):
         write(items, tmp_path / "review", limit=0)
-    with pytest.raises(ValueError, match="no photo to review"):
+    with pytest.raises(ValueError, match="no image to review"):
         write([], tmp_path / "review")
     assert os.listdir(tmp_path) == ["data"]
 

@@ -27,7 +27,7 @@ def findings(folder):
 
 def test_labels_of_a_set(crates, tmp_path):
     report = label_stuff(colour_cfg(tmp_path), [crates], tmp_path / "out", batch=2)
-    assert report.images == 5 and report.left_out == []
+    assert report.images == 5 and report.skipped == []
     assert report.segments == {"crate": 4, "sky": 5, "soil": 5}
     # 4 masks of 64 of the 3200 pixels + 576; the red border of 36 pixels each is filled.
     assert report.shares == {
@@ -73,21 +73,21 @@ def test_mapping_is_written(crates, tmp_path):
 def test_interrupted_run_goes_on_and_ends_with_the_same_files(crates, tmp_path, monkeypatch):
     cfg = colour_cfg(tmp_path)
     label_stuff(cfg, [crates], tmp_path / "whole", batch=2)
-    # It dies between the PNG of the fourth photo and its line in the journal.
+    # It dies between the PNG of the fourth image and its line in the journal.
     writes = []
 
     def dying(source, target, mode):
         writes.append(target)
         if len(writes) == 4:
             raise KeyboardInterrupt
-        place_photo(source, target, mode)
+        place_image(source, target, mode)
 
-    place_photo = work_module.place_photo
-    monkeypatch.setattr(work_module, "place_photo", dying)
+    place_image = work_module.place_image
+    monkeypatch.setattr(work_module, "place_image", dying)
     with pytest.raises(KeyboardInterrupt):
         label_stuff(cfg, [crates], tmp_path / "cut", batch=2)
     assert not (tmp_path / "cut").exists()
-    monkeypatch.setattr(work_module, "place_photo", place_photo)
+    monkeypatch.setattr(work_module, "place_image", place_image)
     SeesByColour.calls = 0
     told = []
     label_stuff(
@@ -111,7 +111,7 @@ def test_finished_labels_are_not_made_again(crates, tmp_path):
 def test_labels_of_other_options_are_replaced_only_when_asked(crates, tmp_path):
     cfg, other = colour_cfg(tmp_path), MergeRules(margin=1)
     label_stuff(cfg, [crates], tmp_path / "out")
-    (tmp_path / "out/notes.txt").write_text("mended by hand")
+    (tmp_path / "out/notes.txt").write_text("mended manually")
     with pytest.raises(FileExistsError, match="holds labels of other options or inputs"):
         label_stuff(cfg, [crates], tmp_path / "out", rules=other)
     assert (tmp_path / "out/notes.txt").is_file()
@@ -138,7 +138,7 @@ def test_two_processes_give_the_files_of_one(crates, tmp_path):
     label_stuff(colour_cfg(tmp_path), [crates], tmp_path / "one", batch=2)
     launch(label_in_process, 2, dist_url="auto", args=(crates, str(tmp_path)))
     assert files_of(tmp_path / "two") == files_of(tmp_path / "one")
-    # Three batches of two, two and one photo: the second process has the second.
+    # Three batches of two, two and one image: the second process has the second.
     told = sorted(path.read_text() for path in tmp_path.glob("told.*"))
     assert told == ["2 of 2", "3 of 3"]
 
@@ -171,17 +171,17 @@ def test_several_sets_have_a_json_each(tmp_path):
         "val": [(43, "3.png"), (44, "4.png")],
     }
     assert found["tra"]["categories"] == found["val"]["categories"]
-    # Two sets with photos of the same names: a folder for each.
+    # Two sets with images of the same names: a folder for each.
     twin = json.loads((tmp_path / "twins/panoptic_twin.json").read_text())
     assert [image["file_name"] for image in twin["images"]] == ["twin/3.png", "twin/4.png"]
     assert (tmp_path / "twins/images/val/3.png").is_file()
 
 
-def test_photos_that_cannot_be_read_are_reported(crates, tmp_path):
-    (tmp_path / "images/2.png").write_bytes(b"no photo")
+def test_images_that_cannot_be_read_are_reported(crates, tmp_path):
+    (tmp_path / "images/2.png").write_bytes(b"no image")
     report = label_stuff(colour_cfg(tmp_path), [crates], tmp_path / "out", batch=2)
     assert report.images == 4
-    assert [item.name for item in report.left_out] == ["2.png"]
+    assert [item.name for item in report.skipped] == ["2.png"]
     content = json.loads((tmp_path / "out/panoptic.json").read_text())
     assert [image["id"] for image in content["images"]] == [40, 41, 43, 44]
     SeesByColour.calls = 0

@@ -7,9 +7,9 @@ SEGMENT = {"id": 7}
 
 
 def green(height, width):
-    photo = np.zeros((height, width, 3), np.uint8)
-    photo[..., 1] = 200
-    return photo
+    image = np.zeros((height, width, 3), np.uint8)
+    image[..., 1] = 200
+    return image
 
 
 def loud(picture):
@@ -20,13 +20,13 @@ def loud(picture):
 def test_void_is_hatched_to_the_pixel_and_all_else_grey():
     ids = np.full((30, 50), 7)
     ids[5:20, 10:40] = 0
-    photo = green(30, 50)
-    picture = draw_void(photo, ids, [SEGMENT])
+    image = green(30, 50)
+    picture = draw_void(image, ids, [SEGMENT])
     assert np.array_equal(loud(picture), ids == 0)
     # Grey of (0, 200, 0): 0.587 · 200.
     assert (picture[ids == 7] == 117).all()
     assert {tuple(c) for c in picture[7:18, 12:38].reshape(-1, 3).tolist()} == set(STRIPES)
-    assert (photo == green(30, 50)).all()
+    assert (image == green(30, 50)).all()
 
 
 def test_ids_that_are_not_listed_are_void():
@@ -36,7 +36,7 @@ def test_ids_that_are_not_listed_are_void():
     assert loud(draw_void(green(30, 50), ids, [])).all()
 
 
-def test_one_pixel_of_a_large_photo_is_seen_in_a_small_picture():
+def test_one_pixel_of_a_large_image_is_seen_in_a_small_picture():
     ids = np.full((600, 1000), 7)
     ids[301, 501] = 0
     picture = draw_void(green(600, 1000), ids, [SEGMENT], width=100)

@@ -68,7 +68,7 @@ def size_in_json(s):
     s.content["images"][0]["height"] += 1
 
 
-def photo_gone(s):
+def image_gone(s):
     (s.root / "images/a.jpg").unlink()
 
 
@@ -98,7 +98,7 @@ def category_twice(s):
         (cut_png, "unreadable PNG"),
         (other_size, "wrong size"),
         (size_in_json, "wrong size"),
-        (photo_gone, "missing photo"),
+        (image_gone, "missing image"),
         (image_without_record, "image without record"),
         (record_without_image, "record without image"),
         (category_twice, "duplicate category id"),
@@ -110,7 +110,7 @@ def test_every_fault_is_found_and_mended(tiny_set, tmp_path, harm, kind):
     tiny_set.write()
     assert kind in kinds(tiny_set)
 
-    left_out = mend_set(files_of(tiny_set), tmp_path / "mended")
+    skipped = mend_set(files_of(tiny_set), tmp_path / "mended")
 
     mended = SetFiles(
         str(tmp_path / "mended/panoptic.json"),
@@ -118,7 +118,7 @@ def test_every_fault_is_found_and_mended(tiny_set, tmp_path, harm, kind):
         str(tmp_path / "mended/panoptic"),
     )
     assert {f.kind for f in Checker(mended).run() if f.severity == "error"} == set()
-    assert len(left_out) == (harm in (cut_png, other_size, photo_gone, record_without_image))
+    assert len(skipped) == (harm in (cut_png, other_size, image_gone, record_without_image))
 
 
 def test_a_segment_of_id_zero_gets_its_pixels(tiny_set, tmp_path):
@@ -142,7 +142,7 @@ def test_queries_tiny_segments_and_rare_classes(tiny_set):
     assert found == {"more segments than queries", "tiny segment"}
 
 
-def test_photos_that_look_alike_across_parts():
+def test_images_that_look_alike_across_parts():
     train, val = {"a": 0b1111, "b": 0}, {"c": 0b1110 << 40, "d": 0b0111}
     (finding,) = find_near_duplicates({"train": train, "val": val}, 1)
     assert "a of train" in finding.file

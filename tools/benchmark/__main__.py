@@ -7,7 +7,7 @@ code does; "ours" on the matched (training) or kept (inference) ones. Every case
 of its own, so that its peak memory is its own.
 
     python tools/benchmark/__main__.py [--device cuda] [--repeats 3]
-    python tools/benchmark/__main__.py --conversion [--photos 200] [--workers 2]
+    python tools/benchmark/__main__.py --conversion [--images 200] [--workers 2]
 
 The second measures the conversion of masks instead: semantic PNGs and COCO polygons.
 """
@@ -142,11 +142,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="timed runs after one warm-up")
     parser.add_argument("--case", nargs=2, metavar=("MODE", "METHOD"), help="one case only")
     parser.add_argument("--conversion", action="store_true", help="measure convert_masks.py")
-    parser.add_argument("--photos", type=int, default=200, help="with --conversion")
+    parser.add_argument("--images", type=int, default=200, help="with --conversion")
     parser.add_argument("--workers", type=int, default=2, help="with --conversion")
     args = parser.parse_args()
     if args.conversion:
-        print(json.dumps(measure_conversion(args.photos, args.workers), indent=2))
+        print(json.dumps(measure_conversion(args.images, args.workers), indent=2))
         return
     if args.case:
         print(json.dumps(measure(*args.case, args.device, args.repeats)))

@@ -1,4 +1,4 @@
-"""Speed and memory of the conversion of masks, on drawn photos of 640x480."""
+"""Speed and memory of the conversion of masks, on drawn images of 640x480."""
 
 import json
 import os
@@ -15,19 +15,19 @@ import cv2
 import numpy as np
 
 from detr_d2.conversion.convert import convert_set
-from detr_d2.conversion.formats import Form, open_form
+from detr_d2.conversion.formats import AnnotationFormat, open_format
 
 HEIGHT, WIDTH, CLASSES, OBJECTS = 480, 640, 12, 10
-PHOTOS_A_LOOK = 20
-FORMS = ("semantic-png", "coco-json")
+IMAGES_A_LOOK = 20
+FORMATS = ("semantic-png", "coco-json")
 
 
-def draw_photos(root: Path, count: int) -> None:
-    """Photos, semantic PNGs and a COCO JSON of polygons of about 40 corners."""
+def draw_images(root: Path, count: int) -> None:
+    """Images, semantic PNGs and a COCO JSON of polygons of about 40 corners."""
     rng = np.random.default_rng(0)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for folder in ("photos", "semantic"):
+    for folder in ("images", "semantic"):
         (root / folder).mkdir()
     for number in range(count):
         labels = np.zeros((HEIGHT, WIDTH), np.uint8)
@@ -44,7 +44,7 @@ def draw_photos(root: Path, count: int) -> None:
             annotations.append({**annotation, "segmentation": [points.ravel().tolist()]})
         pixels = cv2.applyColorMap(labels * 20, cv2.COLORMAP_JET)
         pixels = cv2.add(pixels, rng.integers(0, 40, pixels.shape, dtype=np.uint8))
-        cv2.imwrite(str(root / f"photos/{number:05d}.jpg"), pixels)
+        cv2.imwrite(str(root / f"images/{number:05d}.jpg"), pixels)
         cv2.imwrite(str(root / f"semantic/{number:05d}.png"), labels)
         image = {"id": number, "file_name": f"{number:05d}.jpg"}
         images.append({**image, "height": HEIGHT, "width": WIDTH})
@@ -53,12 +53,12 @@ def draw_photos(root: Path, count: int) -> None:
     (root / "coco.json").write_text(json.dumps(content))
 
 
-def make_form(root: Path, name: str) -> Form:
-    """The drawn photos in one of the FORMS."""
-    folder = str(root / "photos")
+def make_format(root: Path, name: str) -> AnnotationFormat:
+    """The drawn images in one of the FORMATS."""
+    folder = str(root / "images")
     if name == "coco-json":
-        return open_form(name, annotations=str(root / "coco.json"), images=folder)
-    return open_form(
+        return open_format(name, annotations=str(root / "coco.json"), images=folder)
+    return open_format(
         name,
         images=folder,
         masks=str(root / "semantic"),
@@ -68,39 +68,39 @@ def make_form(root: Path, name: str) -> Form:
 
 
 def measure_conversion(count: int, workers: int) -> dict[str, Any]:
-    """Photos a second by wall clock, and memory, of every form in a process of its own."""
-    report: dict[str, Any] = {"photos": count, "workers": workers, "size": [HEIGHT, WIDTH]}
+    """Images a second by wall clock, and memory, of every format in a process of its own."""
+    report: dict[str, Any] = {"images": count, "workers": workers, "size": [HEIGHT, WIDTH]}
     with tempfile.TemporaryDirectory() as folder:
-        draw_photos(Path(folder), count)
-        for name in FORMS:
+        draw_images(Path(folder), count)
+        for name in FORMATS:
             command = [sys.executable, __file__, folder, name, str(workers)]
             output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
             report[name] = json.loads(output)
     return report
 
 
-def measure_form(root: Path, name: str, workers: int) -> dict[str, Any]:
-    """Convert one form of the drawn photos.
+def measure_format(root: Path, name: str, workers: int) -> dict[str, Any]:
+    """Convert one annotation format of the drawn images.
 
     Returns:
-        Photos a second; and in MiB the most memory that this process held before, that it held to
+        Images a second; and in MiB the most memory that this process held before, that it held to
         the end, and that the largest worker held.
     """
     before, largest = peak_memory(os.getpid()), 0
 
     def look(done: int, total: int) -> None:
         nonlocal largest
-        if done % PHOTOS_A_LOOK == 0 or done == total:
+        if done % IMAGES_A_LOOK == 0 or done == total:
             peaks = [peak_memory(child.pid) for child in active_children() if child.pid]
             largest = max(largest, *peaks, 0)
 
-    form = make_form(root, name)
+    annotation_format = make_format(root, name)
     start = time.perf_counter()
-    convert_set(form, root / f"out-{name}", workers=workers, progress=look)
+    convert_set(annotation_format, root / f"out-{name}", workers=workers, progress=look)
     seconds = time.perf_counter() - start
     peaks = {"before": before, "main": peak_memory(os.getpid()), "worker": largest}
-    speed = round(len(form.samples()) / seconds, 1)
-    return {"photos_a_second": speed, "peak_memory_mib": peaks}
+    speed = round(len(annotation_format.samples()) / seconds, 1)
+    return {"images_a_second": speed, "peak_memory_mib": peaks}
 
 
 def peak_memory(process: int) -> int:
@@ -111,4 +111,4 @@ def peak_memory(process: int) -> int:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure_form(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))))
+    print(json.dumps(measure_format(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))))

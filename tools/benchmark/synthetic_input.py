@@ -1,4 +1,4 @@
-"""A model input drawn by hand, for the benchmark and the tests."""
+"""A model input drawn manually, for the benchmark and the tests."""
 
 from typing import Any
 

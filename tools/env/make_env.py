@@ -1,6 +1,6 @@
 """Make the environment `.venv` from the pinned files in requirements/. Standard library only.
 
-`make env` runs this with whichever Python 3.10 to 3.12 tools/env/find_python.sh finds. An environment
+`make env` runs this with the Python that tools/env/find_python.sh finds. An environment
 that is finished and up to date is left alone at once; an interrupted or outdated one is made anew;
 one that this script did not begin is never touched.
 """

@@ -1,6 +1,6 @@
-"""Both stages on the three real COCO-panoptic photos of the test data, evaluated on the same.
+"""Both stages on the three real COCO-panoptic images of the test data, evaluated on the same.
 
-Shows that the whole chain can learn real photos by heart; it says nothing about other photos.
+Shows that the whole chain can learn real images by heart; it says nothing about other images.
 
 python tools/examples/run_overfit.py [--data DIR] [--out output/overfit]
 """

@@ -1,7 +1,7 @@
 """Your own things, labelled stuff, a panoptic model: the recipe of GETTING_STARTED, start to end.
 
 On the drawn building site, with the demo's weights in the place of published ones: they know brick,
-pipe and barrel. Of 200 photos only the crates have masks. The full truth is known here, so the
+pipe and barrel. Of 200 images only the crates have masks. The full ground truth is known, so the
 labels and the model are measured against it at the end.
 
 python tools/examples/run_recipe.py [--out output/recipe] [--compare]
@@ -52,7 +52,7 @@ class Recipe:
 
         Args:
             labels_only: end after the labels.
-            compare: label by the naive rule, and train on the full truth, too.
+            compare: label by the naive rule, and train on the full ground truth, too.
 
         Raises:
             subprocess.CalledProcessError: a step failed; its own message stands above.
@@ -72,21 +72,24 @@ class Recipe:
             self.train("labels", self.labelled_sets())
             self.step("look", self.look())
         if compare:
-            self.train("truth", {f"own_{part}": self.truth(part) for part in PARTS})
+            self.train(
+                "ground_truth",
+                {f"own_{part}": self.ground_truth(part) for part in PARTS},
+            )
         self.report()
 
     def draw(self) -> None:
-        """What a user brings: photos, and masks of the crates alone."""
+        """What a user brings: images, and masks of the crates alone."""
         size = [f"--{part}={count}" for part, count in PARTS.items()]
         options = ["--seed", str(self.seed), "--things", *self.things, "--masks", "crate"]
         command: Command = ["datasets/prepare_site.py", "--out", self.data, *size, *options]
-        self.step("photos and masks of crates", command)
+        self.step("images and masks of crates", command)
 
     def convert(self, part: str) -> Command:
         """Masks into a COCO-panoptic set of crates."""
         return [
             *("tools/convert_masks.py", "binary-masks", "--images", self.data / part),
-            *("--masks", self.data / f"masks_{part}", "--pattern", "{photo}_{class}_{n}"),
+            *("--masks", self.data / f"masks_{part}", "--pattern", "{image}_{class}_{n}"),
             *("--all-things", "--keep-unlabelled", "--out", self.out / f"own_{part}"),
         ]
 
@@ -102,21 +105,25 @@ class Recipe:
         return [*command, *model, "--things", "keep", "--batch", "8", "--out", out]
 
     def measure_labels(self, folders: Sequence[Path]) -> Command:
-        """Labels against the truth, which only a drawn set has."""
+        """Labels against the ground truth, which only a drawn set has."""
         own = self.out / "own_train"
-        command: Command = ["tools/label_quality.py", "--truth", *self.truth("train")[1:]]
+        command: Command = [
+            "tools/label_quality.py",
+            "--ground-truth",
+            *self.ground_truth("train")[1:],
+        ]
         command += ["--custom", own / "panoptic", own / "panoptic.json"]
         for folder in folders:
             command += ["--labels", folder / "panoptic", folder / "panoptic_own_train.json"]
         return [*command, "--out", self.out / "labels.json"]
 
-    def truth(self, part: str) -> tuple[Path, Path, Path]:
-        """Photos, PNGs and JSON of the full truth."""
+    def ground_truth(self, part: str) -> tuple[Path, Path, Path]:
+        """Images, PNGs and JSON of the full ground truth."""
         data = self.data
         return data / part, data / f"panoptic_{part}", data / f"panoptic_{part}.json"
 
     def labelled_sets(self) -> dict[str, tuple[Path, Path, Path]]:
-        """Photos, PNGs and JSON of the labels, by the name of the set."""
+        """Images, PNGs and JSON of the labels, by the name of the set."""
         folder = self.labelled
         return {
             f"own_{part}": (
@@ -128,16 +135,24 @@ class Recipe:
         }
 
     def train(self, name: str, sets: dict[str, tuple[Path, Path, Path]]) -> None:
-        """Boxes, then masks; evaluated on the sets themselves, and on the truth of "val"."""
+        """Boxes, then masks; evaluated on the sets themselves, and on the ground truth of "val"."""
         boxes, masks = self.out / name / "boxes", self.out / name / "panoptic"
         start = self.demo / "model_ema.pth"
         self.step(f"{name}: boxes", self.train_net("boxes", sets, boxes, start))
         step = self.train_net("masks", sets, masks, boxes / "model_ema.pth")
         self.step(f"{name}: masks", step)
         # Both names, since the classes may be numbered in another order: weights go by name.
-        truth = {"own_train": self.truth("train"), "own_val": self.truth("val")}
-        step = self.train_net("masks", truth, self.out / name / "truth", masks / "model_ema.pth")
-        self.step(f"{name}: evaluation on the truth", [step[0], "--eval-only", *step[1:]])
+        ground_truth = {
+            "own_train": self.ground_truth("train"),
+            "own_val": self.ground_truth("val"),
+        }
+        step = self.train_net(
+            "masks",
+            ground_truth,
+            self.out / name / "ground_truth",
+            masks / "model_ema.pth",
+        )
+        self.step(f"{name}: evaluation on the ground truth", [step[0], "--eval-only", *step[1:]])
 
     def train_net(
         self, stage: str, sets: dict[str, tuple[Path, Path, Path]], out: Path, weights: Path
@@ -150,7 +165,7 @@ class Recipe:
         return [*command, "MODEL.WEIGHTS", weights, "MODEL.DEVICE", device(), "OUTPUT_DIR", out]
 
     def look(self) -> Command:
-        """The model's pictures of the photos of "val"."""
+        """The model's pictures of the images of "val"."""
         model = self.out / "labels/panoptic"
         return [
             *("tools/demo.py", "--config-file", model / "config.yaml"),
@@ -176,8 +191,10 @@ class Recipe:
                 for path, of_set in labels.items()
             },
             "model": {
-                f"trained on {name}, measured on the truth": _quality(self.out / name / "truth")
-                for name in ("labels", "truth")
+                f"trained on {name}, measured on the ground truth": _quality(
+                    self.out / name / "ground_truth"
+                )
+                for name in ("labels", "ground_truth")
                 if (self.out / name).is_dir()
             },
             "seconds": self.seconds,
@@ -209,12 +226,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "output/recipe")
     parser.add_argument("--demo", type=Path, default=DEMO / "panoptic", help="the demo's model")
     parser.add_argument(
-        "--things", nargs="+", default=THINGS, help="what there is in the photos, crate among them"
+        "--things", nargs="+", default=THINGS, help="what there is in the images, crate among them"
     )
-    parser.add_argument("--seed", type=int, default=SEED, help="of the photos")
+    parser.add_argument("--seed", type=int, default=SEED, help="of the images")
     parser.add_argument("--labels-only", action="store_true", help="end after the labels")
     parser.add_argument(
-        "--compare", action="store_true", help="label naively, train on the full truth, as well"
+        "--compare",
+        action="store_true",
+        help="label naively, train on the full ground truth, as well",
     )
     args = parser.parse_args()
     if not (args.demo / "model_ema.pth").is_file():

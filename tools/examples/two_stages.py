@@ -18,7 +18,7 @@ from detr_d2.visualization import (
     Palette,
     comparison_row,
     picture_sheet,
-    read_photo,
+    read_image,
     save_picture,
 )
 
@@ -101,7 +101,7 @@ class Job:
         }
 
     def _draw(self, weights: list[str]) -> None:
-        """Image, truth and prediction of images spread over the validation set."""
+        """Image, ground truth and prediction of images spread over the validation set."""
         for dataset in self.datasets:
             register_dataset(
                 dataset.name,
@@ -119,12 +119,15 @@ class Job:
         rows, categories = [], set()
         wanted = np.linspace(0, len(records) - 1, min(self.pictures, len(records)))
         for record in (records[i] for i in wanted.round().astype(int)):
-            output = predictor([read_photo(record["file_name"])])[0]
+            output = predictor([read_image(record["file_name"])])[0]
             rows.append(comparison_row(record, output, palette))
             categories |= {s["category_id"] for s in record["segments_info"]}
             categories |= {s["category_id"] for s in output["panoptic_seg"][1]}
         sheet = picture_sheet(
-            rows, ("photo", "truth", "prediction"), palette=palette, categories=categories
+            rows,
+            ("image", "ground_truth", "prediction"),
+            palette=palette,
+            categories=categories,
         )
         save_picture(self.out / "predictions.png", sheet)
 

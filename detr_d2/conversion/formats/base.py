@@ -1,7 +1,7 @@
-"""What every form of annotation has in common: it lists photos cheaply and reads one on demand.
+"""What every annotation format has in common: it lists images cheaply and reads one on demand.
 
-A form is built once, sent to the worker processes, and read there photo by photo, so that memory
-does not grow with the number of photos.
+A format is built once, sent to the worker processes, and read there image by image, so that memory
+does not grow with the number of images.
 """
 
 import os
@@ -16,27 +16,27 @@ import numpy as np
 
 from detr_d2.conversion.classes import SourceClass, choose_things
 from detr_d2.conversion.formats.drawing import Drawing
-from detr_d2.data.image_io import TURNED, PhotoFacts, UnreadableError, turn_upright
+from detr_d2.data.image_io import TURNED, ImageFacts, UnreadableError, turn_upright
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One photo and where its annotation is.
+    """One image and where its annotation is.
 
-    `name` is the photo's path below the set's image folder, with "/"; `photo` the file, None when
-    the annotation file holds the photo itself; `source` what the form needs to read it; `inputs`
+    `name` is the image's path below the set's image folder, with "/"; `image` the file, None when
+    the annotation file holds the image itself; `source` what the format needs to read it; `inputs`
     the files whose change makes a former result worthless.
     """
 
     name: str
-    photo: str | None
+    image: str | None
     source: Any
     inputs: tuple[str, ...] = ()
     image_id: int | None = None
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class Skipped:
     """Something of the source that gives no image of the result, and why."""
 
     name: str
@@ -44,13 +44,13 @@ class LeftOut:
 
 
 @dataclass
-class Form(ABC):
-    """A form of annotation.
+class AnnotationFormat(ABC):
+    """An annotation format.
 
-    Fields common to all forms (keyword only):
-        exif: "upright" when masks and polygons were drawn on the photo as viewers show it, "stored"
+    Fields common to all annotation formats (keyword only):
+        exif: "upright" when masks and polygons were drawn on the image as viewers show it, "stored"
             when on the pixels as stored, without the camera's rotation.
-        resize: scale masks of another size than their photo (nearest neighbour) instead of
+        resize: scale masks of another size than their image (nearest neighbour) instead of
             refusing them.
         things, stuff: names of classes, see `classes.choose_things`.
     """
@@ -70,33 +70,33 @@ class Form(ABC):
         if self.exif not in ("upright", "stored"):
             raise ValueError(f"exif {self.exif!r}, allowed: 'upright', 'stored'")
         self.classes: list[SourceClass] = []
-        self.left_out: list[LeftOut] = []
+        self.skipped: list[Skipped] = []
         self._samples: list[Sample] = []
         self.scan()
         self.classes = choose_things(self.classes, self.things, self.stuff)
 
     @abstractmethod
     def scan(self) -> None:
-        """Find the photos and the classes: fills `classes`, `left_out` and the samples."""
+        """Find the images and the classes: fills `classes`, `skipped` and the samples."""
 
     @abstractmethod
-    def read(self, sample: Sample, facts: PhotoFacts) -> Drawing:
-        """Read the annotation of one photo.
+    def read(self, sample: Sample, facts: ImageFacts) -> Drawing:
+        """Read the annotation of one image.
 
         Raises:
             UnreadableError: what is wrong, naming the file.
         """
 
-    def photo_bytes(self, sample: Sample) -> bytes:
-        """The photo that the annotation file holds, for samples without a photo file."""
-        raise UnreadableError(f"{sample.name}: there is no photo")
+    def image_bytes(self, sample: Sample) -> bytes:
+        """The image that the annotation file holds, for samples without an image file."""
+        raise UnreadableError(f"{sample.name}: there is no image")
 
     def samples(self) -> Sequence[Sample]:
-        """The photos found, in the order of their names."""
+        """The images found, in the order of their names."""
         return self._samples
 
     def settle(self, samples: Iterable[Sample]) -> None:
-        """Keep samples with unmistakable names; the others go to `left_out`."""
+        """Keep samples with unmistakable names; the others go to `skipped`."""
         by_stem: dict[str, list[Sample]] = {}
         for sample in samples:
             by_stem.setdefault(os.path.splitext(sample.name)[0], []).append(sample)
@@ -104,20 +104,20 @@ class Form(ABC):
             if len(same) == 1:
                 self._samples.append(same[0])
                 continue
-            names = [str(sample.photo or sample.name) for sample in same]
-            reason = f"several photos of one name, so masks cannot be told apart: {names}"
-            self.left_out += [LeftOut(name, reason) for name in names]
+            names = [str(sample.image or sample.name) for sample in same]
+            reason = f"several images of one name, so masks cannot be told apart: {names}"
+            self.skipped += [Skipped(name, reason) for name in names]
         self._samples.sort(key=lambda sample: sample.name)
 
-    def frame(self, facts: PhotoFacts) -> tuple[int, int]:
-        """The size (H, W) of the photo as it was annotated: upright or as stored."""
+    def frame(self, facts: ImageFacts) -> tuple[int, int]:
+        """The size (H, W) of the image as it was annotated: upright or as stored."""
         turned = self.exif == "stored" and facts.orientation in TURNED
         return facts.size[::-1] if turned else facts.size
 
     def fit(
-        self, values: np.ndarray, facts: PhotoFacts, path: str | os.PathLike[str]
+        self, values: np.ndarray, facts: ImageFacts, path: str | os.PathLike[str]
     ) -> np.ndarray:
-        """Bring a mask to the upright photo's size, or refuse it."""
+        """Bring a mask to the upright image's size, or refuse it."""
         if self.exif == "stored":
             values = turn_upright(values, facts.orientation)
         if values.shape == facts.size:
@@ -131,9 +131,9 @@ class Form(ABC):
             return scaled.astype(values.dtype)
         hint = "scale it with --resize"
         if values.shape == (width, height) and facts.orientation != 1 and self.exif == "upright":
-            hint = "the photo is rotated by EXIF and the mask is not: use --exif stored"
+            hint = "the image is rotated by EXIF and the mask is not: use --exif stored"
         raise UnreadableError(
-            f"{path}: {values.shape[1]}x{values.shape[0]} pixels, but its photo has "
+            f"{path}: {values.shape[1]}x{values.shape[0]} pixels, but its image has "
             f"{width}x{height}; {hint}"
         )
 
@@ -141,8 +141,8 @@ class Form(ABC):
 def files_of(samples: Iterable[Sample]) -> Iterator[str]:
     """All files that the samples depend on."""
     for sample in samples:
-        if sample.photo is not None:
-            yield sample.photo
+        if sample.image is not None:
+            yield sample.image
         yield from sample.inputs
 
 

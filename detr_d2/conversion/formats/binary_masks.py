@@ -1,5 +1,5 @@
-"""Form: black-and-white masks, one a class or one an instance, with the class in the file's name,
-in its folder's name, or the same for all."""
+"""Binary masks, one a class or one an instance, whose class is in the name of the file, in the
+name of its folder, or the same for all."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -7,14 +7,14 @@ from typing import ClassVar
 from detr_d2.conversion.classes import SourceClass
 from detr_d2.conversion.formats.base import Sample, joined
 from detr_d2.conversion.formats.drawing import Drawing, Layer, cut_out
-from detr_d2.conversion.formats.image_folder import PhotoFolderForm
+from detr_d2.conversion.formats.image_folder import ImageFolderFormat
 from detr_d2.conversion.formats.matching import Match
 from detr_d2.conversion.regions import split_regions
-from detr_d2.data.image_io import PhotoFacts, read_binary
+from detr_d2.data.image_io import ImageFacts, read_binary
 
 
 @dataclass
-class BinaryMasks(PhotoFolderForm):
+class BinaryMasks(ImageFolderFormat):
     """Binary masks. `{n}` in the pattern says that a file is one instance.
 
     Without `{n}`, a thing's mask is split into connected regions as a semantic mask is, unless
@@ -39,7 +39,7 @@ class BinaryMasks(PhotoFolderForm):
     one_region: bool = False
 
     def scan(self) -> None:
-        """Match masks to photos and gather the classes."""
+        """Match masks to images and gather the classes."""
         if ("{class}" in self.pattern) == (self.label is not None):
             raise ValueError(
                 f"pattern {self.pattern!r}, class {self.label!r}: the class must come either from "
@@ -48,18 +48,18 @@ class BinaryMasks(PhotoFolderForm):
         if self.label is not None:
             only = SourceClass(self.label, self.label, self.isthing)
             self.classes = [c for c in self.declared or () if c.key == self.label] or [only]
-            found, photos = self.matches()
+            found, images = self.matches()
         else:
             names = None if self.declared is None else [str(c.key) for c in self.declared]
-            found, photos = self.matches(names)
+            found, images = self.matches(names)
             labels = {m.label for matches in found.values() for m in matches if m.label}
             self.classes = list(self.declared or ()) or [
                 SourceClass(label, label, self.isthing) for label in sorted(labels)
             ]
-        self.make_samples(found, photos)
+        self.make_samples(found, images)
 
-    def read(self, sample: Sample, facts: PhotoFacts) -> Drawing:
-        """Read all masks of a photo as layers."""
+    def read(self, sample: Sample, facts: ImageFacts) -> Drawing:
+        """Read all masks of an image as layers."""
         matches: list[Match] = sample.source
         drawing = Drawing(facts.size)
         things = {c.key for c in self.classes if c.isthing}

@@ -1,4 +1,4 @@
-"""Form: COCO instance JSON with polygons, RLE or both, and for stuff, if wanted, a semantic PNG."""
+"""COCO instance JSON with polygons or RLE, and for stuff, if wanted, a semantic PNG."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -8,18 +8,18 @@ from typing import Any, ClassVar
 import numpy as np
 
 from detr_d2.conversion.classes import NOT_A_CLASS, SourceClass
-from detr_d2.conversion.formats.base import Form, LeftOut, Sample, joined
+from detr_d2.conversion.formats.base import AnnotationFormat, Sample, Skipped, joined
 from detr_d2.conversion.formats.drawing import VOID, Drawing, cut_out
-from detr_d2.conversion.formats.find_images import PhotoFinder
-from detr_d2.conversion.formats.matching import masks_by_photo
+from detr_d2.conversion.formats.find_images import ImageFinder
+from detr_d2.conversion.formats.matching import masks_by_image
 from detr_d2.conversion.formats.semantic_png import meanings_of, read_labels
 from detr_d2.data.coco_lists import read_coco_lists
-from detr_d2.data.image_io import PhotoFacts, UnreadableError
+from detr_d2.data.image_io import ImageFacts, UnreadableError
 from detr_d2.data.segmentations import draw_segmentation
 
 
 @dataclass
-class CocoJson(Form):
+class CocoJson(AnnotationFormat):
     """COCO annotations.
 
     Categories are things unless named as stuff. Those without an annotation that merely repeat a
@@ -28,7 +28,7 @@ class CocoJson(Form):
 
     Args:
         annotations: the JSON. It is held in memory as a whole.
-        images: folder of the photos; file names are looked for in its subfolders too.
+        images: folder of the images; file names are looked for in its subfolders too.
         semantic, semantic_pattern: folder and names of semantic masks for what lies under the
             annotations; `values` are their classes, `void` and `background` as in `SemanticPng`. A
             class of both sources is told by its name. Things of the semantic mask are void.
@@ -40,13 +40,13 @@ class CocoJson(Form):
     annotations: str
     images: str
     semantic: str | None = None
-    semantic_pattern: str = "{photo}"
+    semantic_pattern: str = "{image}"
     values: tuple[SourceClass, ...] = ()
     void: tuple[int, ...] = ()
     background: tuple[int, ...] = (0,)
 
     def scan(self) -> None:
-        """Read the JSON, settle the categories and find the photos."""
+        """Read the JSON, settle the categories and find the images."""
         content = read_coco_lists(self.annotations)
         categories = _sound_categories(content, self.annotations)
         self._void_keys = {c["id"] for c in categories if c["name"] in NOT_A_CLASS}
@@ -61,12 +61,12 @@ class CocoJson(Form):
         by_image: dict[str, list[Mapping[str, Any]]] = {}
         for annotation in content["annotations"]:
             by_image.setdefault(str(annotation["image_id"]), []).append(annotation)
-        self._find_photos(content["images"], by_image)
+        self._find_images(content["images"], by_image)
 
-    def _find_photos(
+    def _find_images(
         self, images: list[dict[str, Any]], by_image: dict[str, list[Mapping[str, Any]]]
     ) -> None:
-        finder = PhotoFinder(self.images)
+        finder = ImageFinder(self.images)
         masks = self._semantic_masks(finder.names)
         ids = [image["id"] for image in images]
         keep_ids = len(set(ids)) == len(ids) and all(isinstance(i, int) for i in ids)
@@ -75,11 +75,11 @@ class CocoJson(Form):
             try:
                 name = finder.find(str(image["file_name"]))
             except ValueError as error:
-                self.left_out.append(LeftOut(str(image["file_name"]), str(error)))
+                self.skipped.append(Skipped(str(image["file_name"]), str(error)))
                 continue
             if name is None:
-                reason = f"photo not found below {self.images}"
-                self.left_out.append(LeftOut(str(image["file_name"]), reason))
+                reason = f"image not found below {self.images}"
+                self.skipped.append(Skipped(str(image["file_name"]), reason))
                 continue
             size = (image.get("height"), image.get("width"))
             source = (size, by_image.pop(str(image["id"]), []), masks.get(name))
@@ -96,27 +96,27 @@ class CocoJson(Form):
         known = set(map(str, ids))
         for image_id in [i for i in by_image if i not in known]:
             reason = f"{len(by_image[image_id])} annotations of an image that is not listed"
-            self.left_out.append(LeftOut(f"{self.annotations}: image_id {image_id}", reason))
+            self.skipped.append(Skipped(f"{self.annotations}: image_id {image_id}", reason))
         unlisted = sorted(set(finder.names) - {sample.name for sample in samples})
         unlisted = [joined(self.images, name) for name in unlisted if name not in masks]
-        self.left_out += [LeftOut(name, f"not in {self.annotations}") for name in unlisted]
+        self.skipped += [Skipped(name, f"not in {self.annotations}") for name in unlisted]
         self.settle(samples)
 
-    def _semantic_masks(self, photos: list[str]) -> dict[str, str]:
+    def _semantic_masks(self, images: list[str]) -> dict[str, str]:
         if self.semantic is None:
             return {}
         if not self.values:
             raise ValueError("coco-json: a semantic folder needs classes with pixel values")
-        return masks_by_photo(self.semantic, self.semantic_pattern, photos)
+        return masks_by_image(self.semantic, self.semantic_pattern, images)
 
-    def read(self, sample: Sample, facts: PhotoFacts) -> Drawing:
-        """Draw the annotations of one photo."""
+    def read(self, sample: Sample, facts: ImageFacts) -> Drawing:
+        """Draw the annotations of one image."""
         size, annotations, semantic = sample.source
         frame = self.frame(facts)
         if None not in size and tuple(size) != frame and not self.resize:
             raise UnreadableError(
                 f"{self.annotations}: says that {sample.name} has {size[1]}x{size[0]} pixels, but "
-                f"the photo has {frame[1]}x{frame[0]}; scale the annotations with --resize"
+                f"the image has {frame[1]}x{frame[0]}; scale the annotations with --resize"
             )
         height, width = frame if None in size else size
         drawing = Drawing(facts.size)

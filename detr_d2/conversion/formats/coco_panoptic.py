@@ -1,4 +1,4 @@
-"""Form: COCO-panoptic itself, to be checked, renumbered, split or joined with other classes."""
+"""COCO-panoptic itself, to be checked, renumbered, split or joined with other classes."""
 
 import os
 from dataclasses import dataclass
@@ -7,21 +7,21 @@ from typing import Any, ClassVar
 import numpy as np
 
 from detr_d2.conversion.classes import SourceClass
-from detr_d2.conversion.formats.base import Form, LeftOut, Sample, joined
+from detr_d2.conversion.formats.base import AnnotationFormat, Sample, Skipped, joined
 from detr_d2.conversion.formats.drawing import Drawing
-from detr_d2.conversion.formats.find_images import PhotoFinder
+from detr_d2.conversion.formats.find_images import ImageFinder
 from detr_d2.data.coco_panoptic import read_id_png, read_panoptic_json
-from detr_d2.data.image_io import PhotoFacts, UnreadableError
+from detr_d2.data.image_io import ImageFacts, UnreadableError
 from detr_d2.ops.panoptic_ids import rgb_to_id
 
 
 @dataclass
-class CocoPanoptic(Form):
+class CocoPanoptic(AnnotationFormat):
     """A COCO-panoptic set; areas and boxes are measured anew, ids count from 1 again.
 
     Args:
         panoptic_json: the JSON.
-        images: folder of the photos; file names are looked for in its subfolders too.
+        images: folder of the images; file names are looked for in its subfolders too.
         masks: folder of the id PNGs.
     """
 
@@ -32,7 +32,7 @@ class CocoPanoptic(Form):
     masks: str
 
     def scan(self) -> None:
-        """Read the JSON and find the photos."""
+        """Read the JSON and find the images."""
         content = read_panoptic_json(self.panoptic_json)
         self.classes = [
             SourceClass(
@@ -45,7 +45,7 @@ class CocoPanoptic(Form):
             )
             for c in content["categories"]
         ]
-        finder = PhotoFinder(self.images)
+        finder = ImageFinder(self.images)
         images = {image["id"]: image for image in content["images"]}
         samples = []
         for annotation in content["annotations"]:
@@ -53,20 +53,20 @@ class CocoPanoptic(Form):
             name = None if image is None else finder.find(str(image["file_name"]))
             png = joined(self.masks, annotation["file_name"])
             if name is None:
-                self.left_out.append(LeftOut(png, "its photo is not found"))
+                self.skipped.append(Skipped(png, "its image is not found"))
                 continue
             source: tuple[str, list[dict[str, Any]]] = (png, annotation["segments_info"])
             number = annotation["image_id"] if isinstance(annotation["image_id"], int) else None
             samples.append(Sample(name, joined(self.images, name), source, (png,), number))
         annotated = {annotation["image_id"] for annotation in content["annotations"]}
-        self.left_out += [
-            LeftOut(str(image["file_name"]), "no annotation belongs to it")
+        self.skipped += [
+            Skipped(str(image["file_name"]), "no annotation belongs to it")
             for number, image in images.items()
             if number not in annotated
         ]
         self.settle(samples)
 
-    def read(self, sample: Sample, facts: PhotoFacts) -> Drawing:
+    def read(self, sample: Sample, facts: ImageFacts) -> Drawing:
         """Read the id map."""
         png, segments = sample.source
         try:

@@ -1,4 +1,4 @@
-"""What a form of annotation knows of one photo, before any rule is applied."""
+"""What an annotation format knows of one image, before any rule is applied."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -24,9 +24,9 @@ class Layer:
 
 @dataclass
 class Drawing:
-    """All that a form knows of one photo, of `size` (H, W).
+    """All that an annotation format knows of one image, of `size` (H, W).
 
-    `labels` (H, W): index of the class in the form's list + 1, 0 = unlabelled, -1 = void.
+    `labels` (H, W): index of the class in the format's list + 1, 0 = unlabelled, -1 = void.
     `instances` (H, W): numbers of instances, 0 = none, -1 = void; `instance_classes` gives (class
     key, crowd) for each number.
     """

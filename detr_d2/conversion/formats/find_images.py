@@ -1,13 +1,13 @@
-"""Finding the photo that an annotation file names, as loosely as such files name photos."""
+"""Finding the image that an annotation file names, as loosely as such files name images."""
 
 import os
 from collections.abc import Mapping
 
-from detr_d2.data.image_io import PHOTO_SUFFIXES, files_below
+from detr_d2.data.image_io import IMAGE_SUFFIXES, files_below
 
 
-class PhotoFinder:
-    """Looks for photos below a folder.
+class ImageFinder:
+    """Looks for images below a folder.
 
     A name is tried as it stands, then with other upper and lower case, then without its folders,
     each time only if it can mean one file.
@@ -15,7 +15,7 @@ class PhotoFinder:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = os.fspath(folder)
-        self.names = files_below(folder, PHOTO_SUFFIXES)
+        self.names = files_below(folder, IMAGE_SUFFIXES)
         self._exact = set(self.names)
         self._loose: dict[str, list[str]] = {}
         for name in self.names:
@@ -23,10 +23,10 @@ class PhotoFinder:
                 self._loose.setdefault(key, []).append(name)
 
     def find(self, name: str) -> str | None:
-        """Path of the photo below the folder, with "/", or None.
+        """Path of the image below the folder, with "/", or None.
 
         Raises:
-            ValueError: the name fits several photos.
+            ValueError: the name fits several images.
         """
         name = name.replace("\\", "/").removeprefix("./")
         if name in self._exact:
@@ -40,13 +40,13 @@ class PhotoFinder:
         return None
 
 
-def photo_beside(path: str, named: str | None, by_name: Mapping[str, str]) -> str | None:
-    """The photo of an annotation file: the one it names, else the one of the same stem.
+def image_beside(path: str, named: str | None, by_name: Mapping[str, str]) -> str | None:
+    """The image of an annotation file: the one it names, else the one of the same stem.
 
     Args:
         path: the annotation file.
-        named: what it gives as its photo, relative to its folder.
-        by_name: photo paths by stem and by whole name (lower case), for its folder.
+        named: what it gives as its image, relative to its folder.
+        by_name: image paths by stem and by whole name (lower case), for its folder.
     """
     stem = os.path.splitext(os.path.basename(path))[0]
     wanted = os.path.basename((named or "").replace("\\", "/"))

@@ -1,4 +1,4 @@
-"""Form: one PNG a photo whose pixel values tell instances apart, alone or with a semantic PNG."""
+"""one PNG an image whose pixel values tell instances apart, alone or with a semantic PNG."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -6,17 +6,17 @@ from typing import ClassVar
 import numpy as np
 
 from detr_d2.conversion.classes import SourceClass
-from detr_d2.conversion.formats.base import LeftOut, Sample, joined
+from detr_d2.conversion.formats.base import Sample, Skipped, joined
 from detr_d2.conversion.formats.drawing import Drawing
-from detr_d2.conversion.formats.image_folder import PhotoFolderForm
-from detr_d2.conversion.formats.matching import Match, masks_by_photo
+from detr_d2.conversion.formats.image_folder import ImageFolderFormat
+from detr_d2.conversion.formats.matching import Match, masks_by_image
 from detr_d2.conversion.formats.semantic_png import meanings_of, read_labels
-from detr_d2.data.image_io import PhotoFacts, UnreadableError, read_values
+from detr_d2.data.image_io import ImageFacts, UnreadableError, read_values
 from detr_d2.ops.panoptic_ids import compact
 
 
 @dataclass
-class InstanceIds(PhotoFolderForm):
+class InstanceIds(ImageFolderFormat):
     """Instance numbers, 0 = none. The class of an instance comes from one of three places:
 
     - `label`: all are of this class;
@@ -40,12 +40,12 @@ class InstanceIds(PhotoFolderForm):
     label: str | None = None
     divisor: int | None = None
     semantic: str | None = None
-    semantic_pattern: str = "{photo}"
+    semantic_pattern: str = "{image}"
     void: tuple[int, ...] = ()
     background: tuple[int, ...] = (0,)
 
     def scan(self) -> None:
-        """Match instance masks, and semantic masks, to photos."""
+        """Match instance masks, and semantic masks, to images."""
         given = [self.label is not None, self.divisor is not None, self.semantic is not None]
         if sum(given) != 1:
             raise ValueError("instance-ids: give one of label (class), divisor, semantic")
@@ -55,31 +55,31 @@ class InstanceIds(PhotoFolderForm):
             if not self.values:
                 raise ValueError("instance-ids: classes with pixel values are needed, VALUE=NAME")
             self.classes = list(self.values)
-        found, photos = self.matches()
+        found, images = self.matches()
         partners = {}
         if self.semantic is not None:
-            partners = masks_by_photo(self.semantic, self.semantic_pattern, photos)
-            alone = {photo for photo in found if photo not in partners}
-            self.left_out += [
-                LeftOut(joined(self.images, photo), "no semantic mask") for photo in sorted(alone)
+            partners = masks_by_image(self.semantic, self.semantic_pattern, images)
+            alone = {image for image in found if image not in partners}
+            self.skipped += [
+                Skipped(joined(self.images, image), "no semantic mask") for image in sorted(alone)
             ]
-            photos = [photo for photo in photos if photo not in alone]
-            found = {photo: matches for photo, matches in found.items() if photo in partners}
+            images = [image for image in images if image not in alone]
+            found = {image: matches for image, matches in found.items() if image in partners}
         self.refuse_several(found)
         self._partners = partners
-        self.make_samples(found, photos)
+        self.make_samples(found, images)
 
     def source_of(self, matches: list[Match]) -> tuple[str | None, str | None]:
         """Files of the instance mask and of the semantic mask."""
         if not matches:
             return None, None
-        return joined(self.masks, matches[0].mask), self._partners.get(matches[0].photo)
+        return joined(self.masks, matches[0].mask), self._partners.get(matches[0].image)
 
     def inputs_of(self, matches: list[Match]) -> tuple[str, ...]:
         """Both files."""
         return tuple(path for path in self.source_of(matches) if path is not None)
 
-    def read(self, sample: Sample, facts: PhotoFacts) -> Drawing:
+    def read(self, sample: Sample, facts: ImageFacts) -> Drawing:
         """Read the instance map and find the class of every instance."""
         path, semantic = sample.source
         drawing = Drawing(facts.size)

@@ -1,4 +1,4 @@
-"""Form: labelme JSON, one file a photo."""
+"""labelme JSON, one file an image."""
 
 import os
 from collections.abc import Mapping
@@ -7,24 +7,24 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from detr_d2.conversion.classes import NOT_A_CLASS, SourceClass, read_json
-from detr_d2.conversion.formats.base import Form, LeftOut, Sample
+from detr_d2.conversion.formats.base import AnnotationFormat, Sample, Skipped
 from detr_d2.conversion.formats.drawing import VOID, Drawing, cut_out
-from detr_d2.conversion.formats.find_images import photo_beside
+from detr_d2.conversion.formats.find_images import image_beside
 from detr_d2.conversion.formats.labelme_shapes import decode_embedded, draw_shape
-from detr_d2.data.image_io import PHOTO_SUFFIXES, PhotoFacts, UnreadableError, files_below
+from detr_d2.data.image_io import IMAGE_SUFFIXES, ImageFacts, UnreadableError, files_below
 
 NO_SHAPES = "no labelme file (it has no list of shapes)"
 
 
 @dataclass
-class Labelme(Form):
+class Labelme(AnnotationFormat):
     """labelme annotations: polygons, rectangles, circles, lines, points and embedded masks.
 
     Labels are things unless named as stuff. Shapes of one label and one group are one instance.
     `__ignore__` is void, `_background_` is nothing at all.
 
     Args:
-        folder: with JSON files (and photos), in any subfolders.
+        folder: with JSON files (and images), in any subfolders.
         ignore: labels that are void like `__ignore__`.
         skip: labels that are not drawn at all.
     """
@@ -36,7 +36,7 @@ class Labelme(Form):
     skip: tuple[str, ...] = ()
 
     def scan(self) -> None:
-        """Read the labels of all files, and find the photos."""
+        """Read the labels of all files, and find the images."""
         samples, labels = [], set()
         void, skipped = {"__ignore__", *self.ignore}, {*NOT_A_CLASS, *self.skip}
         for name in files_below(self.folder, frozenset({".json"})):
@@ -44,7 +44,7 @@ class Labelme(Form):
             try:
                 content = read_labelme(path)
             except UnreadableError as error:
-                self.left_out.append(LeftOut(path, str(error).removeprefix(f"{path}: ")))
+                self.skipped.append(Skipped(path, str(error).removeprefix(f"{path}: ")))
                 continue
             labels |= {shape["label"] for shape in content["shapes"]} - void - skipped
             samples.append(self._sample(name, path, content))
@@ -53,29 +53,29 @@ class Labelme(Form):
 
     def _sample(self, name: str, path: str, content: Mapping[str, Any]) -> Sample | None:
         named = content.get("imagePath")
-        photo = photo_beside(path, named, _photos_in(path, named))
-        if photo is None and not content.get("imageData"):
-            self.left_out.append(LeftOut(path, f"its photo {named!r} is not found"))
+        image = image_beside(path, named, _images_in(path, named))
+        if image is None and not content.get("imageData"):
+            self.skipped.append(Skipped(path, f"its image {named!r} is not found"))
             return None
-        # The photo in the file is what was annotated, but the file beside it is the original.
-        suffix = os.path.splitext(photo)[1] if photo else ".png"
-        if photo is None and content["imageData"].startswith("/9j/"):
+        # The image in the file is what was annotated, but the file beside it is the original.
+        suffix = os.path.splitext(image)[1] if image else ".png"
+        if image is None and content["imageData"].startswith("/9j/"):
             suffix = ".jpg"
-        return Sample(os.path.splitext(name)[0] + suffix, photo, path, (path,))
+        return Sample(os.path.splitext(name)[0] + suffix, image, path, (path,))
 
-    def photo_bytes(self, sample: Sample) -> bytes:
-        """The embedded photo."""
+    def image_bytes(self, sample: Sample) -> bytes:
+        """The embedded image."""
         return decode_embedded(read_labelme(sample.source)["imageData"], sample.source)
 
-    def read(self, sample: Sample, facts: PhotoFacts) -> Drawing:
-        """Draw the shapes of one photo."""
+    def read(self, sample: Sample, facts: ImageFacts) -> Drawing:
+        """Draw the shapes of one image."""
         path = sample.source
         content = read_labelme(path)
         frame = self.frame(facts)
         size = (content.get("imageHeight") or frame[0], content.get("imageWidth") or frame[1])
         if size != frame and not self.resize:
             raise UnreadableError(
-                f"{path}: says that its photo has {size[1]}x{size[0]} pixels, but it has "
+                f"{path}: says that its image has {size[1]}x{size[0]} pixels, but it has "
                 f"{frame[1]}x{frame[0]}; scale the annotation with --resize"
             )
         drawing = Drawing(facts.size)
@@ -95,8 +95,8 @@ class Labelme(Form):
         return drawing
 
 
-def _photos_in(path: str, named: str | None) -> dict[str, str]:
-    """Photos in the folder of a JSON, and in the folder it names, by name and by stem."""
+def _images_in(path: str, named: str | None) -> dict[str, str]:
+    """Images in the folder of a JSON, and in the folder it names, by name and by stem."""
     here = os.path.dirname(path)
     found: dict[str, str] = {}
     parts = [here]
@@ -113,7 +113,7 @@ def _listing(folder: str) -> list[str]:
     if not os.path.isdir(folder):
         return []
     names = sorted(os.listdir(folder))
-    return [name for name in names if os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES]
+    return [name for name in names if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES]
 
 
 def read_labelme(path: str | os.PathLike[str]) -> dict[str, Any]:

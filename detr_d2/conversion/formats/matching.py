@@ -1,10 +1,10 @@
-"""Which mask file belongs to which photo, by a pattern of names.
+"""Which mask file belongs to which image, by a pattern of names.
 
 A pattern stands for the mask's path below the mask folder, without extension, with three places:
-`{photo}` the photo's path below the photo folder or, where that is unmistakable, its bare name, in
+`{image}` the image's path below the image folder or, where that is unmistakable, its bare name, in
 both cases without extension; `{class}` a class; `{n}` anything, which tells instances apart. As in
-shells, `*` stands for anything too. Examples: `{photo}_label`, `{class}/{photo}`,
-`{photo}_{class}`, `{photo}/{class}_{n}`.
+shells, `*` stands for anything too. Examples: `{image}_label`, `{class}/{image}`,
+`{image}_{class}`, `{image}/{class}_{n}`.
 """
 
 import os
@@ -14,15 +14,15 @@ from dataclasses import dataclass
 
 from detr_d2.data.image_io import MASK_SUFFIXES, files_below
 
-PLACES = ("{photo}", "{class}", "{n}")
+PLACES = ("{image}", "{class}", "{n}")
 
 
 @dataclass(frozen=True)
 class Match:
-    """A mask file, the photo it belongs to, and what the pattern's other places hold."""
+    """A mask file, the image it belongs to, and what the pattern's other places hold."""
 
     mask: str
-    photo: str
+    image: str
     label: str | None
     number: str | None
 
@@ -35,13 +35,13 @@ class Pattern:
         classes: the names that `{class}` may be; None = any without "/".
 
     Raises:
-        ValueError: `{photo}` is not there exactly once, or another place twice.
+        ValueError: `{image}` is not there exactly once, or another place twice.
     """
 
     def __init__(self, text: str, classes: Iterable[str] | None = None) -> None:
-        if text.count("{photo}") != 1 or any(text.count(place) > 1 for place in PLACES):
+        if text.count("{image}") != 1 or any(text.count(place) > 1 for place in PLACES):
             raise ValueError(
-                f"pattern {text!r}: {{photo}} must be there once, {{class}} and {{n}} at most once"
+                f"pattern {text!r}: {{image}} must be there once, {{class}} and {{n}} at most once"
             )
         wrong = set(re.findall(r"\{[^}]*\}", text)) - set(PLACES)
         if wrong:
@@ -50,48 +50,48 @@ class Pattern:
         # The longest name first, so that "car_roof" is not taken for "car".
         names = sorted(classes or (), key=len, reverse=True)
         label = "|".join(re.escape(name) for name in names) if names else "[^/]+?"
-        before, after = text.split("{photo}")
+        before, after = text.split("{image}")
         self._before = re.compile(_expression(before, label))
         self._after = re.compile(_expression(after, label))
 
-    def find(self, mask: str, photos: Mapping[str, str]) -> Match | None:
-        """The photo of one mask file, or None.
+    def find(self, mask: str, images: Mapping[str, str]) -> Match | None:
+        """The image of one mask file, or None.
 
         Args:
             mask: path below the mask folder, with "/".
-            photos: photo names by what `{photo}` may be, see `photo_keys`.
+            images: image names by what `{image}` may be, see `image_keys`.
         """
         stem = os.path.splitext(mask)[0]
-        # The longest photo name that fits wins: of "a" and "a_1", the mask "a_1_car" is of "a_1".
+        # The longest image name that fits wins: of "a" and "a_1", the mask "a_1_car" is of "a_1".
         for end in range(len(stem), 0, -1):
             after = self._after.fullmatch(stem, end)
             if after is None:
                 continue
             for start in range(end):
-                if stem[start:end] not in photos:
+                if stem[start:end] not in images:
                     continue
                 before = self._before.fullmatch(stem, 0, start)
                 if before is not None:
                     places = {**before.groupdict(), **after.groupdict()}
-                    photo = photos[stem[start:end]]
-                    return Match(mask, photo, places.get("label"), places.get("number"))
+                    image = images[stem[start:end]]
+                    return Match(mask, image, places.get("label"), places.get("number"))
         return None
 
 
-def masks_by_photo(folder: str, pattern: str, photos: Iterable[str]) -> dict[str, str]:
-    """The mask file of every photo that has one in a folder.
+def masks_by_image(folder: str, pattern: str, images: Iterable[str]) -> dict[str, str]:
+    """The mask file of every image that has one in a folder.
 
     Args:
         folder: of the masks.
         pattern: their names.
-        photos: paths of the photos below their own folder.
+        images: paths of the images below their own folder.
 
     Returns:
-        Paths of masks, by photo.
+        Paths of masks, by image.
     """
-    names, keys = Pattern(pattern), photo_keys(photos)
+    names, keys = Pattern(pattern), image_keys(images)
     found = [names.find(mask, keys) for mask in files_below(folder, MASK_SUFFIXES)]
-    return {match.photo: os.path.join(folder, match.mask) for match in found if match}
+    return {match.image: os.path.join(folder, match.mask) for match in found if match}
 
 
 def _expression(text: str, label: str) -> str:
@@ -99,13 +99,13 @@ def _expression(text: str, label: str) -> str:
     return escaped.replace(re.escape("{n}"), "(?P<number>.*?)").replace(r"\*", ".*?")
 
 
-def photo_keys(photos: Iterable[str]) -> dict[str, str]:
-    """What `{photo}` may stand for: every path without extension, and every bare name held once."""
+def image_keys(images: Iterable[str]) -> dict[str, str]:
+    """What `{image}` may stand for: every path without extension, and every bare name held once."""
     by_path: dict[str, str] = {}
     bare: dict[str, list[str]] = {}
-    for photo in photos:
-        stem = os.path.splitext(photo)[0]
-        by_path.setdefault(stem, photo)
-        bare.setdefault(stem.rsplit("/", 1)[-1], []).append(photo)
+    for image in images:
+        stem = os.path.splitext(image)[0]
+        by_path.setdefault(stem, image)
+        bare.setdefault(stem.rsplit("/", 1)[-1], []).append(image)
     unmistakable = {name: found[0] for name, found in bare.items() if len(found) == 1}
     return unmistakable | by_path

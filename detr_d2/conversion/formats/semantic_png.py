@@ -1,4 +1,4 @@
-"""Form: one PNG a photo whose pixel values are classes."""
+"""one PNG an image whose pixel values are classes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,17 +7,17 @@ from typing import ClassVar
 import numpy as np
 
 from detr_d2.conversion.classes import SourceClass
-from detr_d2.conversion.formats.base import Form, Sample, joined
+from detr_d2.conversion.formats.base import AnnotationFormat, Sample, joined
 from detr_d2.conversion.formats.drawing import Drawing
-from detr_d2.conversion.formats.image_folder import PhotoFolderForm
+from detr_d2.conversion.formats.image_folder import ImageFolderFormat
 from detr_d2.conversion.formats.matching import Match
-from detr_d2.data.image_io import PhotoFacts, UnreadableError, read_values
+from detr_d2.data.image_io import ImageFacts, UnreadableError, read_values
 
 VALUES_SHOWN = 8
 
 
 @dataclass
-class SemanticPng(PhotoFolderForm):
+class SemanticPng(ImageFolderFormat):
     """Semantic masks; 0 is a class if the list says so.
 
     Args:
@@ -36,16 +36,16 @@ class SemanticPng(PhotoFolderForm):
     nearest: bool = False
 
     def scan(self) -> None:
-        """Match masks to photos."""
+        """Match masks to images."""
         wrong = [c.key for c in self.values if not isinstance(c.key, int)]
         if wrong or not self.values:
             raise ValueError(f"semantic-png: classes need pixel values, VALUE=NAME; found {wrong}")
         self.classes = list(self.values)
-        found, photos = self.matches()
+        found, images = self.matches()
         self.refuse_several(found)
-        self.make_samples(found, photos)
+        self.make_samples(found, images)
 
-    def read(self, sample: Sample, facts: PhotoFacts) -> Drawing:
+    def read(self, sample: Sample, facts: ImageFacts) -> Drawing:
         """Read the mask as a label map."""
         matches: list[Match] = sample.source
         if not matches:
@@ -64,14 +64,18 @@ def meanings_of(
 
 
 def read_labels(
-    form: Form, path: str, facts: PhotoFacts, meanings: dict[int, int], nearest: bool = False
+    annotation_format: AnnotationFormat,
+    path: str,
+    facts: ImageFacts,
+    meanings: dict[int, int],
+    nearest: bool = False,
 ) -> np.ndarray:
-    """Read a semantic mask of a photo as what its values mean: (H, W) int16.
+    """Read a semantic mask of an image as what its values mean: (H, W) int16.
 
     Args:
-        form: says how masks are fitted to their photos.
+        annotation format: says how masks are fitted to their images.
         path: the mask.
-        facts: those of the photo.
+        facts: those of the image.
         meanings: see `meanings_of`.
         nearest: take the nearest value that has a meaning, for JPEGs and smooth edges.
 
@@ -80,7 +84,9 @@ def read_labels(
     """
     # Only colours have values above those of 16 bits.
     colors = max(meanings) > 65535
-    values = form.fit(read_values(path, lossless=not nearest, colors=colors), facts, path)
+    values = annotation_format.fit(
+        read_values(path, lossless=not nearest, colors=colors), facts, path
+    )
     return label_map(values, meanings, path, nearest)
 
 

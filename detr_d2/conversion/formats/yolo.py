@@ -1,4 +1,4 @@
-"""Form: YOLO segmentation, a text file a photo with a polygon a line."""
+"""YOLO segmentation, a text file an image with a polygon a line."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,22 +9,22 @@ import numpy as np
 from detr_d2.conversion.classes import SourceClass
 from detr_d2.conversion.formats.base import Sample, joined
 from detr_d2.conversion.formats.drawing import Drawing, cut_out
-from detr_d2.conversion.formats.image_folder import PhotoFolderForm
+from detr_d2.conversion.formats.image_folder import ImageFolderFormat
 from detr_d2.conversion.formats.matching import Match
-from detr_d2.data.image_io import PhotoFacts, UnreadableError
+from detr_d2.data.image_io import ImageFacts, UnreadableError
 from detr_d2.data.segmentations import draw_polygons
 
-# How far a polygon may reach out of the photo, in parts of its sides: those of turned or cropped
-# photos do so a little. What is farther out was not written as parts of the photo.
+# How far a polygon may reach out of the image, in parts of its sides: those of turned or cropped
+# images do so a little. What is farther out was not written as parts of the image.
 OUTSIDE = 0.5
 
 
 @dataclass
-class Yolo(PhotoFolderForm):
+class Yolo(ImageFolderFormat):
     """YOLO segmentation labels.
 
     A line is an object: the number of its class, then x and y of its corners as parts of the
-    photo's width and height. `masks` is the folder of the text files. An empty file says that there
+    image's width and height. `masks` is the folder of the text files. An empty file says that there
     is nothing.
 
     Args:
@@ -38,19 +38,19 @@ class Yolo(PhotoFolderForm):
     values: tuple[SourceClass, ...] = ()
 
     def scan(self) -> None:
-        """Match text files to photos."""
+        """Match text files to images."""
         wrong = [c.key for c in self.values if not isinstance(c.key, int)]
         if wrong or not self.values:
             raise ValueError(
                 f"yolo: classes need numbers: data.yaml, or NUMBER=NAME,...; found {wrong}"
             )
         self.classes = list(self.values)
-        found, photos = self.matches()
+        found, images = self.matches()
         self.refuse_several(found)
-        self.make_samples(found, photos)
+        self.make_samples(found, images)
 
-    def read(self, sample: Sample, facts: PhotoFacts) -> Drawing:
-        """Draw the polygons of one photo."""
+    def read(self, sample: Sample, facts: ImageFacts) -> Drawing:
+        """Draw the polygons of one image."""
         matches: list[Match] = sample.source
         drawing = Drawing(facts.size)
         if not matches:

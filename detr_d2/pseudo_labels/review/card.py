@@ -1,4 +1,4 @@
-"""The part of a review's page that is about one photo."""
+"""The part of a review's page that is about one image."""
 
 import html
 from collections import Counter
@@ -17,12 +17,12 @@ NOTHING = "–"
 
 @dataclass(frozen=True)
 class Entry:
-    """A photo with its pictures.
+    """An image with its pictures.
 
     Args:
         number: its place on the page, from 1.
         item: what is known of it.
-        files: of its pictures relative to the page: `photo`, `custom`, `result`, `void`.
+        files: of its pictures relative to the page: `image`, `custom`, `result`, `void`.
         size: of each picture, width and height in pixels.
     """
 
@@ -33,11 +33,11 @@ class Entry:
 
 
 def card(entry: Entry, custom_palette: Palette, palette: Palette) -> str:
-    """The HTML of one photo: name, score, pictures, segments."""
-    item, anchor = entry.item, f"photo-{entry.number:04}"
+    """The HTML of one image: name, score, pictures, segments."""
+    item, anchor = entry.item, f"image-{entry.number:04}"
     void = escape(item.void_text)
     pictures = {
-        "photo": ("photo", "the photo"),
+        "image": ("image", "the image"),
         "custom": ("custom masks", _class_counts(item.masks, custom_palette)),
         "result": ("result", _class_counts(item.segments, palette)),
         "void": (void, "no void" if not item.void_share else f"{void}, hatched"),
@@ -65,7 +65,7 @@ def escape(text: str) -> str:
 
 
 def number_of(count: int, noun: str) -> str:
-    """For example "1 photo", "1,200 photos"."""
+    """For example "1 image", "1,200 images"."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 

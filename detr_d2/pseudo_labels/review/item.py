@@ -1,4 +1,4 @@
-"""What a review shows of one photo."""
+"""What a review shows of one image."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,17 +7,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ReviewItem:
-    """One photo with automatic labels to look at.
+    """One image with automatic labels to look at.
 
     Args:
-        name: the photo's name as people know it; may contain folders.
+        name: the image's name as people know it; may contain folders.
         custom: panoptic record of the custom masks: `file_name`, `pan_seg_file_name` and
             `segments_info` with contiguous ids, which may be empty.
         labels: the same of the result. Each segment has a `provenance` besides: `source`
             ("custom" or "model"), `classes` (names that the model gave), `score` (0..1 or None)
             and `filled` (pixels that were given by neighbours).
-        score: the worst score of the photo, 0..1.
-        void_share: share of the photo that has no label, 0..1.
+        score: the worst score of the image, 0..1.
+        void_share: share of the image that has no label, 0..1.
     """
 
     name: str
@@ -50,7 +50,7 @@ class ReviewItem:
 
     @property
     def void_text(self) -> str:
-        """How much of the photo has no label, in words."""
+        """How much of the image has no label, in words."""
         if not self.void_share:
             return "no void"
         if self.void_share < 0.001:

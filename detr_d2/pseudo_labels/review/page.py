@@ -10,9 +10,9 @@ from detr_d2.visualization.palette import Color, Palette
 
 SHEET = "worst.jpg"
 HOW_TO_READ = """
-Every photo appears four times: as it is, with the custom masks, with the result, and with all
+Every image appears four times: as it is, with the custom masks, with the result, and with all
 that has no label (void) hatched. Custom masks are kept as they are; the rest comes from the model.
-The score says how sure the model was of a segment, from 0 to 1; the photos with the worst come
+The score says how sure the model was of a segment, from 0 to 1; the images with the worst come
 first. Filled pixels are those that a segment took over from what was removed beside it. Nothing
 is learned from void.
 """
@@ -20,7 +20,7 @@ is learned from void.
 
 @dataclass(frozen=True)
 class Summary:
-    """What is said of all photos: how many there are, have void and are shown.
+    """What is said of all images: how many there are, have void and are shown.
 
     `width` is that of a picture on the page in pixels.
     """
@@ -96,10 +96,10 @@ def review_page(
 
 
 def _counts(summary: Summary) -> str:
-    """For example: 1,200 photos, 431 with void. The 200 with the worst scores are shown."""
+    """For example: 1,200 images, 431 with void. The 200 with the worst scores are shown."""
     cut = f"The {summary.shown:,} with the worst scores are shown, the worst first."
     whole = "All are shown, the worst score first."
     return (
-        f"<strong>{number_of(summary.total, 'photo')}</strong>, {summary.with_void:,} with void. "
+        f"<strong>{number_of(summary.total, 'image')}</strong>, {summary.with_void:,} with void. "
         f"{whole if summary.shown == summary.total else cut}"
     )

@@ -14,17 +14,17 @@ from detr_d2.pseudo_labels.review.item import ReviewItem
 from detr_d2.pseudo_labels.review.page import SHEET, Summary, legend, review_page
 from detr_d2.pseudo_labels.void_regions import draw_note, draw_void
 from detr_d2.utils.files import replacing_folder, write_text
-from detr_d2.visualization.overlay import draw_segments, resize_photo
+from detr_d2.visualization.overlay import draw_segments, resize_image
 from detr_d2.visualization.palette import Palette
-from detr_d2.visualization.records import read_photo
+from detr_d2.visualization.records import read_image
 from detr_d2.visualization.sheet import picture_sheet, save_picture
 
 PAGE, PICTURES = "index.html", "pictures"
-COLUMNS = {"photo": "photo", "custom": "custom masks", "result": "result", "void": "void"}
+COLUMNS = {"image": "image", "custom": "custom masks", "result": "result", "void": "void"}
 ROWS_OF_SHEET = 8
 # The files are larger than they appear on the page: sharp on fine screens, larger on a click.
 ENLARGED = 2
-# Behind custom masks the photo shows more than in void: what has been forgotten is there.
+# Behind custom masks the image shows more than in void: what has been forgotten is there.
 UNMASKED_ALPHA = 0.4
 
 
@@ -42,25 +42,25 @@ def write_review(
     """Write a page by which people look at automatic labels before they train on them.
 
     FOLDER gets `index.html` (needs nothing from outside), `pictures/` with four pictures of each
-    photo (photo, custom masks, result, void), and `worst.jpg`, a sheet of the worst eight. An
+    image (image, custom masks, result, void), and `worst.jpg`, a sheet of the worst eight. An
     earlier review there is replaced when the new one is whole. The same items give the same bytes.
 
     Args:
-        items: of each photo; only the `limit` worst are kept in memory.
+        items: of each image; only the `limit` worst are kept in memory.
         folder: of the review.
         custom_palette: names and colours of the classes of the custom masks.
         palette: of the result.
         title: heading of the page.
         width: of a picture on the page, in pixels; the files are twice as wide.
-        limit: show this many photos at most, those of the lowest score (ties by name).
-        progress: called after every photo with the number drawn and the number to draw.
+        limit: show this many images at most, those of the lowest score (ties by name).
+        progress: called after every image with the number drawn and the number to draw.
 
     Returns:
         The path of the page.
 
     Raises:
         FileExistsError: the folder holds something that is not of a review.
-        OSError: a photo or map cannot be read, or the review cannot be written.
+        OSError: an image or map cannot be read, or the review cannot be written.
         ValueError: no items, or `width` or `limit` is out of range.
     """
     if width < 60 or limit < 1:
@@ -68,15 +68,15 @@ def write_review(
     _check_folder(Path(folder))
     worst, summary = _select(items, title, width, limit)
     if not worst:
-        raise ValueError("no photo to review")
+        raise ValueError("no image to review")
     with replacing_folder(folder) as partial:
         entries, rows = [], []
         for number, item in enumerate(worst, start=1):
-            photo = read_photo(item.custom["file_name"])
-            drawn = _draw(item, photo, custom_palette, palette, ENLARGED * width)
+            image = read_image(item.custom["file_name"])
+            drawn = _draw(item, image, custom_palette, palette, ENLARGED * width)
             entries.append(_save(partial, number, item, drawn))
             if number <= ROWS_OF_SHEET:
-                small = _draw(item, photo, custom_palette, palette, width)
+                small = _draw(item, image, custom_palette, palette, width)
                 rows.append(list(small.values()))
             if progress is not None:
                 progress(number, len(worst))
@@ -111,18 +111,18 @@ def _select(
 
 
 def _draw(
-    item: ReviewItem, photo: np.ndarray, custom_palette: Palette, palette: Palette, width: int
+    item: ReviewItem, image: np.ndarray, custom_palette: Palette, palette: Palette, width: int
 ) -> dict[str, np.ndarray]:
-    """The pictures of a photo by the keys of COLUMNS, all of one size."""
+    """The pictures of an image by the keys of COLUMNS, all of one size."""
     custom_map, result_map = (_read_map(record) for record in (item.custom, item.labels))
     custom = draw_segments(
-        photo, custom_map, item.masks, custom_palette, width, void_alpha=UNMASKED_ALPHA
+        image, custom_map, item.masks, custom_palette, width, void_alpha=UNMASKED_ALPHA
     )
     return {
-        "photo": resize_photo(photo, width),
+        "image": resize_image(image, width),
         "custom": custom if item.masks else draw_note(custom, "no custom masks"),
-        "result": draw_segments(photo, result_map, item.segments, palette, width),
-        "void": draw_void(photo, result_map, item.segments, width),
+        "result": draw_segments(image, result_map, item.segments, palette, width),
+        "void": draw_void(image, result_map, item.segments, width),
     }
 
 
@@ -134,7 +134,7 @@ def _save(folder: Path, number: int, item: ReviewItem, drawn: dict[str, np.ndarr
     files = {key: f"{PICTURES}/{number:04}-{key}.jpg" for key in drawn}
     for key, picture in drawn.items():
         save_picture(folder / files[key], picture)
-    height, width = drawn["photo"].shape[:2]
+    height, width = drawn["image"].shape[:2]
     return Entry(number, item, files, (width, height))
 
 
@@ -145,7 +145,7 @@ def _sheet(
     custom_palette: Palette,
     palette: Palette,
 ) -> np.ndarray:
-    """Photos in rows, with the classes of both palettes that occur in them."""
+    """Images in rows, with the classes of both palettes that occur in them."""
     classes = legend(worst, custom_palette, palette)
     return picture_sheet(
         rows,

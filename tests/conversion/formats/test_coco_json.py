@@ -2,15 +2,15 @@
 
 import json
 
-from converted_sets import save_photo
+from converted_sets import save_image
 
 SIZE = (12, 16)
 
 
 def test_bare_polygons_and_image_ids_as_text(tmp_path, converted):
     """As older versions of VIA export it."""
-    save_photo(tmp_path / "photos/a.jpg", SIZE)
-    save_photo(tmp_path / "photos/b.jpg", SIZE)
+    save_image(tmp_path / "images/a.jpg", SIZE)
+    save_image(tmp_path / "images/b.jpg", SIZE)
     images = [
         {"id": 0, "file_name": "a.jpg", "height": 12, "width": 16},
         {"id": 1, "file_name": "b.jpg", "height": 12, "width": 16},
@@ -27,10 +27,10 @@ def test_bare_polygons_and_image_ids_as_text(tmp_path, converted):
         json.dumps({**content, "categories": [{"id": 1, "name": "nut"}]})
     )
     result = converted(
-        "coco-json", annotations=str(tmp_path / "via.json"), images=str(tmp_path / "photos")
+        "coco-json", annotations=str(tmp_path / "via.json"), images=str(tmp_path / "images")
     )
     assert [s["bbox"] for s in result.segments("a.jpg")] == [[2, 3, 6, 2]]
     assert [s["area"] for s in result.segments("b.jpg")] == [16]
-    unlisted, absent = result.report.left_out
+    unlisted, absent = result.report.skipped
     assert unlisted.name.endswith("via.json: image_id 7")
     assert absent.name == "absent.jpg"

@@ -1,13 +1,13 @@
 """Masks whose values or colours tell instances apart."""
 
 import numpy as np
-from converted_sets import save_mask, save_photo
+from converted_sets import save_image, save_mask
 
 SIZE = (20, 30)
 
 
 def test_instance_ids_of_16_bits_with_classes_from_a_semantic_mask(tmp_path, converted):
-    save_photo(tmp_path / "photos/x.png", SIZE)
+    save_image(tmp_path / "images/x.png", SIZE)
     semantic = np.full(SIZE, 1, np.uint8)
     semantic[10:, :] = 2
     instances = np.zeros(SIZE, np.uint16)
@@ -17,7 +17,7 @@ def test_instance_ids_of_16_bits_with_classes_from_a_semantic_mask(tmp_path, con
     save_mask(tmp_path / "instances/x.png", instances)
     result = converted(
         "instance-ids",
-        images=str(tmp_path / "photos"),
+        images=str(tmp_path / "images"),
         masks=str(tmp_path / "instances"),
         semantic=str(tmp_path / "semantic"),
         values="1=wall,2=brick",
@@ -40,12 +40,12 @@ def test_cvats_segmentation_masks_in_colours(tmp_path, converted):
     grey = np.zeros((*SIZE, 3), np.uint8)
     grey[0:2, 0:2] = (128, 128, 128)
     for name, pair in {"a": (semantic, objects), "b": (grey, grey)}.items():
-        save_photo(tmp_path / f"photos/{name}.jpg", SIZE)
+        save_image(tmp_path / f"images/{name}.jpg", SIZE)
         save_mask(tmp_path / f"SegmentationClass/{name}.png", pair[0])
         save_mask(tmp_path / f"SegmentationObject/{name}.png", pair[1])
     result = converted(
         "instance-ids",
-        images=str(tmp_path / "photos"),
+        images=str(tmp_path / "images"),
         masks=str(tmp_path / "SegmentationObject"),
         semantic=str(tmp_path / "SegmentationClass"),
         values="#fa3253=nut, #808080=leaf",

@@ -1,4 +1,4 @@
-"""Counts that can be known of the real data, and agreement of its different forms."""
+"""Counts that can be known of the real data, and agreement of its different annotation formats."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from converted_sets import Result
 from PIL import Image
 
 from detr_d2.conversion.convert import convert_set
-from detr_d2.conversion.formats import open_form
+from detr_d2.conversion.formats import open_format
 from detr_d2.conversion.rasterize import Rules
 from detr_d2.validation.check import Checker, SetFiles
 
@@ -23,10 +23,12 @@ def data(test_data) -> Path:
 def clean(tmp_path):
     """Convert, check that nothing is wrong, and read the result."""
 
-    def convert(name: str, form: str, rules: Rules | None = None, **options) -> Result:
+    def convert(name: str, annotation_format: str, rules: Rules | None = None, **options) -> Result:
         out = tmp_path / name
         options = {k: str(v) if isinstance(v, Path) else v for k, v in options.items()}
-        result = Result(out, convert_set(open_form(form, **options), out, rules=rules))
+        result = Result(
+            out, convert_set(open_format(annotation_format, **options), out, rules=rules)
+        )
         files = SetFiles(str(out / "panoptic.json"), str(out / "images"), str(out / "panoptic"))
         assert [f for f in Checker(files).run() if f.severity == "error"] == []
         return result
@@ -53,7 +55,7 @@ def test_nuts_are_the_same_from_labelme_and_from_coco(data, clean):
     for result in (first, second):
         counts = {"date": 71, "hazelnut": 53, "fig": 41, "table": 18}
         assert result.report.segments == counts
-        assert (result.report.images_out, result.report.left_out) == (18, [])
+        assert (result.report.images_out, result.report.skipped) == (18, [])
     differing = [
         (first.labels(f"images/{name}") != second.labels(name)).mean() for name in second.images
     ]
@@ -67,11 +69,11 @@ def test_cracks_are_only_255(data, clean, tmp_path):
     masks = some(root / "Masks", tmp_path / "masks", [f"{n}_label.PNG" for n in numbers])
     result = clean(
         "cracks", "binary-masks", Rules(rest="road"),
-        images=images, masks=masks, pattern="{photo}_label", label="crack",
+        images=images, masks=masks, pattern="{image}_label", label="crack",
     )  # fmt: skip
     for number in numbers:
-        truth = np.asarray(Image.open(masks / f"{number}_label.PNG")) == 255
-        assert ((result.labels(f"{number}.jpg") == "crack") == truth).all()
+        ground_truth = np.asarray(Image.open(masks / f"{number}_label.PNG")) == 255
+        assert ((result.labels(f"{number}.jpg") == "crack") == ground_truth).all()
     assert result.report.void_share == 0
 
 
@@ -87,11 +89,11 @@ def test_camvid_keeps_the_sky_and_leaves_11_void(data, clean, tmp_path):
         things=("Car", "Pedestrian", "Bicyclist"),
     )  # fmt: skip
     for name in names:
-        truth = np.asarray(Image.open(root / "trainannot" / name))
+        ground_truth = np.asarray(Image.open(root / "trainannot" / name))
         labels = result.labels(name)
-        assert ((labels == "") == (truth == 11)).all()
-        assert ((labels == "Sky") == (truth == 0)).all()
-        assert ((labels == "Car") == (truth == 8)).all()
+        assert ((labels == "") == (ground_truth == 11)).all()
+        assert ((labels == "Sky") == (ground_truth == 0)).all()
+        assert ((labels == "Car") == (ground_truth == 8)).all()
 
 
 def test_labelme_examples_agree_with_their_exports(data, clean):
@@ -114,14 +116,14 @@ def test_labelme_examples_agree_with_their_exports(data, clean):
     for name, export in exports.items():
         present = {k: n for k, n in export.report.segments.items() if n}
         assert present == origin.report.segments
-        for photo in origin.images:
-            other = photo if name == "voc" else f"JPEGImages/{photo}"
+        for image in origin.images:
+            other = image if name == "voc" else f"JPEGImages/{image}"
             # The COCO export does not know __ignore__.
-            differing = origin.labels(photo) != export.labels(other)
-            assert differing.mean() < 0.015, (name, photo)
+            differing = origin.labels(image) != export.labels(other)
+            assert differing.mean() < 0.015, (name, image)
 
 
-def test_labelme_primitives_and_an_embedded_photo(data, clean):
+def test_labelme_primitives_and_an_embedded_image(data, clean):
     root = data / "labelme_examples/examples"
     primitives = clean("primitives", "labelme", folder=root / "primitives")
     assert sum(primitives.report.segments.values()) == 8
@@ -130,8 +132,8 @@ def test_labelme_primitives_and_an_embedded_photo(data, clean):
     assert sum(tutorial.report.segments.values()) == 4
 
 
-def test_facade_drops_the_placeholder_and_finds_photos_in_the_subfolder(data, clean, tmp_path):
-    """Three photos of the folder and three of its subfolder."""
+def test_facade_drops_the_placeholder_and_finds_images_in_the_subfolder(data, clean, tmp_path):
+    """Three images of the folder and three of its subfolder."""
     root = data / "facade_coco_polygons/valid"
     content = json.loads((root / "_annotations.coco.json").read_text())
     inside = {p.name for p in (root / "images").iterdir()}

@@ -1,4 +1,4 @@
-"""A COCO-panoptic set taken apart into every form, and converted back, is the same."""
+"""A COCO-panoptic set taken apart into every annotation format, and converted back, is the same."""
 
 import base64
 import io
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from converted_sets import Result, save_mask, save_photo
+from converted_sets import Result, save_image, save_mask
 from PIL import Image
 from pycocotools import mask as coco_mask
 
@@ -42,12 +42,12 @@ def id_maps() -> dict[str, np.ndarray]:
 
 @pytest.fixture
 def origin(tmp_path: Path) -> Result:
-    """The set in COCO-panoptic form."""
+    """The set in COCO-panoptic annotation format."""
     root = tmp_path / "origin"
     ids = {c["name"]: c["id"] for c in CATEGORIES}
     images, annotations = [], []
     for number, (name, id_map) in enumerate(id_maps().items(), start=1):
-        save_photo(root / "images" / name, id_map.shape, number)
+        save_image(root / "images" / name, id_map.shape, number)
         png = Path(name).with_suffix(".png")
         write_id_png(root / "panoptic" / png, id_map)
         height, width = id_map.shape
@@ -71,7 +71,7 @@ def write_semantic(root: Path, void: int = 9) -> None:
 def semantic_png(root: Path) -> dict:
     write_semantic(root)
     values = ",".join(f"{i}={name}" for i, name in enumerate(NAMES))
-    options = {"form": "semantic-png", "masks": str(root / "semantic")}
+    options = {"annotation_format": "semantic-png", "masks": str(root / "semantic")}
     return options | {"values": values, "void": (9,), "things": ("nut", "leaf")}
 
 
@@ -89,19 +89,27 @@ def suffix_masks(root: Path) -> dict:
     for (name, label), mask in merged.items():
         stem = Path(name).with_suffix("")
         save_mask(root / "suffix" / f"{stem}_{label}.png", mask.astype(np.uint8) * 255)
-    options = {"form": "binary-masks", "masks": str(root / "suffix"), "pattern": "{photo}_{class}"}
+    options = {
+        "annotation_format": "binary-masks",
+        "masks": str(root / "suffix"),
+        "pattern": "{image}_{class}",
+    }
     return options | {"things": ("nut", "leaf"), "min_area": 0}
 
 
 def folder_masks(root: Path) -> dict:
     suffix_masks(root)
     for path in list((root / "suffix").rglob("*.png")):
-        photo, label = path.stem.rsplit("_", 1)
+        image, label = path.stem.rsplit("_", 1)
         inside = path.parent.relative_to(root / "suffix")
-        target = root / "folders" / label / inside / f"{photo}.PNG"
+        target = root / "folders" / label / inside / f"{image}.PNG"
         target.parent.mkdir(parents=True, exist_ok=True)
         path.rename(target)
-    options = {"form": "binary-masks", "masks": str(root / "folders"), "pattern": "{class}/{photo}"}
+    options = {
+        "annotation_format": "binary-masks",
+        "masks": str(root / "folders"),
+        "pattern": "{class}/{image}",
+    }
     return options | {"things": ("nut", "leaf"), "min_area": 0}
 
 
@@ -109,8 +117,8 @@ def instance_masks(root: Path) -> dict:
     for name, number, label, mask in each_mask():
         path = root / "instances" / Path(name).with_suffix("") / f"{label}_{number}.png"
         save_mask(path, mask)
-    options = {"form": "binary-masks", "masks": str(root / "instances")}
-    return options | {"pattern": "{photo}/{class}_{n}", "isthing": True, "stuff": STUFF}
+    options = {"annotation_format": "binary-masks", "masks": str(root / "instances")}
+    return options | {"pattern": "{image}/{class}_{n}", "isthing": True, "stuff": STUFF}
 
 
 def instance_ids(root: Path) -> dict:
@@ -118,7 +126,7 @@ def instance_ids(root: Path) -> dict:
     for name, id_map in id_maps().items():
         numbers = np.where(id_map >= 10, id_map % 65536, 0).astype(np.uint16)
         save_mask((root / "ids" / name).with_suffix(".png"), numbers)
-    options = semantic_png(root) | {"form": "instance-ids", "masks": str(root / "ids")}
+    options = semantic_png(root) | {"annotation_format": "instance-ids", "masks": str(root / "ids")}
     return options | {"semantic": str(root / "semantic"), "background": ()}
 
 
@@ -140,7 +148,11 @@ def coco_json(root: Path, shape: Callable) -> dict:
     categories = [{"id": i, "name": name} for i, name in enumerate(NAMES)]
     content = {"images": images, "annotations": annotations, "categories": categories}
     (root / "coco.json").write_text(json.dumps(content))
-    return {"form": "coco-json", "annotations": str(root / "coco.json"), "stuff": STUFF}
+    return {
+        "annotation_format": "coco-json",
+        "annotations": str(root / "coco.json"),
+        "stuff": STUFF,
+    }
 
 
 def packed(mask: np.ndarray) -> dict:
@@ -194,10 +206,10 @@ def labelme(root: Path, as_mask: bool) -> dict:
         path = (root / "images" / name).with_suffix(".json")
         content = {"version": "5.0.0", "shapes": shapes, "imagePath": Path(name).name}
         path.write_text(json.dumps(content | {"imageData": None}))
-    return {"form": "labelme", "folder": str(root / "images"), "stuff": STUFF}
+    return {"annotation_format": "labelme", "folder": str(root / "images"), "stuff": STUFF}
 
 
-FORMS = {
+FORMATS = {
     "semantic PNG": semantic_png,
     "mask per class, folders": folder_masks,
     "mask per class, suffixes": suffix_masks,
@@ -212,20 +224,20 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_there_and_back(origin, converted, form):
-    options = FORMS[form](origin.folder)
+@pytest.mark.parametrize("annotation_format", FORMATS)
+def test_there_and_back(origin, converted, annotation_format):
+    options = FORMATS[annotation_format](origin.folder)
     if "folder" not in options:
         options["images"] = str(origin.folder / "images")
 
-    result = converted(options.pop("form"), EXACT, **options)
+    result = converted(options.pop("annotation_format"), EXACT, **options)
 
     for name in id_maps():
         assert result.masks(name) == origin.masks(name)
     assert {c["name"]: c["isthing"] for c in result.content["categories"]} == {
         c["name"]: c["isthing"] for c in CATEGORIES
     }
-    assert result.report.left_out == []
+    assert result.report.skipped == []
 
 
 def test_one_class_alone(origin, converted):

@@ -2,21 +2,21 @@
 
 import numpy as np
 import pytest
-from converted_sets import save_mask, save_photo
+from converted_sets import save_image, save_mask
 from PIL import Image
 
 SIZE = (20, 30)
 
 
 def test_semantic_png_with_zero_as_a_class_and_void(tmp_path, converted):
-    """Palette PNG, upper-case extension, photo in a subfolder; 8 neighbours make one car."""
+    """Palette PNG, upper-case extension, image in a subfolder; 8 neighbours make one car."""
     values = np.zeros(SIZE, np.uint8)
     values[2:6, 2:6] = 8
     values[6:9, 6:9] = 8  # touches the first only at a corner
     values[15:18, 20:24] = 8
     values[:, 29] = 11
     values[19, 0] = 8  # a speck
-    save_photo(tmp_path / "photos/day/a.JPG", SIZE, format="JPEG")
+    save_image(tmp_path / "images/day/a.JPG", SIZE, format="JPEG")
     mask = Image.fromarray(values)
     mask.putpalette([v for i in range(256) for v in (255 - i, i, 7)])
     (tmp_path / "masks").mkdir()
@@ -24,7 +24,7 @@ def test_semantic_png_with_zero_as_a_class_and_void(tmp_path, converted):
 
     result = converted(
         "semantic-png",
-        images=str(tmp_path / "photos"),
+        images=str(tmp_path / "images"),
         masks=str(tmp_path / "masks"),
         values="0=sky, 8=car",
         void=(11,),
@@ -42,33 +42,33 @@ def test_semantic_png_with_zero_as_a_class_and_void(tmp_path, converted):
     assert (result.ids("day/a.JPG")[:, 29] == 0).all()
 
 
-def test_an_undeclared_value_is_named_and_the_photo_left_out(tmp_path, converted):
+def test_an_undeclared_value_is_named_and_the_image_skipped(tmp_path, converted):
     for name, value in (("good", 1), ("bad", 7)):
-        save_photo(tmp_path / f"photos/{name}.jpg", SIZE)
+        save_image(tmp_path / f"images/{name}.jpg", SIZE)
         save_mask(tmp_path / f"masks/{name}.png", np.full(SIZE, value, np.uint8))
     result = converted(
         "semantic-png",
-        images=str(tmp_path / "photos"),
+        images=str(tmp_path / "images"),
         masks=str(tmp_path / "masks"),
         values="1=grass",
     )
     assert list(result.images) == ["good.jpg"]
-    (left_out,) = result.report.left_out
-    assert "bad.png: pixel values 7 are no declared class" in left_out.reason
+    (skipped,) = result.report.skipped
+    assert "bad.png: pixel values 7 are no declared class" in skipped.reason
     assert not (result.folder / "panoptic/bad.png").exists()
 
 
 def test_classes_in_colours_of_which_one_is_grey(tmp_path, converted):
-    """The first photo shows nothing but the grey class."""
+    """The first image shows nothing but the grey class."""
     for name in ("a", "b"):
         colors = np.full((*SIZE, 3), 128, np.uint8)
         if name == "b":
             colors[:, 10:] = 0, 128, 255
-        save_photo(tmp_path / f"photos/{name}.jpg", SIZE)
+        save_image(tmp_path / f"images/{name}.jpg", SIZE)
         save_mask(tmp_path / f"masks/{name}.png", colors)
     result = converted(
         "semantic-png",
-        images=str(tmp_path / "photos"),
+        images=str(tmp_path / "images"),
         masks=str(tmp_path / "masks"),
         values="#808080=road,#0080ff=sky",
     )
@@ -79,10 +79,10 @@ def test_classes_in_colours_of_which_one_is_grey(tmp_path, converted):
 def test_a_jpeg_of_classes_is_refused_unless_the_nearest_is_wanted(tmp_path, converted):
     values = np.full(SIZE, 200, np.uint8)
     values[:, 15:] = 90
-    save_photo(tmp_path / "photos/a.jpg", SIZE)
+    save_image(tmp_path / "images/a.jpg", SIZE)
     save_mask(tmp_path / "masks/a.jpg", values, quality=60)
     options = {
-        "images": str(tmp_path / "photos"),
+        "images": str(tmp_path / "images"),
         "masks": str(tmp_path / "masks"),
         "values": "90=road,200=sky",
     }

@@ -1,13 +1,13 @@
-"""YOLO segmentation: text files with polygons as parts of the photo's sides."""
+"""YOLO segmentation: text files with polygons as parts of the image's sides."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-from converted_sets import save_photo
+from converted_sets import save_image
 from PIL import Image
 
-from detr_d2.conversion.formats import open_form
+from detr_d2.conversion.formats import open_format
 from detr_d2.conversion.formats.yolo import parse_line
 from detr_d2.conversion.rasterize import Rules
 from detr_d2.ops.outlines import outlines
@@ -36,7 +36,7 @@ def test_there_and_back(tmp_path, converted):
     ids[2:9, 3:8], ids[4:6, 8:12] = 1, 1  # an L
     ids[12:20, 22:30] = 2  # in the corner
     ids[11, 0] = 3  # one pixel
-    save_photo(tmp_path / "images/train/a.JPG", SIZE, format="JPEG")
+    save_image(tmp_path / "images/train/a.JPG", SIZE, format="JPEG")
     write_labels(tmp_path / "labels/train/a.txt", ids, {1: 1, 2: 0, 3: 1})
 
     result = converted("yolo", Rules(order="annotation"), **yolo(tmp_path))
@@ -46,11 +46,11 @@ def test_there_and_back(tmp_path, converted):
          ("leaf", (ids == 3).tobytes())]
     )  # fmt: skip
     assert {c["name"]: c["isthing"] for c in result.content["categories"]} == {"nut": 1, "leaf": 1}
-    assert result.report.left_out == []
+    assert result.report.skipped == []
 
 
 def test_small_lies_over_large_and_the_rest_is_named(tmp_path, converted):
-    save_photo(tmp_path / "images/a.png", SIZE)
+    save_image(tmp_path / "images/a.png", SIZE)
     (tmp_path / "labels").mkdir()
     square = "0.4 0.4 0.6 0.4 0.6 0.6 0.4 0.6"  # 6 x 4 pixels
     half = "0 0 1 0 1 0.5 0 0.5"  # 30 x 10
@@ -61,11 +61,11 @@ def test_small_lies_over_large_and_the_rest_is_named(tmp_path, converted):
     assert areas == {"nut": 24, "leaf": 300 - 12, "ground": 600 - 300 - 12}
 
 
-def test_photos_turned_by_exif(tmp_path, converted):
+def test_images_turned_by_exif(tmp_path, converted):
     """Stored 20 rows x 30 columns, shown turned right: 30 rows x 20 columns."""
     exif = Image.Exif()
     exif[0x0112] = 6
-    save_photo(tmp_path / "images/a.jpg", SIZE, exif=exif)
+    save_image(tmp_path / "images/a.jpg", SIZE, exif=exif)
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels/a.txt").write_text("0 0 0 1 0 1 0.1 0 0.1")  # a strip along the top
     upright = converted("yolo", **yolo(tmp_path))
@@ -76,7 +76,7 @@ def test_photos_turned_by_exif(tmp_path, converted):
 
 def test_absent_files_are_told_and_empty_ones_mean_nothing(tmp_path, converted):
     for name in ("a", "b", "c"):
-        save_photo(tmp_path / f"images/{name}.png", SIZE)
+        save_image(tmp_path / f"images/{name}.png", SIZE)
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels/a.txt").write_text("")
     outside = "1 -0.3 0 -0.1 0 -0.1 0.5"
@@ -85,14 +85,14 @@ def test_absent_files_are_told_and_empty_ones_mean_nothing(tmp_path, converted):
     result = converted("yolo", **yolo(tmp_path))
     assert result.segments("a.png") == []
     assert len(result.segments("b.png")) == 1
-    told = {Path(item.name).name: item.reason for item in result.report.left_out}
+    told = {Path(item.name).name: item.reason for item in result.report.skipped}
     assert sorted(told) == ["c.png", "d.txt"]
     kept = converted("yolo", **yolo(tmp_path, keep_unlabelled=True))
     assert kept.segments("c.png") == []
 
 
-def test_labels_beside_their_photos(tmp_path, converted):
-    save_photo(tmp_path / "images/a.png", SIZE)
+def test_labels_beside_their_images(tmp_path, converted):
+    save_image(tmp_path / "images/a.png", SIZE)
     (tmp_path / "images/a.txt").write_text("1 0 0 1 0 1 1\n")
     result = converted("yolo", **yolo(tmp_path, masks=str(tmp_path / "images")))
     assert len(result.segments("a.png")) == 1
@@ -112,19 +112,19 @@ def test_labels_beside_their_photos(tmp_path, converted):
         ("7 0 0 1 0 1 1", "class 7 is not declared"),
     ],
 )
-def test_a_bad_line_is_named_and_its_photo_left_out(tmp_path, converted, line, message):
+def test_a_bad_line_is_named_and_its_image_skipped(tmp_path, converted, line, message):
     for name in ("a", "b"):
-        save_photo(tmp_path / f"images/{name}.png", SIZE)
+        save_image(tmp_path / f"images/{name}.png", SIZE)
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels/a.txt").write_text("0 0 0 1 0 1 1\n" + line)
     (tmp_path / "labels/b.txt").write_text("0 0 0 1 0 1 1\n")
-    (item,) = converted("yolo", **yolo(tmp_path)).report.left_out
+    (item,) = converted("yolo", **yolo(tmp_path)).report.skipped
     assert item.name == "a.png"
     assert f"a.txt: line 2: {message}" in item.reason
 
 
 def test_a_file_that_is_no_text_is_named(tmp_path, converted):
-    save_photo(tmp_path / "images/a.png", SIZE)
+    save_image(tmp_path / "images/a.png", SIZE)
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels/a.txt").write_bytes(b"\xff\xfe\x00\xd8")
     with pytest.raises(ValueError, match=r"a\.txt: not readable as text"):
@@ -142,8 +142,10 @@ def test_classes_of_a_data_yaml(tmp_path, names):
     (tmp_path / "images").mkdir()
     (tmp_path / "labels").mkdir()
     (tmp_path / "data.yaml").write_text(f"path: .\ntrain: images\nnames: {names}\n")
-    form = open_form("yolo", **yolo(tmp_path, str(tmp_path / "data.yaml"), stuff=("leaf",)))
-    assert [(c.key, c.name, c.isthing) for c in form.classes] == [
+    annotation_format = open_format(
+        "yolo", **yolo(tmp_path, str(tmp_path / "data.yaml"), stuff=("leaf",))
+    )
+    assert [(c.key, c.name, c.isthing) for c in annotation_format.classes] == [
         (0, "nut", True),
         (1, "leaf", False),
     ]
@@ -160,10 +162,10 @@ def test_classes_of_a_data_yaml(tmp_path, names):
 def test_a_data_yaml_without_classes_is_refused(tmp_path, text, message):
     (tmp_path / "data.yaml").write_text(text)
     with pytest.raises(ValueError, match=rf"data\.yaml: {message}"):
-        open_form("yolo", **yolo(tmp_path, str(tmp_path / "data.yaml")))
+        open_format("yolo", **yolo(tmp_path, str(tmp_path / "data.yaml")))
 
 
 @pytest.mark.parametrize("classes", ["nut,leaf", ()])
 def test_classes_need_numbers(tmp_path, classes):
     with pytest.raises(ValueError, match="yolo: classes need numbers"):
-        open_form("yolo", **yolo(tmp_path, classes))
+        open_format("yolo", **yolo(tmp_path, classes))
