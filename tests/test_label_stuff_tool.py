@@ -106,7 +106,7 @@ def test_quality_of_labels_that_are_right(arguments, tmp_path, capsys):
         label_quality.main(["--ground-truth", *empty, "--custom", *custom, "--labels", *labels])
         == 2
     )
-    assert "no ground truth for 5 images" in capsys.readouterr().err
+    assert "5 images: no ground truth" in capsys.readouterr().err
 
 
 def test_commands_of_the_recipe_are_what_the_tools_take(tmp_path, monkeypatch):

@@ -17,12 +17,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from detr_d2.conversion.classes import parse_value, read_json
+from detr_d2.conversion.classes import parse_value
 from detr_d2.conversion.convert import Report, Split, convert_set
 from detr_d2.conversion.formats import FORMATS, AnnotationFormat, open_format
 from detr_d2.conversion.rasterize import ORDERS, THINGS, Rules
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_panoptic import load_records, read_panoptic_json
+from detr_d2.utils.files import read_json
 from detr_d2.visualization import (
     Palette,
     draw_ground_truth,

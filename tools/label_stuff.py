@@ -12,13 +12,14 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-# detr_d2 before detectron2, since it silences a warning of that import.
-from detr_d2.conversion.classes import read_json
 from detr_d2.engine import command_line, use_model_categories
 from detr_d2.engine.setup import LOGGERS, share_cores
 from detr_d2.pseudo_labels import MergeRules, label_stuff
 from detr_d2.pseudo_labels.classes import STUFF_CHOICES, THING_CHOICES
 from detr_d2.pseudo_labels.merge import FILLS
+
+# detr_d2 before detectron2, since it silences a warning of that import.
+from detr_d2.utils.files import read_json
 
 # isort: split
 import torch

@@ -1,6 +1,5 @@
 """The classes of a data set that is to be converted, and their ids in the result."""
 
-import json
 import os
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from detr_d2.utils.files import read_json
 
 NOT_A_CLASS = frozenset({"__ignore__", "_background_", "__background__"})
 
@@ -117,15 +118,6 @@ def _from_entry(entry: Mapping[str, Any], isthing: bool, path: Path) -> SourceCl
         color=(color[0], color[1], color[2]) if color else None,
         supercategory=str(entry.get("supercategory") or ""),
     )
-
-
-def read_json(path: str | os.PathLike[str]) -> Any:
-    """Read a JSON file; a fault is told with file, line and column."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except ValueError as error:
-        raise ValueError(f"{path}: not valid JSON ({error})") from error
 
 
 def choose_things(

@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from detr_d2.conversion.classes import read_json
+from detr_d2.utils.files import read_json
 
 LISTS = ("images", "annotations", "categories")
 

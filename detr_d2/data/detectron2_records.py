@@ -15,12 +15,11 @@ from detectron2.structures import BoxMode
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from detr_d2.conversion.classes import read_json
 from detr_d2.data.categories import IGNORE_LABEL, CategoryTable
 from detr_d2.data.coco_panoptic import load_records, read_id_png
 from detr_d2.ops.outlines import outlines
 from detr_d2.ops.panoptic_ids import compact, rgb_to_id
-from detr_d2.utils.files import replacing, write_json
+from detr_d2.utils.files import read_json, replacing, write_json
 
 INSTANCES, STUFF, SEMANTIC = "instances.json", "stuff", "semantic"
 # What a set may be registered as, and which evaluators of Detectron2's tools go with it.

@@ -21,7 +21,6 @@ from typing import Any
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
-from detr_d2.conversion.classes import read_json
 from detr_d2.conversion.formats.base import Skipped
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_writer import write_panoptic_json
@@ -31,7 +30,7 @@ from detr_d2.pseudo_labels.images import LabelTask, custom_categories, fingerpri
 from detr_d2.pseudo_labels.merge import MergeRules
 from detr_d2.pseudo_labels.work import JOURNALS, Progress, Work, label_images, open_journals
 from detr_d2.pseudo_labels.write_review import review_labels
-from detr_d2.utils.files import write_json
+from detr_d2.utils.files import read_json, write_json
 from detr_d2.utils.partial_folder import PartialFolder
 
 REPORT = "labelling.json"

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from detr_d2.conversion.classes import read_json
 from detr_d2.conversion.formats.base import joined
 from detr_d2.conversion.splits import near_pairs
 from detr_d2.data.coco_lists import LISTS, missing_lists
 from detr_d2.data.image_io import IMAGE_SUFFIXES, files_below
+from detr_d2.utils.files import read_json
 from detr_d2.validation.check_json import (
     check_balance,
     check_base_names,

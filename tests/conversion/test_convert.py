@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from converted_sets import Result, save_image, save_mask
 
+from detr_d2.conversion import convert_image
 from detr_d2.conversion.convert import Split, convert_set
 from detr_d2.conversion.formats import AnnotationFormat, open_format
 from detr_d2.conversion.rasterize import Rules
-from detr_d2.data import conversion_work
 
 SIZE = (12, 16)
 
@@ -153,7 +153,7 @@ def test_a_full_disk_stops_and_the_rest_follows_later(source, tmp_path, monkeypa
     convert_set(semantic(source), out)
     before = (out / "conversion.json").read_bytes()
     save_mask(source / "masks/00.png", np.ones(SIZE, np.uint8))
-    written, write = [], conversion_work.write_id_png
+    written, write = [], convert_image.write_id_png
 
     def full(path, ids):
         if len(written) == 3:
@@ -161,7 +161,7 @@ def test_a_full_disk_stops_and_the_rest_follows_later(source, tmp_path, monkeypa
         written.append(path)
         write(path, ids)
 
-    monkeypatch.setattr(conversion_work, "write_id_png", full)
+    monkeypatch.setattr(convert_image, "write_id_png", full)
     with pytest.raises(OSError, match=r"No space left on device: .*03\.png"):
         convert_set(semantic(source), out)
     assert (out / "conversion.json").read_bytes() == before
@@ -172,7 +172,7 @@ def test_a_full_disk_stops_and_the_rest_follows_later(source, tmp_path, monkeypa
     (tmp_path / "out.partial/done.jsonl").write_text(done[:-20])
     again = []
     monkeypatch.setattr(
-        conversion_work, "write_id_png", lambda p, ids: (again.append(p.name), write(p, ids))
+        convert_image, "write_id_png", lambda p, ids: (again.append(p.name), write(p, ids))
     )
     convert_set(semantic(source), out)
     assert again == ["02.png", "03.png", "04.png", "05.png"]
@@ -187,14 +187,14 @@ def test_a_killed_conversion_leaves_the_earlier_result_and_goes_on(source, tmp_p
     program = f"""
 import sys, time
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from detr_d2.data import conversion_work
-from test_conversion import convert_set, semantic, Path
-write = conversion_work.write_id_png
+from detr_d2.conversion import convert_image
+from test_convert import convert_set, semantic, Path
+write = convert_image.write_id_png
 def slow(path, ids):
     if path.name == "03.png":
         time.sleep(600)
     write(path, ids)
-conversion_work.write_id_png = slow
+convert_image.write_id_png = slow
 convert_set(semantic(Path({str(source)!r})), {str(out)!r})
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -116,7 +116,7 @@ def read(path):
 def test_segment_ids_are_distinct_and_never_void(script):
     names = ["brick"] * 300
 
-    ids = script("site_split")._segment_ids(np.random.default_rng(0), names)
+    ids = script("building_site.split")._segment_ids(np.random.default_rng(0), names)
 
     assert len(set(ids)) == 300
     assert min(ids) > 0

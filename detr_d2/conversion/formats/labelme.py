@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from detr_d2.conversion.classes import NOT_A_CLASS, SourceClass, read_json
+from detr_d2.conversion.classes import NOT_A_CLASS, SourceClass
 from detr_d2.conversion.formats.base import AnnotationFormat, Sample, Skipped
 from detr_d2.conversion.formats.drawing import VOID, Drawing, cut_out
 from detr_d2.conversion.formats.find_images import image_beside
 from detr_d2.conversion.formats.labelme_shapes import decode_embedded, draw_shape
 from detr_d2.data.image_io import IMAGE_SUFFIXES, ImageFacts, UnreadableError, files_below
+from detr_d2.utils.files import read_json
 
 NO_SHAPES = "no labelme file (it has no list of shapes)"
 
