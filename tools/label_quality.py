@@ -65,7 +65,7 @@ def measure(ground_truth: Labels, custom: Labels, labels: Labels, band: int) -> 
     missing = [image for image in sorted(labels.images) if ground_truth.find(image) is None]
     if missing:
         raise ValueError(
-            f"{ground_truth.path}: {len(missing)} images: no ground truth, as {missing[:3]}"
+            f"{ground_truth.path}: {len(missing)} images: no ground truth: {missing[:3]}"
         )
     for image in tqdm(sorted(labels.images), desc=labels.path, disable=None):
         right, masks = ground_truth.find(image), custom.find(image)
