@@ -58,9 +58,7 @@ def get_checkpoint_url(config_path: str) -> str:
     url = _published_url(get_config_file(config_path))
     if url is None:
         having = [name for name in names() if _published_url(str(CONFIGS / name)) is not None]
-        raise ValueError(
-            f"{config_path} has no published weights; these have: {', '.join(having)}"
-        )
+        raise ValueError(f"{config_path} has no published weights; these have: {', '.join(having)}")
     return url
 
 
