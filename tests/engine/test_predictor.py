@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.modeling import META_ARCH_REGISTRY
+from tiny_model import give_weights
 from torch import nn
 
 from detr_d2.engine import Predictor
@@ -23,9 +24,12 @@ class EchoModel(nn.Module):
 
 
 @pytest.mark.parametrize(("order", "channel"), [("RGB", 0), ("BGR", 2)])
-def test_images_are_resized_and_put_into_the_models_channel_order(toy_cfg, order, channel):
+def test_images_are_resized_and_put_into_the_models_channel_order(
+    toy_cfg, tmp_path, order, channel
+):
     seen.clear()
     toy_cfg.MODEL.META_ARCHITECTURE = "EchoModel"
+    give_weights(toy_cfg, tmp_path)
     toy_cfg.INPUT.FORMAT = order
     toy_cfg.INPUT.MIN_SIZE_TEST = 20
     toy_cfg.INPUT.MAX_SIZE_TEST = 100
