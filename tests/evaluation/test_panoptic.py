@@ -95,21 +95,6 @@ def test_a_set_that_was_not_registered_with_panoptic_files_is_named(tmp_path):
         MetadataCatalog.remove("test_plain")
 
 
-def segment(id_, category_id):
-    return {"id": id_, "category_id": category_id, "iscrowd": 0, "area": 1, "bbox": [0, 0, 1, 1]}
-
-
-def test_missing_prediction_and_segment_id_0_are_named():
-    truth = {
-        "categories": [{"id": 1, "isthing": 1}],
-        "annotations": [{"image_id": 4, "file_name": "d.png", "segments_info": [segment(0, 1)]}],
-    }
-    with pytest.raises(ValueError, match=r"no prediction for 1 image.*\[4\]"):
-        pq.panoptic_quality(truth, [], "a", "b")
-    with pytest.raises(ValueError, match=r"segment id 0.*d\.png"):
-        pq.panoptic_quality(truth, [{"image_id": 4}], "a", "b")
-
-
 def test_several_threads_count_what_one_counts(tiny_set, register, evaluate, monkeypatch):
     name = register(**tiny_set.paths())
     monkeypatch.setattr(pq, "MAX_THREADS", 1)
