@@ -47,13 +47,13 @@ def segments_of(
 def make_random_set(
     root: Path, seed: int, images: int = 4, categories: list[dict[str, Any]] = CATEGORIES
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Write ROOT/truth and ROOT/found (PNGs), truth.json and found.json; gives both contents.
+    """Write ROOT/ground_truth and ROOT/found (PNGs), ground_truth.json and found.json; gives both contents.
 
     The prediction is the ground truth, shifted, with some segments in another class, some void and
     some new. The last image has no segment on either side.
     """
     rng = np.random.default_rng(seed)
-    truth: list[dict[str, Any]] = []
+    ground_truth: list[dict[str, Any]] = []
     found: list[dict[str, Any]] = []
     for place in range(images):
         size = int(rng.integers(18, 40)), int(rng.integers(18, 40))
@@ -72,7 +72,7 @@ def make_random_set(
         # An id that the JSON of the ground truth does not list is neither void nor a segment.
         segments = segments[: len(segments) - int(rng.integers(0, 2))] if count else segments
         for folder, entries, values, listed in (
-            ("truth", truth, ids, segments),
+            ("ground_truth", ground_truth, ids, segments),
             ("found", found, guess, guesses),
         ):
             # Untidy names: a folder, a space, and one base name for all.
@@ -80,7 +80,7 @@ def make_random_set(
             save_ids(root / folder / name, values)
             entry = {"image_id": f"{place:02}", "file_name": name, "segments_info": listed}
             entries.append(entry)
-    content = {"images": [], "annotations": truth, "categories": categories}
-    (root / "truth.json").write_text(json.dumps(content))
+    content = {"images": [], "annotations": ground_truth, "categories": categories}
+    (root / "ground_truth.json").write_text(json.dumps(content))
     (root / "found.json").write_text(json.dumps({"annotations": found}))
     return content, found

@@ -18,7 +18,7 @@ from tabulate import tabulate
 
 from detr_d2.evaluation.pq import PanopticGroundTruth, count_threads
 from detr_d2.evaluation.pq_counts import PanopticCounts
-from detr_d2.ops.files import write_json
+from detr_d2.utils.files import write_json
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class PanopticEvaluator(DatasetEvaluator):
     def reset(self) -> None:
         """Start anew, with the ground truth as it is on disk."""
         with open(self._metadata.panoptic_json, encoding="utf-8") as file:
-            self._truth = PanopticGroundTruth(json.load(file), self._metadata.panoptic_root)
+            self._ground_truth = PanopticGroundTruth(json.load(file), self._metadata.panoptic_root)
         self._counts = PanopticCounts()
         self._found: list[dict[str, Any]] = []
         self._threads = count_threads()
@@ -82,7 +82,7 @@ class PanopticEvaluator(DatasetEvaluator):
             segments = [self._with_dataset_id(segment) for segment in segments]
             self._found.append({"image_id": image["image_id"], "segments_info": segments})
             self._jobs.append(
-                self._pool.submit(self._truth.count, image["image_id"], ids, segments)
+                self._pool.submit(self._ground_truth.count, image["image_id"], ids, segments)
             )
             # Few maps wait at any time, and an error stops the evaluation soon.
             self._collect(self._threads)
@@ -97,14 +97,14 @@ class PanopticEvaluator(DatasetEvaluator):
         self._pool.shutdown()
         parts = comm.all_gather((self._counts, self._found))
         found = list(itertools.chain.from_iterable(part[1] for part in parts))
-        self._truth.check_complete(entry["image_id"] for entry in found)
+        self._ground_truth.check_complete(entry["image_id"] for entry in found)
         if not comm.is_main_process():
             return None
         total = PanopticCounts()
         for counts, _ in parts:
             total.update(counts)
         self._write(found)
-        categories = self._truth.content["categories"]
+        categories = self._ground_truth.content["categories"]
         average = total.average(categories)
         logger.info("Panoptic quality of the classes:\n%s", _class_table(total, categories))
         logger.info("Panoptic quality:\n%s", _table(average))
@@ -125,9 +125,9 @@ class PanopticEvaluator(DatasetEvaluator):
         by_image = {entry["image_id"]: entry for entry in found}
         annotations = [
             {**by_image[image_id], "file_name": annotation["file_name"]}
-            for image_id, annotation in self._truth.annotations.items()
+            for image_id, annotation in self._ground_truth.annotations.items()
         ]
-        content = {**self._truth.content, "annotations": annotations}
+        content = {**self._ground_truth.content, "annotations": annotations}
         write_json(os.path.join(self._output_dir, "predictions.json"), content)
 
     def _split_labels(self, labels: np.ndarray) -> tuple[np.ndarray, list[dict[str, Any]]]:

@@ -56,9 +56,9 @@ class PanopticGroundTruth:
             raise ValueError(f"image {image_id!r} was predicted, but is not in the panoptic JSON")
         annotation = self.annotations[image_id]
         true_ids = read_ids(os.path.join(self._root, annotation["file_name"]))
-        truth = PanopticMap(true_ids, annotation["segments_info"])
+        ground_truth = PanopticMap(true_ids, annotation["segments_info"])
         name = f"image {image_id!r} ({annotation['file_name']})"
-        return count_image(truth, PanopticMap(ids, segments), self._categories, name)
+        return count_image(ground_truth, PanopticMap(ids, segments), self._categories, name)
 
     def check_complete(self, predicted: Iterable[Any]) -> None:
         """Check that each image of the set was predicted once.
@@ -76,18 +76,18 @@ class PanopticGroundTruth:
 
 
 def panoptic_quality(
-    truth: Mapping[str, Any],
+    ground_truth: Mapping[str, Any],
     predictions: Sequence[Mapping[str, Any]],
-    truth_root: str,
+    ground_truth_root: str,
     prediction_root: str,
 ) -> PanopticCounts:
     """Compare two folders of PNGs, as panopticapi's `pq_compute` does.
 
     Args:
-        truth: content of the COCO-panoptic JSON.
+        ground_truth: content of the COCO-panoptic JSON.
         predictions: annotations of the same format, with the set's category ids; those of images
             that the JSON does not list are ignored.
-        truth_root, prediction_root: folders of the PNGs.
+        ground_truth_root, prediction_root: folders of the PNGs.
 
     Returns:
         The sums over all images.
@@ -95,13 +95,13 @@ def panoptic_quality(
     Raises:
         ValueError: see `PanopticGroundTruth` and `count_image`.
     """
-    ground_truth = PanopticGroundTruth(truth, truth_root)
-    wanted = [p for p in predictions if p["image_id"] in ground_truth.annotations]
-    ground_truth.check_complete(p["image_id"] for p in wanted)
+    reference = PanopticGroundTruth(ground_truth, ground_truth_root)
+    wanted = [p for p in predictions if p["image_id"] in reference.annotations]
+    reference.check_complete(p["image_id"] for p in wanted)
 
     def count(prediction: Mapping[str, Any]) -> PanopticCounts:
         ids = read_ids(os.path.join(prediction_root, prediction["file_name"]))
-        return ground_truth.count(prediction["image_id"], ids, prediction["segments_info"])
+        return reference.count(prediction["image_id"], ids, prediction["segments_info"])
 
     total = PanopticCounts()
     with ThreadPoolExecutor(count_threads()) as pool:

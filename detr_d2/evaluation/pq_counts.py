@@ -1,7 +1,7 @@
 """Panoptic quality (Kirillov et al., arXiv:1801.00868, section 4), counted image by image.
 
-Legend: H, W image height and width; T, F numbers of segments of the ground truth and of the
-prediction. Segment id 0 is void.
+Legend: H, W image height and width; T, F numbers of segments of the ground truth and of
+the prediction. Segment id 0 is void.
 """
 
 import math
@@ -78,7 +78,7 @@ class PanopticCounts:
 
 
 def count_image(
-    truth: PanopticMap, prediction: PanopticMap, categories: Collection[int], name: str
+    ground_truth: PanopticMap, prediction: PanopticMap, categories: Collection[int], name: str
 ) -> PanopticCounts:
     """Match the segments of one image, as panopticapi's `pq_compute` does.
 
@@ -88,7 +88,7 @@ def count_image(
     JSON's, and a wrong one gives qualities far above 1.
 
     Args:
-        truth: the ground truth, `iscrowd` 1 for crowds; no segment has the id 0.
+        ground_truth: `iscrowd` 1 for crowds; no segment has the id 0.
         prediction: the segments that were found.
         categories: the category ids that are allowed.
         name: what the image is called in messages.
@@ -97,23 +97,25 @@ def count_image(
         ValueError: the sizes differ, a category is unknown, or the predicted map and its segments
             disagree.
     """
-    if truth.ids.shape != prediction.ids.shape:
-        sizes = f"{truth.ids.shape}, prediction of {prediction.ids.shape}"
+    if ground_truth.ids.shape != prediction.ids.shape:
+        sizes = f"{ground_truth.ids.shape}, prediction of {prediction.ids.shape}"
         raise ValueError(f"{name}: ground truth of {sizes} pixels")
-    expected = {s["id"]: s for s in truth.segments}
+    expected = {s["id"]: s for s in ground_truth.segments}
     found = {s["id"]: s for s in prediction.segments}
     _check_categories(f"{name}: ground-truth", expected, categories)
     _check_categories(f"{name}: predicted", found, categories)
-    areas = _joint_areas(truth.ids, [*expected, VOID], prediction.ids, [*found, VOID])
+    areas = _joint_areas(ground_truth.ids, [*expected, VOID], prediction.ids, [*found, VOID])
     _check_segments(name, prediction.ids, found, areas)
 
     iou = _iou(areas, list(expected.values()), list(found.values()))
     counts = PanopticCounts()
-    last_crowd: dict[int, np.ndarray] = {}
+    # Forgiven pixels by category: void and, where there are several, the last crowd alone.
+    void = areas[len(expected)]
+    forgiven: dict[int, np.ndarray] = {}
     for segment, overlaps, ious in zip(expected.values(), areas, iou, strict=False):
         category = segment["category_id"]
         if segment.get("iscrowd", 0) == 1:
-            last_crowd[category] = overlaps
+            forgiven[category] = void + overlaps
         elif ious.max(initial=0) > 0.5:
             counts.tp[category] += 1
             counts.iou[category] += int(ious.max() / IOU_UNIT)
@@ -121,33 +123,29 @@ def count_image(
             counts.fn[category] += 1
     for column, segment in enumerate(found.values()):
         category = segment["category_id"]
-        ignored = areas[len(expected), column]
-        if category in last_crowd:
-            ignored = ignored + last_crowd[category][column]
-        matched = iou[:, column].max(initial=0) > 0.5
-        if not matched and ignored / areas[:, column].sum() <= 0.5:
+        ignored = forgiven.get(category, void)[column] / areas[:, column].sum()
+        if iou[:, column].max(initial=0) <= 0.5 and ignored <= 0.5:
             counts.fp[category] += 1
     return counts
 
 
 def _joint_areas(
-    truth: np.ndarray, truth_listed: list[int], ids: np.ndarray, listed: list[int]
+    left: np.ndarray, left_ids: list[int], right: np.ndarray, right_ids: list[int]
 ) -> np.ndarray:
     """Pixels of each pair of listed ids, int64; the last row and column hold what is not listed.
 
     Counted by runs of equal pairs, which are a hundred times fewer than pixels.
     """
-    truth, ids = truth.ravel(), ids.ravel()
-    changes = truth[1:] != truth[:-1]
-    changes |= ids[1:] != ids[:-1]
+    left, right = left.ravel(), right.ravel()
+    changes = left[1:] != left[:-1]
+    changes |= right[1:] != right[:-1]
     starts = np.flatnonzero(changes) + 1
-    starts = np.concatenate([np.zeros(min(1, ids.size), np.intp), starts])
-    rows, columns = _places(truth[starts], truth_listed), _places(ids[starts], listed)
-    shape = len(truth_listed) + 1, len(listed) + 1
-    pairs = rows * shape[1] + columns
-    lengths = np.diff(starts, append=ids.size)
+    starts = np.concatenate([np.zeros(min(1, left.size), np.intp), starts])
+    rows, columns = _places(left[starts], left_ids), _places(right[starts], right_ids)
+    shape = len(left_ids) + 1, len(right_ids) + 1
+    lengths = np.diff(starts, append=left.size)
     # bincount adds in float64, which is exact below 2**53 pixels.
-    areas = np.bincount(pairs, weights=lengths, minlength=shape[0] * shape[1])
+    areas = np.bincount(rows * shape[1] + columns, lengths, shape[0] * shape[1])
     return areas.astype(np.int64).reshape(shape)
 
 
@@ -164,10 +162,9 @@ def _iou(
 ) -> np.ndarray:
     """IoU (T, F) of the pairs that may match, else 0; void pixels belong to no union."""
     t, f = len(expected), len(found)
-    may = np.array([[s["category_id"]] for s in expected], np.int64).reshape(t, 1) == np.array(
-        [s["category_id"] for s in found], np.int64
-    )
-    may &= np.array([[s.get("iscrowd", 0) != 1] for s in expected], bool).reshape(t, 1)
+    categories = np.array([s["category_id"] for s in (*expected, *found)], np.int64)
+    may = categories[:t, None] == categories[t:]
+    may[[s.get("iscrowd", 0) == 1 for s in expected]] = False
     shared = areas[:t, :f]
     both = areas[:t].sum(1)[:, None] + areas[:, :f].sum(0)
     union = both - shared - areas[t, :f]

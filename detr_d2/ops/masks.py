@@ -41,7 +41,7 @@ def unpad(masks: Tensor, canvas: Size, image_size: Size) -> Tensor:
 
 
 def unpad_and_resize(masks: Tensor, canvas: Size, image_size: Size, output_size: Size) -> Tensor:
-    """Bring mask logits of a padded canvas to the size of the original photo.
+    """Bring mask logits of a padded canvas to the size of the original image.
 
     Args:
         masks: float (Q, h, w), logits over the whole canvas at any resolution.
@@ -51,7 +51,7 @@ def unpad_and_resize(masks: Tensor, canvas: Size, image_size: Size, output_size:
 
     Returns:
         float (Q, *output_size). Padding is cut off *before* the last resize; resizing the whole
-        canvas to the photo's size would squeeze every mask.
+        canvas to the image's size would squeeze every mask.
     """
     if tuple(canvas) != tuple(image_size):
         masks = unpad(masks, canvas, image_size)

@@ -1,4 +1,4 @@
-"""The examples of ADVANCED_USAGE.md, run as they stand there."""
+"""The examples of docs/ADVANCED_USAGE.md, run as they stand there."""
 
 import importlib
 import sys

@@ -20,7 +20,7 @@ def test_padding_mask_keeps_as_many_cells_as_the_image_has_alone():
 
 def test_a_square_on_a_padded_canvas_comes_back_at_its_place():
     # Image 40 x 60 on a canvas 80 x 120, logits at a quarter: rows 3..6, columns 6..10 of it
-    # are pixels 12..27, 24..43. The photo is twice the image: pixels 24..55, 48..87.
+    # are pixels 12..27, 24..43. The image is twice the image: pixels 24..55, 48..87.
     logits = torch.full((1, 20, 30), -10.0)
     logits[0, 3:7, 6:11] = 10.0
     mask = unpad_and_resize(logits, (80, 120), (40, 60), (80, 120))[0] > 0
