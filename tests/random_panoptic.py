@@ -47,7 +47,7 @@ def segments_of(
 def make_random_set(
     root: Path, seed: int, images: int = 4, categories: list[dict[str, Any]] = CATEGORIES
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Write ROOT/ground_truth and ROOT/found (PNGs), ground_truth.json and found.json; gives both contents.
+    """Write folders and JSONs ROOT/ground_truth and ROOT/found; gives the content of both.
 
     The prediction is the ground truth, shifted, with some segments in another class, some void and
     some new. The last image has no segment on either side.

@@ -109,7 +109,7 @@ def segment(number, category, iscrowd=0):
     return {"id": number, "category_id": category, "iscrowd": iscrowd}
 
 
-def count(ground_truth, truth_segments, ids, segments):
+def count(ground_truth, expected, ids, segments):
     left, right = PanopticMap(ground_truth, expected), PanopticMap(ids, segments)
     return count_image(left, right, {1, 2}, "x.png")
 
