@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import get_cfg
-from detectron2.data import DatasetCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Boxes, Instances
 from detectron2.utils import comm
 from PIL import Image
@@ -72,11 +72,12 @@ def evaluate_part(
     cfg = get_cfg()
     add_detr_config(cfg)
     cfg.TEST.EVALUATORS = evaluators
+    classes = len(MetadataCatalog.get(name).stuff_classes)
     results = {}
     for evaluator in build_evaluators(cfg, name, str(folder)):
         evaluator.reset()
         for record in share_of_records(name):
-            output = change(record, output_of_ground_truth(record, 4))
+            output = change(record, output_of_ground_truth(record, classes))
             evaluator.process([record], [output])
         results.update(evaluator.evaluate() or {})
     return results
