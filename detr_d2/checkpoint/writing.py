@@ -39,7 +39,7 @@ class Architecture:
 
 
 def ours_content(weights: Weights) -> dict[str, Any]:
-    """Return the content of our own file of these weights, for `torch.save`. Rows keep their order."""
+    """Return what our own file of these weights holds, for `torch.save`. Rows keep their order."""
     content: dict[str, Any] = {"model": weights.tensors}
     return content | ({"classes": list(weights.classes)} if weights.classes else {})
 

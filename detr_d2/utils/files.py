@@ -82,12 +82,12 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def write_json(path: str | os.PathLike[str], content: Any, indent: int | None = None) -> None:
-    """Write a JSON file atomically. NaN and infinity are refused: JSON does not know them."""
+    """Write a JSON file atomically. NaN and infinity are rejected: JSON does not know them."""
     write_text(path, json.dumps(content, indent=indent, allow_nan=False) + "\n")
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """Read a JSON file; a fault is told with file, line and column."""
+    """Read a JSON file; an error names file, line and column."""
     try:
         with open(path, encoding="utf-8") as file:
             return json.load(file)

@@ -1,4 +1,4 @@
-"""Checking a COCO-panoptic set: everything that would surface later as nonsense.
+"""Check a COCO-panoptic set for everything that would surface later as nonsense.
 
 PNGs and images are opened one after the other; the JSON and the findings (a few of each kind) are
 what is held in memory.
@@ -37,19 +37,19 @@ class SetFiles:
 
 
 class Checker:
-    """Checks one set; after `run` it has counted segments and looks for further checks.
+    """Checks one set; after `run`, `counts` and `hashes` are there for further checks.
 
     Args:
         files: the set.
         queries: the largest number of segments that the model can find in an image.
-        tiny: segments of fewer pixels are told.
+        tiny: segments of fewer pixels are reported.
     """
 
     def __init__(self, files: SetFiles, queries: int = 100, tiny: int = 5) -> None:
         self.files = files
         self.queries = queries
         self.tiny = tiny
-        self.looks: dict[str, int] = {}
+        self.hashes: dict[str, int] = {}
         self.counts: Counter[int] = Counter()
         self.categories: dict[int, Mapping[str, Any]] = {}
         self.total = 0
@@ -60,7 +60,7 @@ class Checker:
         try:
             content = read_json(path)
         except (OSError, ValueError) as error:
-            yield Finding("error", "unreadable JSON", path, "", str(error), "mend the file")
+            yield Finding("error", "unreadable JSON", path, "", str(error), "repair the file")
             return
         if missing := missing_lists(content):
             found = f"no list {', '.join(missing)}"
@@ -87,14 +87,14 @@ class Checker:
         listed = {str(image.get("file_name")) for image in images}
         for name in files_below(self.files.image_root, IMAGE_SUFFIXES):
             if name not in listed:
-                right = "fine if it belongs to another part"
-                yield Finding("note", "image not listed", name, "", "not in the JSON", right)
+                expected = "fine if it belongs to another part"
+                yield Finding("note", "image not listed", name, "", "not in the JSON", expected)
 
     def _image(self, image: Mapping[str, Any]) -> Iterator[Finding]:
         name = str(image.get("file_name"))
-        findings, look = check_image(joined(self.files.image_root, name), image)
-        if look is not None:
-            self.looks[name] = look
+        findings, image_hash = check_image(joined(self.files.image_root, name), image)
+        if image_hash is not None:
+            self.hashes[name] = image_hash
         yield from findings
 
     def _annotation(
@@ -114,16 +114,16 @@ class Checker:
 def find_near_duplicates(
     parts: Mapping[str, Mapping[str, int]], distance: int = 3
 ) -> Iterator[Finding]:
-    """Images of different parts that look alike: what is learnt by heart scores in evaluation.
+    """Images of different parts that look alike: what a model has overfitted scores in evaluation.
 
     Args:
-        parts: for every part the look (see `mask_files.look_at_image`) of every image.
-        distance: bits in which the looks may differ.
+        parts: for every part the perceptual hash (see `image_io.look_at_image`) of every image.
+        distance: bits in which the hashes may differ.
     """
-    flat = [(part, name, look) for part, looks in parts.items() for name, look in looks.items()]
-    for i, j in near_pairs([look for _, _, look in flat], distance):
+    flat = [(part, name, value) for part, hashes in parts.items() for name, value in hashes.items()]
+    for i, j in near_pairs([value for _, _, value in flat], distance):
         if flat[i][0] != flat[j][0]:
             found = f"looks like {flat[j][1]} of {flat[j][0]}"
-            right = "both in one part (--group-by)"
+            expected = "both in one part (--group-by)"
             name = f"{flat[i][1]} of {flat[i][0]}"
-            yield Finding("warning", "near-duplicate across parts", name, "", found, right)
+            yield Finding("warning", "near-duplicate across parts", name, "", found, expected)

@@ -23,13 +23,13 @@ def check_categories(path: str, categories: Sequence[Entry]) -> Iterator[Finding
         for value, count in Counter(c.get(what) for c in categories).items():
             if count > 1:
                 found = f"{count} categories have the {what} {value!r}"
-                right = f"every category has a {what} of its own"
-                yield Finding(severity, f"duplicate category {what}", path, "", found, right)
+                expected = f"every category has a {what} of its own"
+                yield Finding(severity, f"duplicate category {what}", path, "", found, expected)
     for category in categories:
         if not is_sound_category(category):
-            right = "id is an integer, isthing is 0 or 1"
+            expected = "id is an integer, isthing is 0 or 1"
             found = str(dict(category))[:120]
-            yield Finding("error", "faulty category", path, "", found, right)
+            yield Finding("error", "faulty category", path, "", found, expected)
 
 
 def check_pairs(
@@ -46,8 +46,8 @@ def check_pairs(
     for image in images:
         if image.get("id") not in annotated:
             name = str(image.get("file_name"))
-            right = "an annotation, with an empty segments_info if there is nothing"
-            yield Finding("error", "image without record", name, "", "no annotation", right)
+            expected = "an annotation, with an empty segments_info if there is nothing"
+            yield Finding("error", "image without record", name, "", "no annotation", expected)
     for annotation in annotations:
         if annotation.get("image_id") not in ids:
             name = str(annotation.get("file_name"))
@@ -62,8 +62,8 @@ def check_base_names(images: Sequence[Entry]) -> Iterator[Finding]:
         name = str(image.get("file_name"))
         stem = os.path.splitext(os.path.basename(name))[0]
         if stem in stems:
-            found, right = f"same base name as {stems[stem]}", "base names are unique"
-            yield Finding("error", "same base name", name, "", found, right)
+            found, expected = f"same base name as {stems[stem]}", "base names are unique"
+            yield Finding("error", "same base name", name, "", found, expected)
         stems[stem] = name
 
 
@@ -83,31 +83,31 @@ def check_segments(
         number = segment.get("id")
         category: Any = segment.get("category_id")
         if not isinstance(number, int) or number < 1:
-            right = "ids count from 1; 0 is void"
-            yield Finding("error", "segment id 0", path, f"segment {number}", "its id", right)
+            expected = "ids count from 1; 0 is void"
+            yield Finding("error", "segment id 0", path, f"segment {number}", "its id", expected)
         if category not in categories:
             found = f"category_id {category!r}"
-            right = f"one of {sorted(categories)[:12]}"
-            yield Finding("error", "unknown category", path, f"segment {number}", found, right)
+            expected = f"one of {sorted(categories)[:12]}"
+            yield Finding("error", "unknown category", path, f"segment {number}", found, expected)
             continue
         if not categories[category]["isthing"] and not segment.get("iscrowd"):
             stuff[category] += 1
     for number, count in Counter(segment.get("id") for segment in segments).items():
         if count > 1:
-            item, right = f"segment {number}", "every id once"
-            yield Finding("error", "duplicate segment id", path, item, f"{count} times", right)
+            item, expected = f"segment {number}", "every id once"
+            yield Finding("error", "duplicate segment id", path, item, f"{count} times", expected)
     for category, count in stuff.items():
         if count > 1:
             found = f"stuff {categories[category]['name']!r} has {count} segments"
-            right = "one segment a class of stuff"
-            yield Finding("error", "stuff in several segments", path, "", found, right)
+            expected = "one segment a class of stuff"
+            yield Finding("error", "stuff in several segments", path, "", found, expected)
     if not segments:
-        right = "fine if there is nothing; training leaves it out"
-        yield Finding("note", "no segments", path, "", "segments_info is empty", right)
+        expected = "fine if there is nothing; training skips it"
+        yield Finding("note", "no segments", path, "", "segments_info is empty", expected)
     if len(segments) > queries:
         found = f"{len(segments)} segments, the model finds {queries} at most"
-        right = f"MODEL.DETR.NUM_QUERIES {len(segments)} or more"
-        yield Finding("warning", "more segments than queries", path, "", found, right)
+        expected = f"MODEL.DETR.NUM_QUERIES {len(segments)} or more"
+        yield Finding("warning", "more segments than queries", path, "", found, expected)
 
 
 def check_balance(
@@ -118,9 +118,9 @@ def check_balance(
     for number, category in categories.items():
         count = counts.get(number, 0)
         if count == 0:
-            found, right = f"class {category['name']!r} never occurs", "leave it out, or fine"
-            yield Finding("note", "class without segments", path, f"id {number}", found, right)
+            found, expected = f"class {category['name']!r} never occurs", "remove it, or fine"
+            yield Finding("note", "class without segments", path, f"id {number}", found, expected)
         elif count < RARE * most:
             found = f"class {category['name']!r} has {count} segments, another {most}"
-            right = "more of it, or expect little"
-            yield Finding("warning", "rare class", path, f"id {number}", found, right)
+            expected = "more of it, or expect little"
+            yield Finding("warning", "rare class", path, f"id {number}", found, expected)

@@ -1,4 +1,4 @@
-"""Writing a corrected copy of a COCO-panoptic set."""
+"""Write a repaired copy of a COCO-panoptic set."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from detr_d2.validation.check import SetFiles
 from detr_d2.validation.check_pixels import read_ids
 
 
-def mend_set(files: SetFiles, folder: str | os.PathLike[str]) -> list[Skipped]:
+def repair_set(files: SetFiles, folder: str | os.PathLike[str]) -> list[Skipped]:
     """Write `panoptic/` and `panoptic.json` to a folder; the images stay where they are.
 
     Ids, areas and boxes are those of the pixels; a stuff class is one segment; pixels of unknown
@@ -24,7 +24,7 @@ def mend_set(files: SetFiles, folder: str | os.PathLike[str]) -> list[Skipped]:
     as many as its area says. Records without a usable image or PNG are skipped.
 
     Returns:
-        What was skipped, and why.
+        The skipped records, and why.
 
     Raises:
         FileExistsError: the folder holds something.
@@ -56,7 +56,7 @@ def mend_set(files: SetFiles, folder: str | os.PathLike[str]) -> list[Skipped]:
             skipped.append(Skipped(name, str(error)))
             continue
         seen.add(annotation["image_id"])
-        ids, segments = mend_segments(ids, annotation.get("segments_info") or [], things)
+        ids, segments = renumber_segments(ids, annotation.get("segments_info") or [], things)
         write_id_png(target / "panoptic" / name, ids)
         height, width = facts.size
         entries.append(
@@ -70,12 +70,12 @@ def mend_set(files: SetFiles, folder: str | os.PathLike[str]) -> list[Skipped]:
         images=(image for image, _ in entries),
         annotations=(annotation for _, annotation in entries),
         categories=table,
-        description=f"corrected copy of {os.path.basename(files.panoptic_json)}",
+        description=f"repaired copy of {os.path.basename(files.panoptic_json)}",
     )
     return skipped
 
 
-def mend_segments(
+def renumber_segments(
     ids: np.ndarray, segments: Sequence[Mapping[str, Any]], things: Mapping[int, bool]
 ) -> tuple[np.ndarray, list[dict[str, Any]]]:
     """Number the segments of one image from 1, with what the pixels say.
@@ -85,7 +85,7 @@ def mend_segments(
         segments: as listed.
         things: whether it is a thing, for every known category id.
     """
-    mended = np.zeros(ids.shape, np.int32)
+    renumbered = np.zeros(ids.shape, np.int32)
     categories: dict[int, int] = {}
     crowds: set[int] = set()
     stuff: dict[int, int] = {}
@@ -97,8 +97,8 @@ def mend_segments(
         elif segment.get("iscrowd"):
             crowds.add(number)
         categories[number] = category
-        mended[ids == segment["id"]] = number
-    return mended, describe_segments(mended, categories, crowds)
+        renumbered[ids == segment["id"]] = number
+    return renumbered, describe_segments(renumbered, categories, crowds)
 
 
 def _usable(

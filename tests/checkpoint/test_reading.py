@@ -87,7 +87,7 @@ def test_bytes_in_a_pickle_must_be_latin1():
         (b"<!DOCTYPE html><html>", "web page"),
         (b"", "empty"),
         (b"\x89HDF\r\n\x1a\n", "unknown kind"),
-        (b"\x80\x04garbage", "refused"),
+        (b"\x80\x04garbage", "rejected"),
         (pickle.dumps([1, 2]), "holds a list"),
     ],
 )

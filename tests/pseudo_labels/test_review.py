@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from detr_d2.ops.panoptic_ids import id_to_rgb
-from detr_d2.pseudo_labels.review import ReviewItem, write_review
-from detr_d2.pseudo_labels.review.page import legend
+from detr_d2.pseudo_labels.review import write_review
+from detr_d2.pseudo_labels.review_item import ReviewItem
+from detr_d2.pseudo_labels.review_page import legend
 from detr_d2.visualization import Palette
 
 YELLOW, BLUE, BROWN = (230, 180, 30), (110, 180, 230), (130, 90, 50)

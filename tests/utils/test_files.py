@@ -80,12 +80,12 @@ def test_when_the_folders_cannot_change_places_the_older_one_is_back(tmp_path, m
     (folder / "a.txt").write_text("older")
     rename = os.rename
 
-    def refuse(source, target):
+    def reject(source, target):
         if str(source).endswith(".partial"):
             raise OSError("no")
         rename(source, target)
 
-    monkeypatch.setattr(os, "rename", refuse)
+    monkeypatch.setattr(os, "rename", reject)
     with pytest.raises(OSError, match="no"), replacing_folder(folder):
         pass
     assert listing(tmp_path) == {"result/a.txt"}
