@@ -13,11 +13,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tqdm import tqdm
-
 from detr_d2.validation.check import Checker, SetFiles, find_near_duplicates
 from detr_d2.validation.findings import Finding, Page
 from detr_d2.validation.repair import repair_set
+
+from tqdm import tqdm
 
 EXIT_FOUND, EXIT_NOT_RUN = 1, 2
 

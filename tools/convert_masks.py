@@ -15,8 +15,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from detr_d2.conversion.classes import parse_value
 from detr_d2.conversion.convert import Report, Split, convert_set
 from detr_d2.conversion.formats import FORMATS, AnnotationFormat, open_format
@@ -32,6 +30,8 @@ from detr_d2.visualization import (
     save_picture,
 )
 from detr_d2.visualization.overlay import resize_image
+
+from tqdm import tqdm
 
 EXIT_NOTHING, EXIT_SKIPPED, EXIT_STOPPED = 2, 3, 130
 SHOWN = 20

@@ -16,7 +16,7 @@ from detr_d2.checkpoint.writing import (
     write_hugging_face,
     write_original,
 )
-from detr_d2.engine.command_line import load_config
+from detr_d2.engine.command_line import read_config
 
 TARGETS = ("detr_d2", "original", "hugging-face")
 
@@ -44,7 +44,7 @@ def argument_parser() -> argparse.ArgumentParser:
 def architecture_of(settings: dict, config_file: str | None) -> Architecture:
     """Heads and dilation by the config, else by what the source says, else as published."""
     if config_file:
-        cfg = load_config(config_file, [])
+        cfg = read_config(config_file)
         nheads, dilation = cfg.MODEL.DETR.NHEADS, cfg.MODEL.RESNETS.RES5_DILATION
     else:
         nheads = settings.get("MODEL.DETR.NHEADS", 8)

@@ -11,7 +11,6 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-# detr_d2 before detectron2, since it silences a warning of that import.
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_panoptic import read_panoptic_json
 from detr_d2.ops.panoptic_ids import read_ids
@@ -19,7 +18,6 @@ from detr_d2.utils.files import replacing
 from detr_d2.visualization import Palette, image_grid, render_segments
 from detr_d2.visualization.grid import PAPER
 
-# isort: split
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure

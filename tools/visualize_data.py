@@ -9,7 +9,6 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-# detr_d2 before detectron2, since it silences a warning of that import.
 from detr_d2.engine import DetrTrainer, command_line
 from detr_d2.visualization import (
     Palette,
@@ -21,7 +20,6 @@ from detr_d2.visualization import (
     save_picture,
 )
 
-# isort: split
 import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -33,8 +31,10 @@ PAIRS_A_ROW = 2
 
 def argument_parser() -> argparse.ArgumentParser:
     """The tool's arguments."""
-    parser = argparse.ArgumentParser(description="Show what the data loader really feeds.")
-    parser.add_argument("--config-file", default="", metavar="FILE")
+    parser = command_line.ToolParser(description="Show what the data loader really feeds.")
+    parser.add_argument(
+        "--config-file", default="", metavar="CONFIG", help=command_line.CONFIG_HELP
+    )
     parser.add_argument(
         "--source",
         choices=("loader", "records"),
@@ -45,7 +45,6 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("--width", type=int, default=360, help="width of each picture, pixels")
     parser.add_argument("--output", default="output/data.png", help="the image grid, PNG or JPEG")
     command_line.add_dataset_option(parser)
-    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs for the config")
     return parser
 
 
@@ -94,7 +93,7 @@ def make_grid(cfg: CfgNode, args: argparse.Namespace) -> np.ndarray:
 def main(args: argparse.Namespace) -> None:
     """Render the image grid and write it."""
     command_line.register_datasets(args)
-    cfg = command_line.load_config(args.config_file, args.opts)
+    cfg = command_line.read_config(args.config_file, args.opts)
     seed_all_rng(None if cfg.SEED < 0 else cfg.SEED)
     save_picture(args.output, make_grid(cfg, args))
     print(f"{args.output}: {args.count} images")

@@ -44,7 +44,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Layout:
-    """A way to name and store the weights.
+    """A convention of naming and storing weights.
 
     Attributes:
         name: for messages.

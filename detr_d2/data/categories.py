@@ -4,10 +4,11 @@ The network knows one list of classes: things first, then stuff, each in the ord
 in the data set. Detectron2's `coco_panoptic_standard` data sets use the same convention.
 """
 
-import colorsys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from detr_d2.utils.colors import default_color
 
 IGNORE_LABEL = 255
 LABEL_DIVISOR = 1000
@@ -123,7 +124,7 @@ def _is_color(value: Any) -> bool:
 
 
 def _make(entry: Mapping[str, Any], index: int) -> Category:
-    color = entry.get("color") or _default_color(index)
+    color = entry.get("color") or default_color(index)
     return Category(
         id=entry["id"],
         name=entry["name"],
@@ -131,9 +132,3 @@ def _make(entry: Mapping[str, Any], index: int) -> Category:
         color=(color[0], color[1], color[2]),
         supercategory=str(entry.get("supercategory", "")),
     )
-
-
-def _default_color(index: int) -> tuple[int, int, int]:
-    # Steps of the golden ratio spread the hues evenly for any number of classes.
-    r, g, b = colorsys.hsv_to_rgb((index * 0.618034) % 1.0, 0.65, 0.9)
-    return round(r * 255), round(g * 255), round(b * 255)

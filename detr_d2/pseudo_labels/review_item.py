@@ -16,7 +16,7 @@ from detr_d2.visualization.labels import pill_box, render_pill
 from detr_d2.visualization.overlay import render_segments, resize_image
 from detr_d2.visualization.palette import Color, Palette
 
-# Loud colours that images rarely have; as stripes they are also seen by who sees no colours.
+# Loud colours that images rarely have; as stripes they show without colours too.
 STRIPES: tuple[Color, Color] = ((255, 0, 170), (255, 215, 240))
 STRIPES_ACROSS, OUTLINES_ACROSS = 90, 240
 
@@ -151,6 +151,6 @@ def _resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if mask.shape == size:
         return mask
     shrinks = size[0] < mask.shape[0] or size[1] < mask.shape[1]
-    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    soft = cv2.resize(mask.astype(np.float32), size[::-1], interpolation=way)
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    soft = cv2.resize(mask.astype(np.float32), size[::-1], interpolation=method)
     return soft > 0 if shrinks else soft >= 0.5

@@ -5,7 +5,7 @@
       panoptic.json         or panoptic_NAME.json for each of several sets
       classes.json          what became of every class
       labelling.json        the report
-      review/index.html     pictures to look at, the worst first
+      review/index.html     pictures to inspect, the worst first
 
 Files are written to OUT.partial, which takes OUT's place when all is done, see `label_images.py`.
 """
@@ -84,7 +84,7 @@ def label_stuff(
             `panoptic_seg`.
         datasets: names of registered COCO-panoptic sets with the same classes.
         out: folder of the result.
-        rules: how the prediction gives way to the masks.
+        rules: how custom masks displace the prediction.
         stuff, things, mapping: what becomes of the model's classes, see `plan_classes`.
         batch: images that the model gets at a time, in each process.
         images: "link" or "copy" the images.

@@ -23,8 +23,8 @@ def resize_image(image: np.ndarray, width: int | None) -> np.ndarray:
     if width is None or width == image.shape[1]:
         return image
     height = max(1, round(image.shape[0] * width / image.shape[1]))
-    way = cv2.INTER_CUBIC if width > image.shape[1] else cv2.INTER_AREA
-    return cv2.resize(image, (width, height), interpolation=way)
+    method = cv2.INTER_CUBIC if width > image.shape[1] else cv2.INTER_AREA
+    return cv2.resize(image, (width, height), interpolation=method)
 
 
 def render_segments(

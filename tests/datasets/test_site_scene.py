@@ -73,7 +73,7 @@ def test_things_hide_each_other_but_never_wholly(scene):
 
 
 def test_labels_lie_on_what_is_rendered(scene):
-    # A scene of one brick: its pixels are redder than the rest, and its edge is where the label's
+    # A scene of one brick: its pixels are redder than all others, and its edge is where the label's
     # is, to a pixel.
     script_things = scene.RENDERERS["brick"]
     rng, light = np.random.default_rng(0), np.array([0.0, -0.6, 0.8])

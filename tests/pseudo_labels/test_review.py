@@ -70,7 +70,7 @@ def write(items, folder, **options):
 
 
 class Page(HTMLParser):
-    """What a reader meets: tags in order, their attributes, and the text of every element kind."""
+    """Tags in order, their attributes, and the text of every kind of element."""
 
     def __init__(self, path):
         super().__init__()

@@ -24,11 +24,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# detr_d2 before detectron2, since it silences a warning of that import.
 from detr_d2 import add_detr_config
-from detr_d2.modeling import PanopticDetr
+from detr_d2.modeling import ForwardState, PanopticDetr
+from detr_d2.modeling.class_predictions import ClassPredictions
 
-# isort: split
 import torch
 from conversion_speed import measure_conversion
 from dense_mask_head import dense_masks
@@ -41,22 +40,19 @@ HEIGHT, WIDTH, SEGMENTS = 800, 1066, 15
 MODES, METHODS = ("inference", "training_step"), ("dense", "ours")
 
 
-class FixedQueries(PanopticDetr):
-    """Keeps the first 15 queries at inference, so that random weights give 15 segments."""
-
-    def needed_queries(self, logits: Tensor) -> Tensor:
-        """The first SEGMENTS of the queries (Q, K + 1): bool (Q,)."""
-        return torch.arange(len(logits), device=logits.device) < SEGMENTS
-
-
-class DenseDetr(FixedQueries):
+class DenseDetr(PanopticDetr):
     """Runs the mask head on all queries and then takes the wanted ones."""
 
-    def draw(self, detection: Any, queries: list[Tensor]) -> list[Tensor]:
-        """As `PanopticDetr.draw`, the long way."""
-        pyramid = [detection.features[name] for name in self.mask_features]
-        masks = dense_masks(self.mask_head, detection.projected, self.attend(detection), pyramid)
+    def predict_masks(self, state: ForwardState, queries: list[Tensor]) -> list[Tensor]:
+        """As `PanopticDetr.predict_masks`, the long way."""
+        features = [state.features[name] for name in self.mask_features]
+        masks = dense_masks(self.mask_head, state.projected, self.attend(state), features)
         return [masks[i, wanted] for i, wanted in enumerate(queries)]
+
+
+def first_queries(found: ClassPredictions) -> Tensor:
+    """The first SEGMENTS of the queries: bool (Q,)."""
+    return torch.arange(len(found.scores), device=found.scores.device) < SEGMENTS
 
 
 def build(method: str, device: str) -> PanopticDetr:
@@ -68,7 +64,9 @@ def build(method: str, device: str) -> PanopticDetr:
     cfg.MODEL.DETR.SCORE_THRESH = cfg.MODEL.DETR.INSTANCE_SCORE_THRESH = 0.0
     cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = ()
     torch.manual_seed(0)
-    model = (DenseDetr if method == "dense" else FixedQueries)(cfg)
+    model = (DenseDetr if method == "dense" else PanopticDetr)(cfg)
+    # The first queries only, so that random weights give that many segments.
+    model.postprocess.needed_queries = first_queries
     model.box_head.class_embed.bias.data[-1] = -10.0
     return model.to(device)
 

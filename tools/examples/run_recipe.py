@@ -21,10 +21,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from detr_d2.utils.files import write_json
+
 from tabulate import tabulate
 from two_stages import CONFIGS, ROOT, device
-
-from detr_d2.utils.files import write_json
 
 DEMO = ROOT / "output/demo"
 THINGS = ("brick", "pipe", "barrel", "crate", "crate")

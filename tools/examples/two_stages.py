@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from detr_d2.engine import Predictor, command_line
-
-# detr_d2 before detectron2, since it silences a warning of that import.
 from detr_d2.register import register_dataset
 from detr_d2.utils.files import write_json
 from detr_d2.visualization import (
@@ -22,7 +20,6 @@ from detr_d2.visualization import (
     save_picture,
 )
 
-# isort: split
 import numpy as np
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
