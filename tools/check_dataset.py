@@ -89,6 +89,9 @@ def argument_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     args = argument_parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        # A name in a faulty JSON may hold what no terminal can show.
+        stream.reconfigure(errors="backslashreplace")
     try:
         return check(args)
     except (ValueError, OSError) as error:

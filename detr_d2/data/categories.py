@@ -39,10 +39,14 @@ class CategoryTable:
 
     def __init__(self, categories: Iterable[Mapping[str, Any]], source: str = "categories") -> None:
         entries = list(categories)
-        faults = [fault for number, entry in enumerate(entries) for fault in _faults(number, entry)]
+        faults = [f for number, entry in enumerate(entries) for f in category_faults(number, entry)]
         if not entries:
             faults.append("the list is empty")
-        ids = [entry.get("id") for entry in entries]
+        ids = [
+            entry["id"]
+            for number, entry in enumerate(entries)
+            if not category_faults(number, entry)
+        ]
         faults += [f"id {i} occurs more than once" for i in {i for i in ids if ids.count(i) > 1}]
         if faults:
             raise ValueError(f"{source}: wrong categories:\n  " + "\n  ".join(faults))
@@ -98,8 +102,10 @@ class CategoryTable:
         }
 
 
-def _faults(number: int, entry: Mapping[str, Any]) -> list[str]:
-    """What is wrong with one entry; an empty list when it is sound."""
+def category_faults(number: int, entry: Any) -> list[str]:
+    """Describe the faults of one entry; an empty list when it is sound."""
+    if not isinstance(entry, Mapping):
+        return [f"entry {number} is {entry!r:.80}, must be an object"]
     where = f"entry {number} ({entry.get('name', 'without a name')})"
     found = []
     category_id = entry.get("id")

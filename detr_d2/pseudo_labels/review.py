@@ -12,7 +12,8 @@ from detr_d2.data.categories import CategoryTable
 from detr_d2.pseudo_labels.images import LabelTask
 from detr_d2.pseudo_labels.review_item import COLUMNS, ReviewItem, render_item
 from detr_d2.pseudo_labels.review_page import WORST, Entry, Summary, legend, review_page
-from detr_d2.utils.files import replacing_folder, write_text
+from detr_d2.utils.files import write_text
+from detr_d2.utils.partial_folder import replacing_folder
 from detr_d2.visualization import Palette, image_grid, read_image, save_picture
 
 PAGE, PICTURES = "index.html", "pictures"

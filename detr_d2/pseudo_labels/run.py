@@ -7,7 +7,8 @@
       labelling.json        the report
       review/index.html     pictures to inspect, the worst first
 
-Files are written to OUT.partial, which takes OUT's place when all is done, see `label_images.py`.
+Files are written to a hidden folder beside OUT (see `PartialFolder`) that takes its place when all
+is done.
 """
 
 import os

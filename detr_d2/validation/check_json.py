@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from detr_d2.data.categories import category_faults
 from detr_d2.validation.findings import Finding
 
 Entry = Mapping[str, Any]
@@ -12,24 +13,20 @@ Entry = Mapping[str, Any]
 RARE = 0.01
 
 
-def is_sound_category(category: Entry) -> bool:
-    """Whether its id and its kind can be used."""
-    return isinstance(category.get("id"), int) and category.get("isthing") in (0, 1)
-
-
-def check_categories(path: str, categories: Sequence[Entry]) -> Iterator[Finding]:
-    """Ids and names that occur twice, and entries that cannot be used."""
+def check_categories(path: str, categories: Sequence[Any]) -> Iterator[Finding]:
+    """Entries that loading rejects, and ids and names that occur twice."""
+    if not categories:
+        yield Finding("error", "no categories", path, "", "the list is empty", "a category or more")
+    for number, category in enumerate(categories):
+        for fault in category_faults(number, category):
+            yield Finding("error", "faulty category", path, "", fault, "see CategoryTable")
+    sound = [c for c in categories if not category_faults(0, c)]
     for what, severity in (("id", "error"), ("name", "warning")):
-        for value, count in Counter(c.get(what) for c in categories).items():
+        for value, count in Counter(c[what] for c in sound).items():
             if count > 1:
                 found = f"{count} categories have the {what} {value!r}"
                 expected = f"every category has a {what} of its own"
                 yield Finding(severity, f"duplicate category {what}", path, "", found, expected)
-    for category in categories:
-        if not is_sound_category(category):
-            expected = "id is an integer, isthing is 0 or 1"
-            found = str(dict(category))[:120]
-            yield Finding("error", "faulty category", path, "", found, expected)
 
 
 def check_pairs(
@@ -82,7 +79,7 @@ def check_segments(
     for segment in segments:
         number = segment.get("id")
         category: Any = segment.get("category_id")
-        if not isinstance(number, int) or number < 1:
+        if number is None or number < 1:
             expected = "ids count from 1; 0 is void"
             yield Finding("error", "segment id 0", path, f"segment {number}", "its id", expected)
         if category not in categories:

@@ -110,6 +110,6 @@ def read_ids(path: str) -> tuple[np.ndarray, str]:
             mode = png.mode
             if mode in ("RGB", "RGBA"):
                 return rgb_to_id(np.asarray(png.convert("RGB"))), mode
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UnreadableError(f"{path}: not readable ({error})") from error
     return read_values(path), mode
