@@ -22,7 +22,7 @@ def save_weights(path: str, content: dict[str, Any]) -> None:
 
 
 def model_content(model: nn.Module, state: dict[str, Any] | None = None) -> dict[str, Any]:
-    """What every weight file of ours holds: the weights, and the names of their classes.
+    """Collect what every weight file of ours holds: the weights, and the names of their classes.
 
     Args:
         model: gives the names, and the weights unless `state` does.
