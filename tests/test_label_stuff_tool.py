@@ -11,7 +11,7 @@ import run_recipe
 import torch
 import train_net
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from painted_crates import MODEL_CATEGORIES, write_crates
+from synthetic_crates import MODEL_CATEGORIES, write_crates
 
 from detr_d2.pseudo_labels import MergeRules
 
@@ -43,11 +43,11 @@ def arguments(tmp_path):
             catalog.remove("tool_crates")
 
 
-def test_labels_and_tells_where_to_look(arguments, tmp_path, capsys):
+def test_labels_and_prints_where_to_look(arguments, tmp_path, capsys):
     assert label_stuff.main([*arguments, "--batch", "2"]) == 0
-    told = capsys.readouterr().out
-    assert "5 images: 8.2 % custom, 87.2 % model, 4.6 % filled, 0.0 % void" in told
-    assert f"look at them before you train on them: {tmp_path}/out/review/index.html" in told
+    printed = capsys.readouterr().out
+    assert "5 images: 8.2 % custom, 87.2 % model, 4.6 % filled, 0.0 % void" in printed
+    assert f"look at them before you train on them: {tmp_path}/out/review/index.html" in printed
     assert (tmp_path / "out/review/index.html").is_file()
 
 
@@ -86,8 +86,8 @@ def test_file_of_the_user_is_run_first(arguments, tmp_path):
 
 
 def test_rules_come_from_the_options(arguments):
-    args = label_stuff.argument_parser().parse_args([*arguments, "--rim", "2", "--fill", "void"])
-    assert label_stuff.rules_of(args) == MergeRules(rim=2, fill="void")
+    args = label_stuff.argument_parser().parse_args([*arguments, "--halo", "2", "--fill", "void"])
+    assert label_stuff.rules_of(args) == MergeRules(halo=2, fill="void")
 
 
 def test_quality_of_labels_that_are_right(arguments, tmp_path, capsys):
@@ -137,6 +137,6 @@ def test_commands_of_the_recipe_are_what_the_tools_take(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_the_remedy_is_told(arguments, capsys):
+def test_without_a_gpu_the_remedy_is_printed(arguments, capsys):
     assert label_stuff.main([*arguments, "MODEL.DEVICE", "cuda"]) == 2
     assert "append MODEL.DEVICE cpu" in capsys.readouterr().err

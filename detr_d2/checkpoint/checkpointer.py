@@ -54,7 +54,7 @@ def _first_line(error: Exception) -> str:
 
 
 def model_content(model: nn.Module, state: dict[str, Any] | None = None) -> dict[str, Any]:
-    """What every weight file of ours holds: the weights, and the names of their classes.
+    """Collect what every weight file of ours holds: the weights, and the names of their classes.
 
     Args:
         model: gives the names, and the weights unless `state` does.

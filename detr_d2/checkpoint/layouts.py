@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from detr_d2.checkpoint import settings, tables
+from detr_d2.checkpoint import settings, tensor_names
 from detr_d2.checkpoint.classes import Names, names_of_rows
 from detr_d2.checkpoint.reading import Contents, WeightsError, read_contents
-from detr_d2.checkpoint.renaming import Table, fuse_attention
+from detr_d2.checkpoint.tensor_names import Table, fuse_attention
 
 # Where the weights lie in the dictionaries that training programs write.
 STATE_KEYS = ("model", "state_dict", "model_state_dict", "model_state", "blobs")
@@ -44,7 +44,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Layout:
-    """A way to name and store the weights.
+    """A convention of naming and storing weights.
 
     Attributes:
         name: for messages.
@@ -69,8 +69,8 @@ def _below_backbone(table: Table) -> Callable[[str], str | None]:
     return rename
 
 
-_original = Table([*tables.ORIGINAL, *tables.MASK_HEAD])
-_hugging_face = Table([*tables.HF_TIMM, *tables.HF_NATIVE, *tables.MASK_HEAD])
+_original = Table([*tensor_names.ORIGINAL, *tensor_names.MASK_HEAD])
+_hugging_face = Table([*tensor_names.HF_TIMM, *tensor_names.HF_NATIVE, *tensor_names.MASK_HEAD])
 
 
 def _rename_original(name: str) -> str | None:
@@ -78,7 +78,7 @@ def _rename_original(name: str) -> str | None:
 
 
 def _rename_hugging_face(name: str) -> str | None:
-    for pattern, replacement in tables.HF_ALIASES:
+    for pattern, replacement in tensor_names.HF_ALIASES:
         name = re.sub(pattern, replacement, name)
     return _hugging_face.ours(name.removeprefix("detr."))
 
@@ -108,7 +108,7 @@ LAYOUTS = (
     Layout(
         "torchvision ResNet",
         (r"conv1\.weight", r"layer1\.0\.conv1\.weight"),
-        _below_backbone(Table(tables.TORCHVISION)),
+        _below_backbone(Table(tensor_names.TORCHVISION)),
         settings.TORCHVISION,
     ),
     Layout(
@@ -120,7 +120,7 @@ LAYOUTS = (
     Layout(
         "Caffe2 ResNet of Detectron",
         (r"conv1_w", r"res2_0_branch2a_w"),
-        _below_backbone(Table(tables.CAFFE2)),
+        _below_backbone(Table(tensor_names.CAFFE2)),
         settings.CAFFE2,
     ),
 )
@@ -202,7 +202,7 @@ def _classes(weights: Weights, contents: Contents, layout: Layout) -> Names | No
 
 
 def _settings_of(config: Mapping[str, Any], args: Any) -> dict[str, Any]:
-    """Settings that a Hugging Face config, or the arguments of an original training, tell."""
+    """Settings that a Hugging Face config, or the arguments of an original training, contain."""
     if config:
         return {
             "MODEL.DETR.NHEADS": config.get("encoder_attention_heads", 8),

@@ -1,4 +1,4 @@
-"""Put weights into a model, and say what became of every tensor."""
+"""Put weights into a model, and report the status of every tensor."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from detr_d2.checkpoint.classes import ROW_RULES, RowPlan, RowRule, plan_rows
 from detr_d2.checkpoint.layouts import CLASS_WEIGHT, Weights
+from detr_d2.checkpoint.loading_report import LoadingReport, TensorStatus
 from detr_d2.checkpoint.reading import WeightsError
-from detr_d2.checkpoint.report import Report, TensorStatus
 from detr_d2.checkpoint.settings import check_settings
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ COUNTER = "num_batches_tracked"
 
 @dataclass(frozen=True)
 class LoadingRules:
-    """What to take of a checkpoint; the default takes all that fits.
+    """Choose what to take of a checkpoint; the default takes all that fits.
 
     Attributes:
         class_rows: see `plan_rows`.
@@ -58,7 +58,7 @@ def load_weights(
     cfg: CfgNode | None = None,
     *,
     complete: bool = False,
-) -> Report:
+) -> LoadingReport:
     """Fill a model in place.
 
     A tensor of equal name and shape is copied. Of the classifier, rows are copied by class; the
@@ -80,8 +80,8 @@ def load_weights(
     own = model.state_dict()
     loader = _Loader(own, weights, rules, tuple(getattr(model, "class_names", ())))
     filled = {name: tensor for name in own if (tensor := loader.fill(name)) is not None}
-    report = Report(weights.path, weights.layout, loader.fates)
-    report.fates += [
+    report = LoadingReport(weights.path, weights.layout, loader.statuses)
+    report.statuses += [
         TensorStatus("unused", name, tuple(tensor.shape), "not in the model")
         for name, tensor in (*weights.tensors.items(), *weights.unknown.items())
         if name not in own and not name.endswith(COUNTER)
@@ -103,7 +103,7 @@ def load_weights(
 
 
 class _Loader:
-    """Finds the new value of one tensor after another and notes their fates."""
+    """Finds the new value of one tensor after another and notes their status."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class _Loader:
         self.weights = weights
         self.rules = rules
         self.class_names = class_names
-        self.fates: list[TensorStatus] = []
+        self.statuses: list[TensorStatus] = []
         self.plan = self._plan()
 
     def _plan(self) -> RowPlan | None:
@@ -150,13 +150,13 @@ class _Loader:
         return self._take(name, theirs)
 
     def _take(self, name: str, value: Tensor, note: str = "") -> Tensor:
-        self.fates.append(TensorStatus("loaded", name, tuple(value.shape), note))
+        self.statuses.append(TensorStatus("loaded", name, tuple(value.shape), note))
         return value
 
     def _keep(self, name: str, note: str, theirs: Tensor | None = None) -> Tensor | None:
         there = None if theirs is None else tuple(theirs.shape)
         shape = tuple(self.own[name].shape)
-        self.fates.append(TensorStatus("re-initialised", name, shape, note, there))
+        self.statuses.append(TensorStatus("re-initialised", name, shape, note, there))
         return None
 
     def _rows(self, name: str, ours: Tensor, theirs: Tensor, plan: RowPlan) -> Tensor | None:
@@ -185,7 +185,7 @@ class _Loader:
         return self._take(name, theirs[torch.arange(wanted) % given], f"{given} queries, {how}")
 
 
-def _check_complete(report: Report, loader: _Loader) -> None:
+def _check_complete(report: LoadingReport, loader: _Loader) -> None:
     """Raise if a tensor, or a row of the classifier or of the queries, is not in the file."""
     advice = (
         "Only a training may start from such weights (MODEL.WEIGHTS, without --resume); the "

@@ -1,4 +1,4 @@
-"""Open a weight file, whatever it is called, without running anything that is in it."""
+"""Open a weight file, whatever its name, without running anything that is in it."""
 
 import argparse
 import collections
@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,12 +14,18 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.utils.file_io import PathManager
-
-from detr_d2.checkpoint.safetensors import looks_like_safetensors, read_safetensors
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 # First bytes of the files that torch wrote before 1.6: a pickle of its magic number.
 OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+# No header of safetensors is longer.
+MAX_HEADER = 100_000_000
 FOLDER_FILES = ("model.safetensors", "pytorch_model.bin")
+READ_ERRORS = (
+    *(pickle.UnpicklingError, SafetensorError),
+    *(RuntimeError, ValueError, KeyError, EOFError),
+)
 HOW_TO_CONVERT = (
     "If you trust the file, convert it once with the program that wrote it: "
     "torch.save({'model': model.state_dict()}, 'weights.pth')"
@@ -26,12 +33,12 @@ HOW_TO_CONVERT = (
 
 
 class WeightsError(ValueError):
-    """A weight file that is refused; the message says why and what to do."""
+    """A weight file that is rejected; the message says why and what to do."""
 
 
 @dataclass
 class Contents:
-    """What a file holds.
+    """The content of a weight file.
 
     Attributes:
         path: where it was read, for messages.
@@ -49,7 +56,7 @@ class Contents:
 def read_contents(location: str) -> Contents:
     """Read a file, a Hugging Face folder, or a URL that Detectron2's path manager knows.
 
-    The kind of the file is told from its first bytes. Taken are: torch files (`weights_only`),
+    The kind of the file is recognised by its first bytes. Taken are: torch files (`weights_only`),
     safetensors, and pickles of NumPy arrays as Detectron2 has them (`.pkl`).
 
     Raises:
@@ -111,8 +118,8 @@ def _read_file(path: str) -> dict[str, Any]:
         )
     try:
         data = read(path)
-    except (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, EOFError) as error:
-        raise WeightsError(f"{path} is refused: {error}\n{HOW_TO_CONVERT}") from error
+    except READ_ERRORS as error:
+        raise WeightsError(f"{path} is rejected: {error}\n{HOW_TO_CONVERT}") from error
     if not isinstance(data, dict):
         raise WeightsError(f"{path} holds a {type(data).__name__}, not a dictionary of weights")
     return data
@@ -121,9 +128,15 @@ def _read_file(path: str) -> dict[str, Any]:
 def _reader(start: bytes, size: int) -> Callable[[str], Any] | None:
     if start.startswith((b"PK\x03\x04", OLD_TORCH)):
         return _read_torch
-    if looks_like_safetensors(start, size):
-        return read_safetensors
+    if _is_safetensors(start, size):
+        return load_file
     return _read_pickle if start[:1] == b"\x80" else None
+
+
+def _is_safetensors(start: bytes, size: int) -> bool:
+    """Whether a file of `size` bytes begins with the length of a JSON header, and the header."""
+    length = struct.unpack("<Q", start[:8])[0] if len(start) > 8 else 0
+    return 2 <= length <= min(MAX_HEADER, size - 8) and start[8:9] == b"{"
 
 
 def _describe(start: bytes) -> str:
@@ -167,7 +180,7 @@ def _array_globals() -> Mapping[tuple[str, str], Any]:
 
 
 class ArrayUnpickler(pickle.Unpickler):
-    """Rebuilds dictionaries, lists, numbers, strings and NumPy arrays; anything else is refused."""
+    """Rebuilds dictionaries, lists, numbers, strings and NumPy arrays; rejects all else."""
 
     allowed = _array_globals()
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from detectron2 import model_zoo
 from detectron2.data import MetadataCatalog
-from painted_crates import CRATE, SeesByColour, colour_cfg, write_crates
+from synthetic_crates import CRATE, SeesByColour, colour_cfg, write_crates
 from tiny_model import give_weights, tiny_cfg
 
 from detr_d2.data.categories import CategoryTable

@@ -1,4 +1,4 @@
-"""Your own things, labelled stuff, a panoptic model: the recipe of GETTING_STARTED, start to end.
+"""Your own things, labelled stuff, a panoptic model: the recipe of docs/PSEUDO_LABELS.md, start to end.
 
 On the drawn building site, with the demo's weights in the place of published ones: they know brick,
 pipe and barrel. Of 200 images only the crates have masks. The full ground truth is known, so the
@@ -31,7 +31,7 @@ THINGS = ("brick", "pipe", "barrel", "crate", "crate")
 PARTS = {"train": 200, "val": 100}
 SEED = 7
 # What people did before: the model as published, its map with the masks cut out.
-NAIVE = ("--overlap=1", "--rim=0", "--min-area=0", "--min-confidence=0", "--min-score=0.85")
+NAIVE = ("--overlap=1", "--halo=0", "--min-area=0", "--min-confidence=0", "--min-score=0.85")
 Command = list[str | Path]
 
 

@@ -15,7 +15,7 @@ from detr_d2.utils.files import write_json
 from detr_d2.visualization import (
     Palette,
     comparison_row,
-    picture_sheet,
+    image_grid,
     read_image,
     save_picture,
 )
@@ -120,7 +120,7 @@ class Job:
             rows.append(comparison_row(record, output, palette))
             categories |= {s["category_id"] for s in record["segments_info"]}
             categories |= {s["category_id"] for s in output["panoptic_seg"][1]}
-        sheet = picture_sheet(
+        sheet = image_grid(
             rows,
             ("image", "ground_truth", "prediction"),
             palette=palette,

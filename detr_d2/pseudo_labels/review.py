@@ -1,31 +1,81 @@
-"""Draw and write a review: the page, its pictures and a sheet of the worst."""
+"""Write a review of automatic labels: the page, its pictures and an image grid of the worst."""
 
 import heapq
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from detr_d2.ops.panoptic_ids import read_ids
-from detr_d2.pseudo_labels.review.card import Entry
-from detr_d2.pseudo_labels.review.item import ReviewItem
-from detr_d2.pseudo_labels.review.page import SHEET, Summary, legend, review_page
-from detr_d2.pseudo_labels.void_regions import draw_note, draw_void
-from detr_d2.utils.files import replacing_folder, write_text
-from detr_d2.visualization.overlay import draw_segments, resize_image
-from detr_d2.visualization.palette import Palette
-from detr_d2.visualization.records import read_image
-from detr_d2.visualization.sheet import picture_sheet, save_picture
+from detr_d2.data.categories import CategoryTable
+from detr_d2.pseudo_labels.images import LabelTask
+from detr_d2.pseudo_labels.review_item import COLUMNS, ReviewItem, render_item
+from detr_d2.pseudo_labels.review_page import WORST, Entry, Summary, legend, review_page
+from detr_d2.utils.files import write_text
+from detr_d2.utils.partial_folder import replacing_folder
+from detr_d2.visualization import Palette, image_grid, read_image, save_picture
 
 PAGE, PICTURES = "index.html", "pictures"
-COLUMNS = {"image": "image", "custom": "custom masks", "result": "result", "void": "void"}
-ROWS_OF_SHEET = 8
+ROWS_OF_GRID = 8
 # The files are larger than they appear on the page: sharp on fine screens, larger on a click.
 ENLARGED = 2
-# Behind custom masks the image shows more than in void: what has been forgotten is there.
-UNMASKED_ALPHA = 0.4
+
+
+def review_labels(
+    folder: Path,
+    lines: Iterator[tuple[LabelTask, Mapping[str, Any]]],
+    custom: CategoryTable,
+    table: CategoryTable,
+    limit: int,
+) -> Path:
+    """Write `review/` into the folder of the labels: pictures and `index.html`, the worst first.
+
+    Args:
+        folder: with `images/` and `panoptic/`.
+        lines: the images and their lines of the journals.
+        custom: the classes of the custom masks.
+        table: the classes of the labels.
+        limit: how many images it shows.
+    """
+    return write_review(
+        (_item(folder, image, line, table) for image, line in lines),
+        folder / "review",
+        custom_palette=Palette.from_categories(custom.categories),
+        palette=Palette.from_categories(table.categories),
+        title="Labels to look at",
+        limit=limit,
+    )
+
+
+def _item(
+    folder: Path, image: LabelTask, line: Mapping[str, Any], table: CategoryTable
+) -> ReviewItem:
+    info = line["annotation"]["segments_info"]
+    segments = []
+    for segment in info:
+        index = table.contiguous_ids[segment["category_id"]]
+        isthing = table.categories[index].isthing
+        segments.append({**segment, "category_id": index, "isthing": isthing})
+    labels = {
+        "file_name": str(folder / "images" / image.name),
+        "pan_seg_file_name": str(folder / "panoptic" / image.png),
+        "segments_info": segments,
+    }
+    pixels = line["pixels"]
+    return ReviewItem(
+        name=image.name,
+        custom=image.record,
+        labels=labels,
+        score=worst_score(info),
+        void_share=pixels["void"] / sum(pixels.values()),
+    )
+
+
+def worst_score(segments: Iterable[Mapping[str, Any]]) -> float:
+    """The lowest score of an image's segments; 1 where the model gave none."""
+    scores = [s["provenance"]["score"] for s in segments]
+    return min((score for score in scores if score is not None), default=1.0)
 
 
 def write_review(
@@ -42,7 +92,7 @@ def write_review(
     """Write a page by which people look at automatic labels before they train on them.
 
     FOLDER gets `index.html` (needs nothing from outside), `pictures/` with four pictures of each
-    image (image, custom masks, result, void), and `worst.jpg`, a sheet of the worst eight. An
+    image (image, custom masks, result, void), and `worst.jpg`, an image grid of the worst eight. An
     earlier review there is replaced when the new one is whole. The same items give the same bytes.
 
     Args:
@@ -53,7 +103,7 @@ def write_review(
         title: heading of the page.
         width: of a picture on the page, in pixels; the files are twice as wide.
         limit: show this many images at most, those of the lowest score (ties by name).
-        progress: called after every image with the number drawn and the number to draw.
+        progress: called after every image with the number rendered and the number to render.
 
     Returns:
         The path of the page.
@@ -73,22 +123,22 @@ def write_review(
         entries, rows = [], []
         for number, item in enumerate(worst, start=1):
             image = read_image(item.custom["file_name"])
-            drawn = _draw(item, image, custom_palette, palette, ENLARGED * width)
-            entries.append(_save(partial, number, item, drawn))
-            if number <= ROWS_OF_SHEET:
-                small = _draw(item, image, custom_palette, palette, width)
+            rendered = render_item(item, image, custom_palette, palette, ENLARGED * width)
+            entries.append(_save(partial, number, item, rendered))
+            if number <= ROWS_OF_GRID:
+                small = render_item(item, image, custom_palette, palette, width)
                 rows.append(list(small.values()))
             if progress is not None:
                 progress(number, len(worst))
-        sheet = _sheet(worst[:ROWS_OF_SHEET], rows, summary, custom_palette, palette)
-        save_picture(partial / SHEET, sheet)
+        grid = _grid(worst[:ROWS_OF_GRID], rows, summary, custom_palette, palette)
+        save_picture(partial / WORST, grid)
         write_text(partial / PAGE, review_page(entries, summary, custom_palette, palette))
     return Path(folder) / PAGE
 
 
 def _check_folder(folder: Path) -> None:
     found = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    foreign = sorted(found - {PAGE, PICTURES, SHEET})
+    foreign = sorted(found - {PAGE, PICTURES, WORST})
     if foreign:
         raise FileExistsError(f"{folder} holds {foreign[:3]}, not a review; choose another folder")
 
@@ -96,7 +146,7 @@ def _check_folder(folder: Path) -> None:
 def _select(
     items: Iterable[ReviewItem], title: str, width: int, limit: int
 ) -> tuple[list[ReviewItem], Summary]:
-    """The items of the lowest score, and what is said of all of them."""
+    """The items of the lowest score, and the numbers of all of them."""
     total = with_void = 0
 
     def counted() -> Iterable[ReviewItem]:
@@ -110,35 +160,15 @@ def _select(
     return worst, Summary(title, total, with_void, len(worst), width)
 
 
-def _draw(
-    item: ReviewItem, image: np.ndarray, custom_palette: Palette, palette: Palette, width: int
-) -> dict[str, np.ndarray]:
-    """The pictures of an image by the keys of COLUMNS, all of one size."""
-    custom_map, result_map = (_read_map(record) for record in (item.custom, item.labels))
-    custom = draw_segments(
-        image, custom_map, item.masks, custom_palette, width, void_alpha=UNMASKED_ALPHA
-    )
-    return {
-        "image": resize_image(image, width),
-        "custom": custom if item.masks else draw_note(custom, "no custom masks"),
-        "result": draw_segments(image, result_map, item.segments, palette, width),
-        "void": draw_void(image, result_map, item.segments, width),
-    }
-
-
-def _read_map(record: Mapping[str, Any]) -> np.ndarray:
-    return read_ids(record["pan_seg_file_name"])
-
-
-def _save(folder: Path, number: int, item: ReviewItem, drawn: dict[str, np.ndarray]) -> Entry:
-    files = {key: f"{PICTURES}/{number:04}-{key}.jpg" for key in drawn}
-    for key, picture in drawn.items():
+def _save(folder: Path, number: int, item: ReviewItem, rendered: dict[str, np.ndarray]) -> Entry:
+    files = {key: f"{PICTURES}/{number:04}-{key}.jpg" for key in rendered}
+    for key, picture in rendered.items():
         save_picture(folder / files[key], picture)
-    height, width = drawn["image"].shape[:2]
+    height, width = rendered["image"].shape[:2]
     return Entry(number, item, files, (width, height))
 
 
-def _sheet(
+def _grid(
     worst: list[ReviewItem],
     rows: list[list[np.ndarray]],
     summary: Summary,
@@ -147,7 +177,7 @@ def _sheet(
 ) -> np.ndarray:
     """Images in rows, with the classes of both palettes that occur in them."""
     classes = legend(worst, custom_palette, palette)
-    return picture_sheet(
+    return image_grid(
         rows,
         list(COLUMNS.values()),
         palette=Palette([name for name, _ in classes], [color for _, color in classes]),

@@ -1,4 +1,4 @@
-"""A sheet of pictures in rows and labelled columns, with a legend of classes."""
+"""Arrange pictures in rows and labelled columns, with a legend of classes."""
 
 import os
 from collections.abc import Collection, Sequence
@@ -7,15 +7,15 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from detr_d2.utils.files import replacing
+from detr_d2.visualization.labels import font, text_size
 from detr_d2.visualization.palette import Palette
-from detr_d2.visualization.text import font, text_size
 
 MARGIN, GAP = 28, 12
 HEADING, CAPTION, LEGEND = 18, 12, 14
 PAPER, INK, FAINT = (250, 250, 248), (28, 30, 34), (120, 124, 130)
 
 
-def picture_sheet(
+def image_grid(
     rows: Sequence[Sequence[np.ndarray]],
     columns: Sequence[str],
     *,
@@ -24,7 +24,7 @@ def picture_sheet(
     captions: Sequence[str] = (),
     title: str = "",
 ) -> np.ndarray:
-    """Lay pictures out on a sheet.
+    """Arrange pictures in a grid.
 
     Args:
         rows: pictures (h, w, 3) uint8 RGB; in each row as many as there are columns.
@@ -53,8 +53,8 @@ def picture_sheet(
     end = first + sum(heights) + below * len(rows)
     height = end + (GAP + line * len(legend) if legend else 0) + MARGIN - GAP
 
-    sheet = Image.new("RGB", (width, height), PAPER)
-    draw = ImageDraw.Draw(sheet)
+    grid = Image.new("RGB", (width, height), PAPER)
+    draw = ImageDraw.Draw(grid)
     if title:
         draw.text((MARGIN, MARGIN), title, font=font(HEADING + 4, bold=True), fill=INK)
     lefts = [MARGIN + sum(widths[:i]) + GAP * i for i in range(len(columns))]
@@ -63,14 +63,14 @@ def picture_sheet(
     y = first
     for number, row in enumerate(rows):
         for left, picture in zip(lefts, row, strict=True):
-            sheet.paste(Image.fromarray(picture), (left, y))
+            grid.paste(Image.fromarray(picture), (left, y))
         y += heights[number] + below
         if captions:
             spot = (MARGIN, y - below + 4)
             draw.text(spot, captions[number], font=font(CAPTION), fill=FAINT)
     if palette is not None:
-        _draw_legend(draw, legend, palette, end + GAP, line)
-    return np.asarray(sheet)
+        _render_legend(draw, legend, palette, end + GAP, line)
+    return np.asarray(grid)
 
 
 def save_picture(path: str | os.PathLike[str], picture: np.ndarray) -> None:
@@ -100,7 +100,7 @@ def _legend_lines(
     return lines
 
 
-def _draw_legend(
+def _render_legend(
     draw: ImageDraw.ImageDraw, lines: list[list[int]], palette: Palette, top: int, line: int
 ) -> None:
     for number, categories in enumerate(lines):

@@ -122,7 +122,7 @@ def label_in_process(name: str, root: str) -> None:
         panoptic_json=folder / "panoptic.json",
     )
 
-    def tell(done: int, total: int) -> None:
-        (folder / f"told.{comm.get_rank()}").write_text(f"{done} of {total}")
+    def report(done: int, total: int) -> None:
+        (folder / f"seen.{comm.get_rank()}").write_text(f"{done} of {total}")
 
-    label_stuff(colour_cfg(folder), [name], folder / "two", batch=2, progress=tell)
+    label_stuff(colour_cfg(folder), [name], folder / "two", batch=2, progress=report)

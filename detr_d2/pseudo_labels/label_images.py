@@ -1,4 +1,4 @@
-"""Labelling image by image, in each process its share of them.
+"""Label image by image, in each process its share of them.
 
 An image's PNG and copy are written first, then its line in the process's journal: what a journal
 names is whole.
@@ -19,7 +19,7 @@ from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_writer import describe_segments, write_id_png
 from detr_d2.data.image_files import place_image
 from detr_d2.ops.panoptic_ids import read_ids
-from detr_d2.pseudo_labels.classes import ClassPlan
+from detr_d2.pseudo_labels.classes import LabelPlan
 from detr_d2.pseudo_labels.images import LabelTask
 from detr_d2.pseudo_labels.labeller import Labeller
 from detr_d2.pseudo_labels.merge import MergeRules, Predicted, merge_labels
@@ -31,19 +31,19 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Work:
-    """What is the same for all images; `folder` has `images/` and `panoptic/`."""
+class Labelling:
+    """The settings that all images share; `folder` has `images/` and `panoptic/`."""
 
     cfg: CfgNode
     folder: Path
     custom: CategoryTable
-    plan: ClassPlan
+    plan: LabelPlan
     rules: MergeRules
     images: str
 
 
 def label_images(
-    work: Work, tasks: Sequence[LabelTask], batch: int, progress: Progress | None = None
+    labelling: Labelling, tasks: Sequence[LabelTask], batch: int, progress: Progress | None = None
 ) -> list[Skipped]:
     """Label this process's share of the images, but for those that a journal has.
 
@@ -55,7 +55,7 @@ def label_images(
     batches = [tasks[i : i + batch] for i in range(0, len(tasks), batch)]
     mine = batches[comm.get_rank() :: comm.get_world_size()]
     with ExitStack() as stack:
-        done = {name for journal in open_journals(work.folder, stack) for name in journal}
+        done = {name for journal in open_journals(labelling.folder, stack) for name in journal}
     # None writes before all have read.
     comm.synchronize()
     waiting = [b for b in mine if any(image.name not in done for image in b)]
@@ -64,11 +64,11 @@ def label_images(
     skipped: list[Skipped] = []
     total = sum(map(len, mine))
     count = total - sum(map(len, waiting))
-    labeller = Labeller(work.cfg, work.plan, work.rules)
-    own = work.folder / JOURNALS.replace("*", str(comm.get_rank()))
+    labeller = Labeller(labelling.cfg, labelling.plan, labelling.rules)
+    own = labelling.folder / JOURNALS.replace("*", str(comm.get_rank()))
     with Journal(own, "name") as journal:
         for images in waiting:
-            for result in _label_batch(labeller, work, images):
+            for result in _label_batch(labeller, labelling, images):
                 if isinstance(result, Skipped):
                     skipped.append(result)
                 else:
@@ -85,7 +85,7 @@ def open_journals(folder: Path, stack: ExitStack) -> list[Journal]:
 
 
 def _label_batch(
-    labeller: Labeller, work: Work, images: Sequence[LabelTask]
+    labeller: Labeller, labelling: Labelling, images: Sequence[LabelTask]
 ) -> list[dict[str, Any] | Skipped]:
     """Predict, merge and write; a line for the journal for each image, or why there is none."""
     results: list[dict[str, Any] | Skipped] = []
@@ -97,7 +97,7 @@ def _label_batch(
             results.append(Skipped(image.name, str(error)))
     predictions = labeller([pixels for _, pixels, _ in readable]) if readable else []
     for (image, _, ids), predicted in zip(readable, predictions, strict=True):
-        results.append(_write(work, image, ids, predicted))
+        results.append(_write(labelling, image, ids, predicted))
     return results
 
 
@@ -118,19 +118,19 @@ def _read(image: LabelTask) -> tuple[np.ndarray, np.ndarray]:
     if unknown:
         raise ValueError(
             f"{image.record['pan_seg_file_name']}: ids {sorted(unknown)} are not in the JSON; "
-            "tools/check_dataset.py --fix mends it"
+            "tools/check_dataset.py --fix repairs it"
         )
     return pixels, ids
 
 
 def _write(
-    work: Work, image: LabelTask, custom_ids: np.ndarray, predicted: Predicted
+    labelling: Labelling, image: LabelTask, custom_ids: np.ndarray, predicted: Predicted
 ) -> dict[str, Any]:
     custom = [
-        {**s, "category_id": work.custom.categories[s["category_id"]].id}
+        {**s, "category_id": labelling.custom.categories[s["category_id"]].id}
         for s in image.record["segments_info"]
     ]
-    ids, segments = merge_labels(custom_ids, custom, predicted, work.rules)
+    ids, segments = merge_labels(custom_ids, custom, predicted, labelling.rules)
     provenance = {s["id"]: s["provenance"] for s in segments}
     info = describe_segments(
         ids,
@@ -139,18 +139,19 @@ def _write(
     )
     for segment in info:
         segment["provenance"] = provenance[segment["id"]]
-    write_id_png(work.folder / "panoptic" / image.png, ids)
-    place_image(image.record["file_name"], work.folder / "images" / image.name, work.images)
+    write_id_png(labelling.folder / "panoptic" / image.png, ids)
+    target = labelling.folder / "images" / image.name
+    place_image(image.record["file_name"], target, labelling.images)
     number, (height, width) = image.record["image_id"], ids.shape
     filled = sum(s["provenance"]["filled"] for s in info)
-    by_hand, void = int((custom_ids != 0).sum()), int((ids == 0).sum())
+    masked, void = int((custom_ids != 0).sum()), int((ids == 0).sum())
     return {
         "name": image.name,
         "image": {"id": number, "file_name": image.name, "height": height, "width": width},
         "annotation": {"image_id": number, "file_name": image.png, "segments_info": info},
         "pixels": {
-            "custom": by_hand,
-            "model": height * width - by_hand - filled - void,
+            "custom": masked,
+            "model": height * width - masked - filled - void,
             "filled": filled,
             "void": void,
         },

@@ -1,10 +1,10 @@
-"""Paints one picture of the embedded building-site data set with its exact segments.
+"""Synthesize one image of the embedded building-site data set with its exact segments.
 
-The scene is planned first (where everything is and what hides what), then painted back to front
+The scene is planned first (where everything is and what hides what), then rendered back to front
 at twice the size and shrunk, so that edges look natural while the id map stays exact: a pixel
 belongs to the foremost segment that covers at least half of it.
 
-Legend: H, W size of the picture; the canvas is ENLARGE times as large.
+Legend: H, W size of the image; the enlarged image is ENLARGE times as large.
 """
 
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ import numpy as np
 
 from building_site.classes import STUFF, THINGS
 from building_site.shapes import Patch, smooth_noise
-from building_site.stuff import ENLARGE, paint_stuff, soil_mask, wall_mask
-from building_site.things import DRAWERS
+from building_site.stuff import ENLARGE, render_stuff, soil_mask, wall_mask
+from building_site.things import RENDERERS
 
 MIN_SIDE = 64
 MIN_PIXELS = 40
 MIN_VISIBLE = 0.5
 MAX_THINGS = 6
-# The length (a barrel's height) of a thing as a share of the picture's shorter side.
+# The length (a barrel's height) of a thing as a share of the image's shorter side.
 SIZES = {
     "brick": (0.25, 0.46),
     "pipe": (0.4, 0.75),
@@ -33,7 +33,7 @@ PLACEMENT_TRIES = 40
 
 
 class Placed(NamedTuple):
-    """A thing of the scene: its class, its patch and the patch's upper left canvas corner."""
+    """A thing of the scene: its class, its patch, and its upper left corner, enlarged."""
 
     name: str
     patch: Patch
@@ -41,8 +41,8 @@ class Placed(NamedTuple):
     y: int
 
 
-class Picture(NamedTuple):
-    """A painted picture.
+class Scene(NamedTuple):
+    """A synthetic image and its ground truth.
 
     `image` (H, W, 3) uint8 RGB; `labels` (H, W) int32: 0 = void, n = `classes[n - 1]`.
     """
@@ -52,12 +52,12 @@ class Picture(NamedTuple):
     classes: list[str]
 
 
-def paint_picture(
+def synthesize(
     rng: np.random.Generator, width: int, height: int, names: Sequence[str] = THINGS
-) -> Picture:
-    """Paint a scene with 1 to 6 things; the same generator state gives the same picture.
+) -> Scene:
+    """Synthesize a scene with 1 to 6 things; the same generator state gives the same image.
 
-    Each thing's class is drawn from `names`, where one that is there twice has twice the chance.
+    Each thing's class is sampled from `names`, where one that is there twice has twice the chance.
 
     Raises:
         ValueError: a side is below MIN_SIDE, too small for the things to be told apart.
@@ -69,13 +69,13 @@ def paint_picture(
     walls = wall_mask(rng, shape)
     soil = soil_mask(rng, shape)
     things, labels = _place_things(rng, light, _stuff_labels(walls, soil), names)
-    canvas = paint_stuff(rng, shape, walls, soil)
+    enlarged = render_stuff(rng, shape, walls, soil)
     solid = walls | soil
     for thing in things:
-        _paint_thing(canvas, solid, thing, light)
-    image = _finish(rng, canvas, width, height)
+        _render_thing(enlarged, solid, thing, light)
+    image = _finish(rng, enlarged, width, height)
     labels, classes = _number(labels, [*STUFF, *(thing.name for thing in things)])
-    return Picture(image, labels, classes)
+    return Scene(image, labels, classes)
 
 
 def _light(rng: np.random.Generator) -> np.ndarray:
@@ -85,14 +85,14 @@ def _light(rng: np.random.Generator) -> np.ndarray:
 
 
 def _stuff_labels(walls: np.ndarray, soil: np.ndarray) -> np.ndarray:
-    """Picture labels (H, W) int32 of the stuff alone: 1 sky, 2 concrete, 3 soil."""
+    """Labels (H, W) int32 of the stuff alone: 1 sky, 2 concrete, 3 soil."""
     labels = np.where(_half_covered(walls), np.int32(2), np.int32(1))
     labels[_half_covered(soil)] = 3
     return labels
 
 
 def _half_covered(mask: np.ndarray) -> np.ndarray:
-    """Which pixels of the picture a canvas mask covers by half or more."""
+    """Which pixels of the image an enlarged mask covers by half or more."""
     size = (mask.shape[1] // ENLARGE, mask.shape[0] // ENLARGE)
     share = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
     return share >= 0.5
@@ -104,7 +104,7 @@ def _place_things(
     """Place things back to front, none hiding itself or another too far.
 
     Returns:
-        The things in painting order, and the labels (H, W) with number 4 for the first thing.
+        The things in rendering order, and the labels (H, W) with number 4 for the first thing.
     """
     # Two or three most often: MAX_THINGS of them leave little of the stuff to see.
     wanted = 1 + int(rng.binomial(MAX_THINGS - 1, 0.4))
@@ -116,7 +116,7 @@ def _place_things(
     for depth in depths:
         for _ in range(PLACEMENT_TRIES):
             thing = _propose(rng, light, labels.shape, ground, float(depth), names)
-            covered = _on_picture(thing, labels.shape)
+            covered = _on_image(thing, labels.shape)
             candidate = np.where(covered, np.int32(len(STUFF) + 1 + len(things)), labels)
             full = [*areas, int(thing.patch.mask.sum()) // ENLARGE**2]
             seen = np.bincount(candidate.ravel(), minlength=len(STUFF) + 1 + len(full))
@@ -138,7 +138,7 @@ def _propose(
     """A thing at a random place; it stands `depth` of the way from the soil's edge to the front.
 
     Args:
-        rng: the picture's generator.
+        rng: the image's generator.
         light: unit vector to the light.
         shape: (H, W).
         ground: where the soil begins, as a share of H.
@@ -149,7 +149,7 @@ def _propose(
     name = names[rng.integers(len(names))]
     low, high = SIZES[name]
     share = rng.uniform(low, high) * (0.8 + 0.2 * depth)
-    patch = DRAWERS[name](rng, share * min(height, width) * ENLARGE, light)
+    patch = RENDERERS[name](rng, share * min(height, width) * ENLARGE, light)
     centre_x = rng.uniform(0.04, 0.96) * width * ENLARGE
     foot = ground + 0.03 + (1.04 - ground) * depth + rng.uniform(-0.04, 0.04)
     if name == "pipe":
@@ -158,18 +158,18 @@ def _propose(
     return Placed(name, patch, round(centre_x - cols / 2), round(foot * height * ENLARGE - rows))
 
 
-def _on_picture(thing: Placed, shape: tuple[int, int]) -> np.ndarray:
-    """Pixels (H, W) bool of the picture that the thing covers."""
-    canvas = np.zeros((shape[0] * ENLARGE, shape[1] * ENLARGE), bool)
-    there, own = _overlap(thing, canvas.shape)
-    canvas[there] = thing.patch.mask[own]
-    return _half_covered(canvas)
+def _on_image(thing: Placed, shape: tuple[int, int]) -> np.ndarray:
+    """Pixels (H, W) bool of the image that the thing covers."""
+    enlarged = np.zeros((shape[0] * ENLARGE, shape[1] * ENLARGE), bool)
+    there, own = _overlap(thing, enlarged.shape)
+    enlarged[there] = thing.patch.mask[own]
+    return _half_covered(enlarged)
 
 
 def _overlap(
     thing: Placed, shape: tuple[int, int]
 ) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """The part of the canvas that the patch lies on, and that part in the patch's own pixels."""
+    """The part of the enlarged image under the patch, and that part in the patch's own pixels."""
     rows, cols = thing.patch.mask.shape
     top, bottom = max(0, thing.y), max(0, min(shape[0], thing.y + rows))
     left, right = max(0, thing.x), max(0, min(shape[1], thing.x + cols))
@@ -178,13 +178,15 @@ def _overlap(
     return there, own
 
 
-def _paint_thing(canvas: np.ndarray, solid: np.ndarray, thing: Placed, light: np.ndarray) -> None:
-    """Paint the thing's soft shadow and then the thing, in place.
+def _render_thing(
+    enlarged: np.ndarray, solid: np.ndarray, thing: Placed, light: np.ndarray
+) -> None:
+    """Render the thing's soft shadow and then the thing, in place.
 
     Args:
-        canvas: (h, w, 3) float32.
+        enlarged: (h, w, 3) float32.
         solid: (h, w) bool, where a shadow can fall: not on the sky. The thing is added to it.
-        thing: what to paint.
+        thing: to be rendered.
         light: unit vector to the light.
     """
     reach = max(3, round(0.15 * min(thing.patch.mask.shape)))
@@ -197,17 +199,17 @@ def _paint_thing(canvas: np.ndarray, solid: np.ndarray, thing: Placed, light: np
         round(thing.x - reach - 1.2 * reach * light[0]),
         round(thing.y - reach - 0.8 * reach * light[1]),
     )
-    there, own = _overlap(shadow, canvas.shape[:2])
-    canvas[there] *= 1 - (shade[own] * solid[there])[..., None]
-    there, own = _overlap(thing, canvas.shape[:2])
+    there, own = _overlap(shadow, enlarged.shape[:2])
+    enlarged[there] *= 1 - (shade[own] * solid[there])[..., None]
+    there, own = _overlap(thing, enlarged.shape[:2])
     inside = thing.patch.mask[own]
-    np.copyto(canvas[there], thing.patch.color[own], where=inside[..., None])
+    np.copyto(enlarged[there], thing.patch.color[own], where=inside[..., None])
     solid[there] |= inside
 
 
-def _finish(rng: np.random.Generator, canvas: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Light the scene, shrink it to the picture and add the camera's noise: (H, W, 3) uint8."""
-    image = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
+def _finish(rng: np.random.Generator, enlarged: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Light the scene, shrink it to the image and add the camera's noise: (H, W, 3) uint8."""
+    image = cv2.resize(enlarged, (width, height), interpolation=cv2.INTER_AREA)
     x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     direction, strength = rng.uniform(-np.pi, np.pi), rng.uniform(0, 0.18)
@@ -222,9 +224,9 @@ def _finish(rng: np.random.Generator, canvas: np.ndarray, width: int, height: in
 
 
 def _number(labels: np.ndarray, names: list[str]) -> tuple[np.ndarray, list[str]]:
-    """Renumber the labels without gaps; specks of stuff become void.
+    """Renumber the labels without gaps; small segments of stuff become void.
 
-    A few pixels of sky between things are no segment that a person would draw.
+    A few pixels of sky between things are no segment that a person would annotate.
     """
     areas = np.bincount(labels.ravel(), minlength=len(names) + 1)
     kept = [n for n in range(1, len(names) + 1) if areas[n] >= MIN_PIXELS]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detr_d2.visualization import Palette, picture_sheet, save_picture
-from detr_d2.visualization.sheet import PAPER
+from detr_d2.visualization import Palette, image_grid, save_picture
+from detr_d2.visualization.grid import PAPER
 
 PALETTE = Palette(["barrel", "grass", "sky"], [(220, 20, 20), (20, 200, 20), (90, 160, 240)])
 
@@ -14,9 +14,9 @@ def plain(height, width, color):
     return np.full((height, width, 3), color, np.uint8)
 
 
-def find(sheet, color):
+def find(grid, color):
     """Box (top, left, height, width) of the pixels of one colour."""
-    rows, cols = np.nonzero((sheet == color).all(axis=2))
+    rows, cols = np.nonzero((grid == color).all(axis=2))
     return rows.min(), cols.min(), np.ptp(rows) + 1, np.ptp(cols) + 1
 
 
@@ -27,32 +27,32 @@ def test_pictures_keep_their_size_and_stand_in_rows_and_columns():
         [plain(height, 60, color) for color in line]
         for height, line in zip(heights, colors, strict=True)
     ]
-    sheet = picture_sheet(rows, ["image", "ground_truth"])
-    places = [[find(sheet, color) for color in line] for line in colors]
+    grid = image_grid(rows, ["image", "ground_truth"])
+    places = [[find(grid, color) for color in line] for line in colors]
     for line, height in zip(places, heights, strict=True):
         assert [place[2:] for place in line] == [(height, 60)] * 2
         assert line[0][0] == line[1][0]
         assert line[0][1] < line[1][1] - 60
     assert places[1][0][0] >= places[0][0][0] + 30
     assert places[1][0][1] == places[0][0][1]
-    assert sheet[0, 0].tolist() == list(PAPER)
+    assert grid[0, 0].tolist() == list(PAPER)
 
 
 def test_the_legend_lists_the_categories_asked_for_and_breaks_lines():
     rows = [[plain(20, 90, 50)]]
-    without = picture_sheet(rows, ["image"])
-    sheet = picture_sheet(rows, ["image"], palette=PALETTE, categories=[2, 0])
-    assert sheet.shape[0] > without.shape[0]
-    red, blue = find(sheet, PALETTE.colors[0]), find(sheet, PALETTE.colors[2])
+    without = image_grid(rows, ["image"])
+    grid = image_grid(rows, ["image"], palette=PALETTE, categories=[2, 0])
+    assert grid.shape[0] > without.shape[0]
+    red, blue = find(grid, PALETTE.colors[0]), find(grid, PALETTE.colors[2])
     assert red[0] < blue[0]  # 90 pixels have room for one entry a line
-    assert not (sheet == PALETTE.colors[1]).all(axis=2).any()
+    assert not (grid == PALETTE.colors[1]).all(axis=2).any()
 
 
 def test_title_and_captions_make_room():
     rows = [[plain(20, 200, 50)], [plain(20, 200, 50)]]
-    bare = picture_sheet(rows, ["image"]).shape[0]
-    captioned = picture_sheet(rows, ["image"], captions=["a.jpg", "b.jpg"]).shape[0]
-    titled = picture_sheet(rows, ["image"], title="Site").shape[0]
+    bare = image_grid(rows, ["image"]).shape[0]
+    captioned = image_grid(rows, ["image"], captions=["a.jpg", "b.jpg"]).shape[0]
+    titled = image_grid(rows, ["image"], title="Site").shape[0]
     assert captioned > bare + 20
     assert titled > bare + 20
 
@@ -60,11 +60,11 @@ def test_title_and_captions_make_room():
 def test_wrong_numbers_are_errors():
     picture = plain(4, 4, 0)
     with pytest.raises(ValueError, match=r"pictures per row: \[1\], but 2 columns"):
-        picture_sheet([[picture]], ["a", "b"])
+        image_grid([[picture]], ["a", "b"])
     with pytest.raises(ValueError, match="1 captions for 2 rows"):
-        picture_sheet([[picture], [picture]], ["a"], captions=["x"])
+        image_grid([[picture], [picture]], ["a"], captions=["x"])
     with pytest.raises(ValueError, match="pictures per row"):
-        picture_sheet([], ["a"])
+        image_grid([], ["a"])
 
 
 def test_saved_picture_is_read_back(tmp_path):

@@ -1,4 +1,4 @@
-"""The table that a job prints at its start: loaded, re-initialised, unused."""
+"""The report of a loading, as a job prints it at its start: loaded, re-initialised, unused."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ LISTED = 4
 
 @dataclass(frozen=True)
 class TensorStatus:
-    """What became of one tensor.
+    """Whether one tensor was loaded, and why not.
 
     Attributes:
         shape: in the model, or in the file if it is unused.
@@ -30,25 +30,25 @@ class TensorStatus:
 
 
 @dataclass
-class Report:
-    """What became of all tensors of a model and of a file."""
+class LoadingReport:
+    """The status of every tensor of a model and of a file."""
 
     path: str
     layout: str
-    fates: list[TensorStatus]
+    statuses: list[TensorStatus]
 
     def names(self, state: State) -> list[str]:
-        """Names of the tensors with this fate."""
-        return [fate.name for fate in self.fates if fate.state == state]
+        """Names of the tensors in this state."""
+        return [status.name for status in self.statuses if status.state == state]
 
     def table(self) -> str:
-        """A text table, one line per part of the model and fate, with counts and shapes."""
+        """A text table, one line per part of the model and state, with counts and shapes."""
         groups: dict[tuple[State, str, str], list[TensorStatus]] = {}
-        for fate in sorted(self.fates, key=lambda f: STATES.index(f.state)):
-            groups.setdefault((fate.state, _part(fate.name), fate.note), []).append(fate)
+        for status in sorted(self.statuses, key=lambda f: STATES.index(f.state)):
+            groups.setdefault((status.state, _part(status.name), status.note), []).append(status)
         rows = [
-            (state, part, len(fates), sum(math.prod(f.shape) for f in fates), _shapes(fates), note)
-            for (state, part, note), fates in groups.items()
+            (state, part, len(group), sum(math.prod(f.shape) for f in group), _shapes(group), note)
+            for (state, part, note), group in groups.items()
         ]
         headers = ("", "part", "tensors", "numbers", "shapes", "note")
         text = tabulate(rows, headers, "simple_outline", maxcolwidths=[None] * 4 + [36, 36])
@@ -63,14 +63,14 @@ def _part(name: str) -> str:
     return ".".join(parts[:depth])
 
 
-def _shapes(fates: list[TensorStatus]) -> str:
-    shapes = dict.fromkeys(_shape(fate) for fate in fates)
+def _shapes(group: list[TensorStatus]) -> str:
+    shapes = dict.fromkeys(_shape(status) for status in group)
     listed = ", ".join(list(shapes)[:LISTED])
     return f"{listed}, ..." if len(shapes) > LISTED else listed
 
 
-def _shape(fate: TensorStatus) -> str:
-    here = "x".join(map(str, fate.shape)) or "1"
-    if fate.shape_there is None:
+def _shape(status: TensorStatus) -> str:
+    here = "x".join(map(str, status.shape)) or "1"
+    if status.shape_there is None:
         return here
-    return f"{here} (there {'x'.join(map(str, fate.shape_there)) or '1'})"
+    return f"{here} (there {'x'.join(map(str, status.shape_there)) or '1'})"
