@@ -1,14 +1,14 @@
 """DETR panoptic segmentation for Detectron2.
 
 Importing this registers the model classes with Detectron2 and does nothing else: no data set, no
-file access. Anything beyond the two functions here is reached by its module.
+file access. Anything beyond the functions here is reached by its module.
 """
 
 import sys
 import warnings
 
 __version__ = "0.1.0"
-__all__ = ["add_detr_config", "register_dataset"]
+__all__ = ["add_detr_config", "register_dataset", "register_masks"]
 
 
 def _asked_for_doctor() -> bool:
@@ -26,4 +26,4 @@ if not _asked_for_doctor():
 
     from detr_d2 import modeling  # noqa: F401  only registration
     from detr_d2.config import add_detr_config
-    from detr_d2.register import register_dataset
+    from detr_d2.register import register_dataset, register_masks

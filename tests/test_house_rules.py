@@ -43,7 +43,7 @@ LAYERS = {
 }
 # Packages from outside that a part may import; the parts not named here may import any.
 OUTSIDE = {
-    "ops": {"torch", "torchvision", "numpy", "cv2"},
+    "ops": {"torch", "torchvision", "numpy", "cv2", "PIL"},
     "config": {"detectron2.config"},
     "_requirements": {"detectron2"},
 }

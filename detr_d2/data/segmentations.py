@@ -12,7 +12,7 @@ from detr_d2.data.image_io import UnreadableError
 SHORTEST = 6
 
 
-def draw_polygons(polygons: Sequence[Any], height: int, width: int) -> np.ndarray:
+def rasterize_polygons(polygons: Sequence[Any], height: int, width: int) -> np.ndarray:
     """Draw polygons into one mask, (H, W) bool.
 
     Args:
@@ -33,7 +33,7 @@ def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
     return coco_mask.decode(rle).view(bool)
 
 
-def draw_segmentation(
+def rasterize_segmentation(
     annotation: Mapping[str, Any], height: int, width: int, where: str
 ) -> np.ndarray:
     """Draw the segmentation of a COCO annotation, (H, W) bool; empty when there is none.
@@ -54,7 +54,7 @@ def draw_segmentation(
             if shape and not isinstance(shape[0], Sequence):
                 # One polygon without a list around it, as older versions of VIA write it.
                 shape = [shape]
-            return draw_polygons(shape, height, width)
+            return rasterize_polygons(shape, height, width)
         if not isinstance(shape, Mapping) or "counts" not in shape:
             return np.zeros((height, width), bool)
         mask = decode_rle(shape)

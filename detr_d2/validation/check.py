@@ -12,7 +12,7 @@ from typing import Any
 
 from detr_d2.conversion.formats.base import joined
 from detr_d2.conversion.splits import near_pairs
-from detr_d2.data.coco_lists import LISTS, missing_lists
+from detr_d2.data.coco_panoptic import LISTS, missing_lists
 from detr_d2.data.image_io import IMAGE_SUFFIXES, files_below
 from detr_d2.utils.files import read_json
 from detr_d2.validation.check_json import (
@@ -117,7 +117,7 @@ def find_near_duplicates(
     """Images of different parts that look alike: what is learnt by heart scores in evaluation.
 
     Args:
-        parts: for every part the look (see `mask_files.look_at_image`) of every image.
+        parts: for every part the look (see `image_io.inspect_image`) of every image.
         distance: bits in which the looks may differ.
     """
     flat = [(part, name, look) for part, looks in parts.items() for name, look in looks.items()]

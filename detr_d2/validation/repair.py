@@ -11,7 +11,7 @@ from detr_d2.conversion.formats.base import Skipped, joined
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_panoptic import read_panoptic_json
 from detr_d2.data.coco_writer import describe_segments, write_id_png, write_panoptic_json
-from detr_d2.data.image_io import UnreadableError, look_at_image
+from detr_d2.data.image_io import UnreadableError, inspect_image
 from detr_d2.validation.check import SetFiles
 from detr_d2.validation.check_pixels import read_ids
 
@@ -48,7 +48,7 @@ def mend_set(files: SetFiles, folder: str | os.PathLike[str]) -> list[Skipped]:
         try:
             if image is None or annotation["image_id"] in seen:
                 raise UnreadableError("no image entry of its own")
-            facts = look_at_image(joined(files.image_root, str(image.get("file_name"))))
+            facts = inspect_image(joined(files.image_root, str(image.get("file_name"))))
             ids, _ = read_ids(joined(files.panoptic_root, name))
             if ids.shape != facts.size:
                 raise UnreadableError(f"{ids.shape} pixels, its image has {facts.size}")
