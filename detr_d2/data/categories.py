@@ -73,7 +73,7 @@ class CategoryTable:
         ]
 
     def metadata(self) -> dict[str, Any]:
-        """What Detectron2's evaluators and visualiser read.
+        """Make the metadata that Detectron2's evaluators and visualizer read.
 
         `thing_classes` and `stuff_classes` are both the full list, since predictions carry the
         common contiguous id; the two id maps hold things only and stuff only.
@@ -98,7 +98,7 @@ class CategoryTable:
 
 
 def _faults(number: int, entry: Mapping[str, Any]) -> list[str]:
-    """What is wrong with one entry; an empty list when it is sound."""
+    """List the faults of one entry."""
     where = f"entry {number} ({entry.get('name', 'without a name')})"
     found = []
     category_id = entry.get("id")

@@ -183,7 +183,7 @@ def _set_faults(records: list[dict[str, Any]]) -> list[str]:
     """Faults that show only in the set as a whole: absent files and names that collide."""
     found = []
     for key, kind in (("file_name", "image"), ("pan_seg_file_name", "PNG")):
-        # One listing a folder is far cheaper than one look-up a file on a network disk.
+        # One listing per folder is far cheaper than one look-up per file on a network disk.
         present = _files_in({os.path.dirname(record[key]) for record in records})
         found += [f"{r[key]}: {kind} not found" for r in records if r[key] not in present]
     stems: dict[str, str] = {}

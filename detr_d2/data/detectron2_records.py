@@ -103,7 +103,7 @@ def load_as(
             masks = STUFF if kind == "separated" else SEMANTIC
             record["sem_seg_file_name"] = str(semantic_path(Path(folder), masks, record))
         if kind != "separated":
-            # Whoever looks for panoptic ground truth would take these for it.
+            # Models for panoptic ground truth would use these.
             del record["segments_info"], record["pan_seg_file_name"]
     return records
 

@@ -1,7 +1,7 @@
-"""The objects to learn, made from each kind of record.
+"""Make the training objects (`Instances`) from each kind of record.
 
 Legend: h, w size of the augmented image; M number of objects, may be 0. Crowds are never objects,
-and neither is what has no pixel left.
+and neither are segments without a pixel left.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ Size = tuple[int, int]
 
 
 def instances_of_segments(id_map: np.ndarray, segments: Sequence[Mapping[str, Any]]) -> Instances:
-    """Split the id map of a panoptic record into one instance a segment. Void becomes none.
+    """Split the id map of a panoptic record into one instance per segment; void is none.
 
     Args:
         id_map: (h, w) integers after augmentation, 0 = void.

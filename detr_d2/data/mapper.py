@@ -1,4 +1,4 @@
-"""From a record of a data set to the model's input.
+"""Map a record of a data set to the model's input.
 
 Legend: H, W size of the file; h, w size after augmentation.
 """

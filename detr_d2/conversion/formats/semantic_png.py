@@ -102,7 +102,7 @@ def to_class_map(
     known_labels = np.array([labels[int(value)] for value in known], np.int16)
     highest = int(values.max()) if values.size else 0
     if highest < 2**16:
-        # A table over all values: one look-up a pixel.
+        # A table over all values: one look-up per pixel.
         present = np.flatnonzero(np.bincount(values.ravel(), minlength=1))
         inverse = values
         table = np.zeros(highest + 1, np.int16)
