@@ -7,10 +7,10 @@ import os
 import torch
 from detectron2.config import CfgNode
 from detectron2.utils import comm
-from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
 
 from detr_d2.engine.model_categories import registered_categories
+from detr_d2.engine.randomness import derive_seed, fix_seed, seed_generators
 from detr_d2.engine.training_folder import CATEGORIES, CONFIG
 from detr_d2.utils.files import write_json, write_text
 
@@ -22,9 +22,9 @@ def setup_job(cfg: CfgNode, args: argparse.Namespace) -> None:
 
     Writes `config.yaml`, `environment.txt` and, if a data set knows them, `categories.json`
     (COCO-panoptic entries, with which tools/demo.py runs without the data set) to OUTPUT_DIR.
-    Each process gets its own seed (SEED + rank; drawn if SEED is negative), and on a CPU its share
-    of the cores.
+    A negative SEED is replaced by a random one; on a CPU each process gets its share of the cores.
     """
+    fix_seed(cfg)
     rank = comm.get_rank()
     if comm.is_main_process():
         os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
@@ -33,6 +33,7 @@ def setup_job(cfg: CfgNode, args: argparse.Namespace) -> None:
     logger = logging.getLogger(__name__)
     environment = describe_environment()
     logger.info("Process %d of %d. Arguments: %s", rank, comm.get_world_size(), args)
+    logger.info("SEED %d: the same seed gives the same training", cfg.SEED)
     logger.info("Environment:\n%s", environment)
     if comm.is_main_process():
         write_text(os.path.join(cfg.OUTPUT_DIR, CONFIG), cfg.dump())
@@ -40,7 +41,7 @@ def setup_job(cfg: CfgNode, args: argparse.Namespace) -> None:
         categories = registered_categories([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
         if categories:
             write_json(os.path.join(cfg.OUTPUT_DIR, CATEGORIES), categories, indent=1)
-    seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + rank)
+    seed_generators(derive_seed(cfg.SEED, rank))
     torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
     share_cores(cfg.MODEL.DEVICE)
 
