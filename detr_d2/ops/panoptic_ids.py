@@ -40,8 +40,9 @@ def read_ids(path: str | os.PathLike[str]) -> np.ndarray:
     if bgr is None:
         raise OSError(f"{path}: no PNG that can be read")
     # The four bytes of a little-endian integer: a tenth of the time of shifting and adding.
-    rgba = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGBA)
-    return rgba.view("<i4")[..., 0] & MAX_ID
+    ids: np.ndarray = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGBA).view("<i4")[..., 0]
+    ids &= MAX_ID
+    return ids
 
 
 def id_to_rgb(ids: np.ndarray) -> np.ndarray:
