@@ -16,9 +16,9 @@ from detr_d2.utils.files import write_json
 from detr_d2.visualization import (
     Palette,
     image_grid,
+    read_image,
     render_ground_truth,
     render_output,
-    read_image,
     resize_image,
     save_picture,
 )
