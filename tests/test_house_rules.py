@@ -45,7 +45,7 @@ LAYERS = {
 }
 # Packages from outside that a part may import; the parts not named here may import any.
 OUTSIDE = {
-    "ops": {"torch", "torchvision", "numpy", "cv2"},
+    "ops": {"torch", "torchvision", "numpy", "cv2", "PIL", "pycocotools"},
     "config": {"detectron2.config"},
     "_requirements": set(),
 }

@@ -78,7 +78,7 @@ class CategoryTable:
         ]
 
     def metadata(self) -> dict[str, Any]:
-        """What Detectron2's evaluators and visualiser read.
+        """Make the metadata that Detectron2's evaluators and visualizer read.
 
         `thing_classes` and `stuff_classes` are both the full list, since predictions carry the
         common contiguous id; the two id maps hold things only and stuff only.

@@ -17,7 +17,7 @@ from detectron2.utils import comm
 from detr_d2.conversion.formats.base import Skipped
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_writer import describe_segments, write_id_png
-from detr_d2.data.image_files import place_image
+from detr_d2.data.image_io import place_image
 from detr_d2.ops.panoptic_ids import read_ids
 from detr_d2.pseudo_labels.classes import LabelPlan
 from detr_d2.pseudo_labels.images import LabelTask

@@ -12,7 +12,7 @@ from typing import Any
 
 from detr_d2.conversion.splits import near_pairs
 from detr_d2.data.categories import category_faults
-from detr_d2.data.coco_lists import LISTS, missing_lists
+from detr_d2.data.coco_panoptic import LISTS, missing_lists
 from detr_d2.data.image_io import IMAGE_SUFFIXES, files_below
 from detr_d2.utils.files import path_below, read_json
 from detr_d2.validation.check_json import (
@@ -135,7 +135,7 @@ def find_near_duplicates(
     """Images of different parts that look alike: what a model has overfitted scores in evaluation.
 
     Args:
-        parts: for every part the perceptual hash (see `image_io.look_at_image`) of every image.
+        parts: for every part the perceptual hash (see `image_io.inspect_image`) of every image.
         distance: bits in which the hashes may differ.
     """
     flat = [(part, name, value) for part, hashes in parts.items() for name, value in hashes.items()]

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from detr_d2.data.image_io import UnreadableError, look_at_image, read_values
+from detr_d2.data.image_io import UnreadableError, inspect_image, read_values
 from detr_d2.ops.panoptic_ids import compact, rgb_to_id
 from detr_d2.validation.findings import Finding
 
@@ -17,21 +17,21 @@ def check_image(path: str, image: Mapping[str, Any]) -> tuple[list[Finding], int
     """Open an image and compare its size with its image entry.
 
     Returns:
-        The findings, and its perceptual hash (see `image_io.look_at_image`), None when unreadable.
+        The findings, and its perceptual hash (see `image_io.inspect_image`), None if unreadable.
     """
     if not os.path.isfile(path):
         return [Finding("error", "missing image", path, "", "not there", "an image")], None
     try:
-        facts = look_at_image(path)
+        facts = inspect_image(path)
     except UnreadableError as error:
         found = str(error).removeprefix(f"{path}: ")
         return [Finding("error", "unreadable image", path, "", found, "a whole image")], None
     listed = (image.get("height"), image.get("width"))
     if listed == facts.size:
-        return [], facts.look
+        return [], facts.perceptual_hash
     found = f"the JSON says {listed[1]}x{listed[0]}"
     expected = f"the image has {facts.size[1]}x{facts.size[0]}"
-    return [Finding("error", "wrong size", path, "", found, expected)], facts.look
+    return [Finding("error", "wrong size", path, "", found, expected)], facts.perceptual_hash
 
 
 def check_png(

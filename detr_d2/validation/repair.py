@@ -11,7 +11,7 @@ from detr_d2.conversion.formats.base import Skipped
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_panoptic import read_panoptic_json
 from detr_d2.data.coco_writer import describe_segments, write_id_png, write_panoptic_json
-from detr_d2.data.image_io import UnreadableError, look_at_image
+from detr_d2.data.image_io import UnreadableError, inspect_image
 from detr_d2.utils.files import path_below
 from detr_d2.validation.check import SetFiles
 from detr_d2.validation.check_pixels import read_ids
@@ -89,7 +89,7 @@ def _read_record(
         png_path = path_below(files.panoptic_root, annotation["file_name"])
     except ValueError as error:
         raise UnreadableError(str(error)) from error
-    height, width = look_at_image(image_path).size
+    height, width = inspect_image(image_path).size
     ids, _ = read_ids(png_path)
     if ids.shape != (height, width):
         raise UnreadableError(f"{ids.shape} pixels, its image has {(height, width)}")

@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from detr_d2.data.coco_panoptic import read_id_png
-from detr_d2.ops.panoptic_ids import rgb_to_id
+from detr_d2.ops.panoptic_ids import read_ids
 
 convert_masks = importlib.import_module("convert_masks")
 
@@ -33,7 +32,7 @@ def ground_truth_of(panoptic, json_path, category):
     """Masks of one category, as bytes, by image stem: {"000000": [mask, ...]}."""
     found = {}
     for entry in read(json_path)["annotations"]:
-        ids = rgb_to_id(read_id_png(panoptic / entry["file_name"]))
+        ids = read_ids(panoptic / entry["file_name"])
         wanted = [s["id"] for s in entry["segments_info"] if s["category_id"] == category]
         stem = entry["file_name"].rsplit(".", 1)[0]
         found[stem] = sorted((ids == i).tobytes() for i in wanted)

@@ -1,4 +1,4 @@
-"""Your own things, labelled stuff, a panoptic model: the recipe of GETTING_STARTED, start to end.
+"""Pseudo-labels for stuff and a model that learns them: the recipe of docs/PSEUDO_LABELS.md.
 
 On the drawn building site, with the demo's weights in the place of published ones: they know brick,
 pipe and barrel. Of 200 images only the crates have masks. The full ground truth is known, so the

@@ -1,4 +1,4 @@
-"""one PNG an image whose pixel values tell instances apart, alone or with a semantic PNG."""
+"""Instance masks: one PNG per image whose pixel values are instances, maybe with a semantic PNG."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -6,12 +6,11 @@ from typing import ClassVar
 import numpy as np
 
 from detr_d2.conversion.classes import SourceClass
-from detr_d2.conversion.formats.base import Sample, Skipped, joined
-from detr_d2.conversion.formats.drawing import Drawing
+from detr_d2.conversion.formats.base import ImageAnnotation, Sample, Skipped, joined
 from detr_d2.conversion.formats.image_folder import ImageFolderFormat
 from detr_d2.conversion.formats.matching import Match, masks_by_image
-from detr_d2.conversion.formats.semantic_png import meanings_of, read_labels
-from detr_d2.data.image_io import ImageFacts, UnreadableError, read_values
+from detr_d2.conversion.formats.semantic_png import read_class_map, value_labels
+from detr_d2.data.image_io import ImageInfo, UnreadableError, read_values
 from detr_d2.ops.panoptic_ids import compact
 
 
@@ -27,8 +26,8 @@ class InstanceIds(ImageFolderFormat):
 
     Args:
         values: the classes, whose keys are pixel values of the semantic mask or of the division.
-        void: values, in either mask, that mean "unlabelled for good".
-        background: values of the semantic mask or of the division without a class.
+        void: values, in either mask, that are declared as void.
+        background: values of the semantic mask or of the division that mean "not labelled".
         semantic, semantic_pattern: folder and names of the semantic masks.
     """
 
@@ -44,7 +43,7 @@ class InstanceIds(ImageFolderFormat):
     void: tuple[int, ...] = ()
     background: tuple[int, ...] = (0,)
 
-    def scan(self) -> None:
+    def find_samples(self) -> list[Sample]:
         """Match instance masks, and semantic masks, to images."""
         given = [self.label is not None, self.divisor is not None, self.semantic is not None]
         if sum(given) != 1:
@@ -65,9 +64,9 @@ class InstanceIds(ImageFolderFormat):
             ]
             images = [image for image in images if image not in alone]
             found = {image: matches for image, matches in found.items() if image in partners}
-        self.refuse_several(found)
+        self.reject_several(found)
         self._partners = partners
-        self.make_samples(found, images)
+        return self.make_samples(found, images)
 
     def source_of(self, matches: list[Match]) -> tuple[str | None, str | None]:
         """Files of the instance mask and of the semantic mask."""
@@ -79,54 +78,54 @@ class InstanceIds(ImageFolderFormat):
         """Both files."""
         return tuple(path for path in self.source_of(matches) if path is not None)
 
-    def read(self, sample: Sample, facts: ImageFacts) -> Drawing:
+    def read(self, sample: Sample, info: ImageInfo) -> ImageAnnotation:
         """Read the instance map and find the class of every instance."""
         path, semantic = sample.source
-        drawing = Drawing(facts.size)
+        annotation = ImageAnnotation(info.size)
         if path is None:
-            return drawing
-        numbers = self.fit(read_values(path), facts, path).astype(np.int32)
+            return annotation
+        numbers = self.align(read_values(path), info, path).astype(np.int32)
         for value in self.void:
             numbers[numbers == value] = -1
-        drawing.instances = numbers
+        annotation.instance_map = numbers
         present, positions = compact(numbers)
         present = [number for number in present if number > 0]
         if self.label is not None:
-            drawing.instance_classes = dict.fromkeys(present, (self.label, False))
+            annotation.instance_classes = dict.fromkeys(present, (self.label, False))
         elif self.divisor is not None:
-            self._by_division(drawing, present, path)
+            self._by_division(annotation, present, path)
         else:
-            meanings = meanings_of(self.values, self.void, self.background)
-            drawing.labels = read_labels(self, semantic, facts, meanings)
-            self._by_majority(drawing, positions, path)
-        return drawing
+            labels = value_labels(self.values, self.void, self.background)
+            annotation.class_map = read_class_map(self, semantic, info, labels)
+            self._by_majority(annotation, positions, path)
+        return annotation
 
-    def _by_division(self, drawing: Drawing, present: list[int], path: str) -> None:
-        assert self.divisor is not None and drawing.instances is not None
+    def _by_division(self, annotation: ImageAnnotation, present: list[int], path: str) -> None:
+        assert self.divisor is not None and annotation.instance_map is not None
         keys = {c.key for c in self.classes}
         for number in present:
             value = number // self.divisor if number >= self.divisor else number
             if value in keys:
-                drawing.instance_classes[number] = (value, False)
+                annotation.instance_classes[number] = (value, False)
             elif value in self.void:
-                drawing.instances[drawing.instances == number] = -1
+                annotation.instance_map[annotation.instance_map == number] = -1
             elif value not in self.background:
                 raise UnreadableError(
                     f"{path}: number {number} is of value {value}, which is no declared class, "
                     f"void or background; declared: {sorted(str(key) for key in keys)}"
                 )
 
-    def _by_majority(self, drawing: Drawing, positions: np.ndarray, path: str) -> None:
-        assert drawing.labels is not None and drawing.instances is not None
+    def _by_majority(self, annotation: ImageAnnotation, positions: np.ndarray, path: str) -> None:
+        assert annotation.class_map is not None and annotation.instance_map is not None
         width = len(self.classes) + 2
-        pairs = positions.astype(np.int64) * width + drawing.labels + 1
+        pairs = positions.astype(np.int64) * width + annotation.class_map + 1
         counts = np.bincount(pairs.ravel())
         counts = np.pad(counts, (0, -len(counts) % width)).reshape(-1, width)
-        for row, number in zip(counts, compact(drawing.instances)[0], strict=True):
+        for row, number in zip(counts, compact(annotation.instance_map)[0], strict=True):
             if number <= 0:
                 continue
             if not row[2:].any():
                 raise UnreadableError(
                     f"{path}: instance {number} lies where the semantic mask has no class"
                 )
-            drawing.instance_classes[number] = (self.classes[int(row[2:].argmax())].key, False)
+            annotation.instance_classes[number] = (self.classes[int(row[2:].argmax())].key, False)

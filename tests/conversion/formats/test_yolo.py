@@ -55,7 +55,7 @@ def test_small_lies_over_large_and_the_rest_is_named(tmp_path, converted):
     square = "0.4 0.4 0.6 0.4 0.6 0.6 0.4 0.6"  # 6 x 4 pixels
     half = "0 0 1 0 1 0.5 0 0.5"  # 30 x 10
     (tmp_path / "labels/a.txt").write_text(f"0 {square}\n\n1 {half}\n")
-    result = converted("yolo", Rules(rest="ground"), **yolo(tmp_path))
+    result = converted("yolo", Rules(background_class="ground"), **yolo(tmp_path))
     areas = {result.names[s["category_id"]]: s["area"] for s in result.segments("a.png")}
     # The upper two rows of the square lie over the half.
     assert areas == {"nut": 24, "leaf": 300 - 12, "ground": 600 - 300 - 12}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from detr_d2.data.image_files import place_image
+from detr_d2.data.image_io import place_image
 
 
 def test_a_link_shares_the_file_and_a_copy_does_not(tmp_path: Path) -> None:
