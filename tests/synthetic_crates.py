@@ -10,6 +10,7 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.utils import comm
 from PIL import Image
+from tiny_model import give_weights
 from torch import nn
 
 from detr_d2 import add_detr_config, register_dataset
@@ -57,7 +58,8 @@ def colour_cfg(folder: Path) -> CfgNode:
     cfg = get_cfg()
     add_detr_config(cfg)
     cfg.MODEL.META_ARCHITECTURE = "SeesByColour"
-    cfg.MODEL.DEVICE, cfg.MODEL.WEIGHTS = "cpu", ""
+    cfg.MODEL.DEVICE = "cpu"
+    give_weights(cfg, folder)
     cfg.INPUT.FORMAT = "RGB"
     cfg.INPUT.MIN_SIZE_TEST = 0
     path = folder / "model_categories.json"

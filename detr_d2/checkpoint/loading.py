@@ -1,7 +1,7 @@
 """Put weights into a model, and report the status of every tensor."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -56,6 +56,8 @@ def load_weights(
     weights: Weights,
     rules: LoadingRules | None = None,
     cfg: CfgNode | None = None,
+    *,
+    complete: bool = False,
 ) -> LoadingReport:
     """Fill a model in place.
 
@@ -66,9 +68,12 @@ def load_weights(
         model: its `class_names`, if any, name the rows of its classifier.
         rules: None takes all that fits.
         cfg: the config to check against what the weights need; None checks nothing.
+        complete: nothing of the model may keep its fresh values, as is right for all but the
+            start of a training.
 
     Raises:
-        WeightsError: nothing fits, or the config contradicts the weights.
+        WeightsError: nothing fits, something is absent that must not be, the config contradicts
+            the weights, or they are not finite.
     """
     rules = rules or LoadingRules()
     warnings = check_settings(weights.settings, cfg, weights.path) if cfg is not None else []
@@ -86,6 +91,11 @@ def load_weights(
             f"nothing in {weights.path} ({weights.layout}) fits the model. It holds "
             f"{_some(weights.tensors)}; the model wants {_some(own)}"
         )
+    broken = [name for name, tensor in filled.items() if not bool(torch.isfinite(tensor).all())]
+    if broken:
+        raise WeightsError(f"{weights.path} has weights that are not finite: {_some(broken)}")
+    if complete:
+        _check_complete(report, loader)
     model.load_state_dict(filled, strict=False)
     for warning in warnings:
         logger.warning(warning)
@@ -163,10 +173,11 @@ class _Loader:
         value[-1] = theirs[-1]
         note = f"{len(plan.kept)} of {len(ours) - 1} classes {plan.how}, and no object"
         if plan.fresh:
-            note += f"; fresh: {self._class_list(plan.fresh)}"
+            note += f"; fresh: {self.class_list(plan.fresh)}"
         return self._take(name, value, note)
 
-    def _class_list(self, rows: tuple[int, ...], most: int = 8) -> str:
+    def class_list(self, rows: tuple[int, ...], most: int = 8) -> str:
+        """Names of classes here, the first `most`."""
         names = self.class_names or tuple(map(str, range(len(self.own[CLASS_WEIGHT]))))
         listed = ", ".join(names[row] for row in rows[:most])
         return f"{listed} and {len(rows) - most} more" if len(rows) > most else listed
@@ -179,6 +190,29 @@ class _Loader:
         return self._take(name, theirs[torch.arange(wanted) % given], f"{given} queries, {how}")
 
 
-def _some(names: Mapping[str, object]) -> str:
-    listed = ", ".join(sorted(names)[:3])
+def _check_complete(report: LoadingReport, loader: _Loader) -> None:
+    """Raise if a tensor, or a row of the classifier or of the queries, is not in the file."""
+    advice = (
+        "Only a training may start from such weights (MODEL.WEIGHTS, without --resume); the "
+        "model, its classes and their names must be those that the weights were trained with"
+    )
+    if absent := report.names("re-initialised"):
+        raise WeightsError(f"{report.path} lacks {_some(absent)}. {advice}")
+    if loader.plan is not None and loader.plan.fresh:
+        theirs = [name for name in loader.weights.classes or () if name]
+        raise WeightsError(
+            f"{report.path} lacks the classes {loader.class_list(loader.plan.fresh)}; it has "
+            f"{', '.join(theirs[:8])}{' ...' if len(theirs) > 8 else ''}. {advice}"
+        )
+    ours, theirs_count = (len(t.get(QUERIES, ())) for t in (loader.own, loader.weights.tensors))
+    if ours > theirs_count:
+        raise WeightsError(
+            f"{report.path} has {theirs_count} queries; the config has {ours} "
+            f"(MODEL.DETR.NUM_QUERIES x QUERY_GROUPS). {advice}"
+        )
+
+
+def _some(names: Iterable[str]) -> str:
+    names = sorted(names)
+    listed = ", ".join(names[:3])
     return f"{len(names)} tensors, such as {listed}"

@@ -107,8 +107,7 @@ def log_of(folder):
     return [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize(("accumulate", "mixed"), [(1, False), (2, True)])
+@pytest.mark.parametrize(("workers", "accumulate", "mixed"), [(0, 1, False), (2, 2, True)])
 def test_killed_and_resumed_is_the_same(cfg, tmp_path, workers, accumulate, mixed):
     cfg.DATALOADER.NUM_WORKERS = workers
     cfg.SOLVER.ACCUMULATE = accumulate
