@@ -54,7 +54,7 @@ def random_case(seed: int) -> dict:
         # Of six classes three are stuff, so that one stuff class often comes in parts.
         "classes": random.integers(0, 6, queries).tolist(),
         "thingIds": [0, 2, 4],
-        "minArea": int(random.integers(0, h * w // 2)),
+        "minArea": int(random.integers(0, h * w // 3)),
         "uniteStuff": ["after_filtering", "before_filtering"][seed % 2],
         "size": [h * 2 + 1, w * 3 - 1] if seed % 3 == 0 else None,
     }
@@ -98,20 +98,20 @@ def test_the_random_cases_cover_what_makes_the_merge_difficult():
 
 
 def test_at_a_tie_the_first_query_wins_and_small_segments_go_to_the_next_best():
-    # Query 1 wins one pixel, which goes to query 2; queries 0 and 2 tie on the last one.
+    """Query 2 wins one pixel only, which then goes to query 0; at the last pixel both tie."""
     case = {
-        "masks": [[9, 9, 0, 5], [0, 0, 9, 0], [1, 1, 5, 5]],
+        "masks": [[9, 9, 5, 5], [1, 1, 4, 5], [0, 0, 9, 0]],
         "shape": [1, 4],
-        "scores": [0.9, 0.9, 0.9],
+        "scores": [0.9, 0.8, 0.7],
         "classes": [0, 2, 4],
         "thingIds": [0, 2, 4],
         "minArea": 1,
     }
-    large = {**case, "minArea": 2, "masks": [[9, 9, 0, 5], [0, 0, 9, 0], [1, 1, 5, 6]]}
-    first, second = merge_in_node([case, large])
-    assert first["ids"] == [1, 1, 2, 1]
-    assert second["ids"] == [1, 1, 2, 2]
-    assert second["passes"][0] == {"areas": [2, 1, 1], "dropped": [1, 2]} or second["passes"]
+    tie, small = merge_in_node([case, {**case, "minArea": 2}])
+    assert tie["ids"] == [1, 1, 2, 1]
+    assert tie["passes"][0] == {"areas": [3, 0, 1], "dropped": [1]}
+    assert small["ids"] == [1, 1, 1, 1]
+    assert small["passes"][0] == {"areas": [3, 0, 1], "dropped": [1, 2]}
 
 
 @pytest.mark.parametrize(
