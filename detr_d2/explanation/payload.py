@@ -10,7 +10,7 @@ an array:
     dtype   "uint8", "uint16" or "float32" (little endian); a uint16 array is stored as two planes:
             first the low bytes of all elements, then the high bytes
     filter  "none", or "delta": each element is stored as its difference from the one before it along
-            the last axis, modulo 256 or 65536; the first of each row as it is
+            the last axis plus 128, modulo 256 or 65536; the first of each row as it is
     shape   list of integers
     scale, offset   value = raw * scale + offset. Each is a number, or the name of a float32 array
             whose shape is that of the leading axes, one number for each of their indices
@@ -40,7 +40,7 @@ stops       the walk, in order: [{id, title, text, symbol "d x H/32 x W/32", sha
 features    {stop id: {shape, picture [h, w], rgb: name, channels: name, channel_ids, norm: name}} of
             res2 .. res5, projected, position, encoded. rgb (h, w, 3): the three principal components
             of the channels; channels (6, h, w): those that vary most, each scaled by its own range;
-            norm (h, w): length of the vector in each cell. A map of more than 6000 cells is shown
+            norm (h, w): length of the vector in each cell. A map of more than 20000 cells is shown
             averaged over 2 x 2, 4 x 4, .. cells: `picture` is then smaller than `shape`.
 queries     [{score, class, is_object, no_object, box [cx, cy, w, h] fractions of the image, top:
             [[class, probability] x 3]}] of all Q. is_object: the best class beats "no object". scores
@@ -52,7 +52,7 @@ candidates  [{query, kept, follow}] in ascending order of the query: every query
 followed    [query] of those rows, ascending: all that is kept and then the best others, at most 16 (fewer
             where the page would get too large).
 encoder     layers: [{layer, queries: name, keys: name}], cells [h, w], tolerance. queries and keys are
-            (A, S, r): logit of cell i for cell j in head a = sum over r of queries[a, i] * keys[a, j];
+            (A, r, S): logit of cell i for cell j in head a = sum over r of queries[a, r, i] * keys[a, r, j];
             attention = softmax over j. What i attends to is that row, what attends to i is
             column i of the softmax of all rows. (A factorization of q k^T / sqrt(d / A) without the
             part that is equal for all j, which softmax ignores. Attention of all heads together = mean
@@ -60,15 +60,15 @@ encoder     layers: [{layer, queries: name, keys: name}], cells [h, w], toleranc
             list says which there are. tolerance: largest measured |page's weight - torch's| divided
             by the largest weight of the row.
 decoder     cross: name of (L, D, A, h, w); self: name of (L, D, A, Q), sums 1 over its last axes
-bbox_attention  name of (D, M, h, w); sums: [sum over heads and cells, [sum of each head]] of the first
-            followed query
+bbox_attention  maps: name of (D, M, h, w); sums: [sum over heads and cells, [sum of each head]] of the
+            first followed query
 concat      {d, maps, image: name of (8, h, w), channel_ids}: channels of the projected image, beside which
             the M maps lie; null for an unknown head
-fpn         [{id, title, text, channels, shape [h, w], picture [h, w], symbol, code, maps: name of (D, h, w)}],
-            mean over the channels of each query after each convolution, scaled per query, coarse to fine;
-            laterals: [{feature "res4", channels_in, channels_out, shape, rgb: name}]. `fpn` is
-            {stages: [..], laterals: [..]}.
-masks       {logits: name of (C, h, w) uint16 with one scale and offset for all, shape [h, w]}
+fpn         stages: [{id, title, text, added: "res4" | null, symbol, channels, shape [h, w], picture [h, w],
+            maps: name of (D, h, w)}], mean over the channels of each query after each convolution,
+            scaled per query, coarse to fine; laterals: [{feature "res4", channels_in, channels_out, shape,
+            rgb: name of (h, w, 3)}]. Both empty for an unknown head.
+masks       {logits: name of (C, h, w) with one scale and offset for all, shape [h, w]}
 merge       score_thresh, lowest_threshold, min_area, unite_stuff ("after_filtering" |
             "before_filtering"), resize ("masks" | "ids"), network [H, W], output [h, w], thing_ids, steps,
             result. A query takes part where is_object and score > Math.fround(threshold), in ascending order.
@@ -84,9 +84,40 @@ merge       score_thresh, lowest_threshold, min_area, unite_stuff ("after_filter
             of the packed logits gives the same segments, and the share of equal pixels.
 facts       flat {name: number | list} of this pass, for example encoder_change, joint_sum, head_sums,
             concat_channels, last_channels, res5_shape, dropped, reassigned_pixels
-misunderstandings   [{id, stop, said, fact, code}], `fact` with the numbers of this pass filled in
-questions   [{id, stops [ids], title, answer, code}]
+misunderstandings   [{id, stop, said, fact, seen}]: `seen` has the numbers of this pass
+questions   [{id, stops [ids], title, answer, seen}]: `seen` has the numbers of this pass; may be ""
 code        {code id "detr_d2/modeling/detr.py::Detr.detect": {file, symbol, start, end, source}}: lines
             `start` to `end` of the file, read when the page is built
 Texts are plain; `...` in them marks code.
 """
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from detr_d2.explanation.packing import compress_json
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Payload:
+    """The page's data.
+
+    Attributes:
+        meta: as described above.
+        packed: base64 of gzip of each array, by name.
+    """
+
+    meta: dict[str, Any]
+    packed: dict[str, str]
+
+    @cached_property
+    def packed_meta(self) -> str:
+        """Base64 of gzip of `meta` as JSON."""
+        return compress_json(self.meta)
+
+    @property
+    def size(self) -> int:
+        """Characters of all texts together."""
+        return len(self.packed_meta) + sum(map(len, self.packed.values()))
