@@ -16,21 +16,21 @@ help: ## List the targets
 
 env: ## Make the environment .venv (Python 3.10 to 3.12) unless it is there
 ifeq ($(VENV),)
-	@python=$$(PYTHON="$(PYTHON)" sh tools/find_python.sh) && "$$python" tools/make_env.py
+	@python=$$(PYTHON="$(PYTHON)" sh tools/env/find_python.sh) && "$$python" tools/env/make_env.py
 else
 	@test -x "$(PY)" || { echo "VENV=$(VENV): there is no $(PY)" >&2; exit 1; }
-	@"$(PY)" tools/use_env.py $(NEEDED_TOOLS)
+	@"$(PY)" tools/env/use_env.py $(NEEDED_TOOLS)
 endif
 
 demo: env ## Draw a data set, train both stages, evaluate, draw predictions: output/demo
-	"$(PY)" tools/run_demo.py
+	"$(PY)" tools/examples/run_demo.py
 
 recipe: env ## Own masks, labelled stuff, both stages on the demo's weights: output/recipe
-	@test -f output/demo/panoptic/model_ema.pth || "$(PY)" tools/run_demo.py
-	"$(PY)" tools/run_recipe.py
+	@test -f output/demo/panoptic/model_ema.pth || "$(PY)" tools/examples/run_demo.py
+	"$(PY)" tools/examples/run_recipe.py
 
-overfit: env ## Train on the three real photos of the test data: output/overfit
-	"$(PY)" tools/run_overfit.py
+overfit: env ## Train on the three real images of the test data: output/overfit
+	"$(PY)" tools/examples/run_overfit.py
 
 test: NEEDED_TOOLS := pytest
 test: env ## Run the tests

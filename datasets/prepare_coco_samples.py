@@ -1,6 +1,6 @@
-"""Gather the three COCO-panoptic photos of the test data into one COCO-panoptic set.
+"""Gather the three COCO-panoptic images of the test data into one COCO-panoptic set.
 
-Two photos come with panopticapi's sample data (a whole JSON), the third from another project's
+Two images come with panopticapi's sample data (a whole JSON), the third from another project's
 test fixtures (a bare list of segments). Segment ids, areas and crowds stay as they are.
 
     python datasets/prepare_coco_samples.py --out output/coco_samples
@@ -24,7 +24,7 @@ from detr_d2.data.coco_panoptic import (
     read_panoptic_json,
 )
 from detr_d2.data.coco_writer import write_panoptic_json
-from detr_d2.ops.files import replacing
+from detr_d2.utils.files import replacing
 
 TEST_DATA_VARIABLE = "DETR_D2_TEST_DATA"
 DEFAULT_TEST_DATA = Path(__file__).resolve().parents[2] / "shared/data"
@@ -90,16 +90,16 @@ def prepare_coco_samples(
         images=images,
         annotations=annotations,
         categories=table,
-        description="three COCO photos with panoptic ground truth",
+        description="three COCO images with panoptic ground truth",
     )
     _check(target, table)
 
 
 def _fixture_entries(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The image and annotation entries of the photo that has only a list of segments."""
+    """The image and annotation entries of the image that has only a list of segments."""
     name = f"{FIXTURE_IMAGE_ID:012d}.png"
-    with Image.open(folder / name) as photo:
-        width, height = photo.size
+    with Image.open(folder / name) as png:
+        width, height = png.size
     segments = json.loads((folder / "coco_panoptic_annotations.txt").read_text())
     image = {"id": FIXTURE_IMAGE_ID, "file_name": name, "width": width, "height": height}
     return image, {"image_id": FIXTURE_IMAGE_ID, "file_name": name, "segments_info": segments}
@@ -117,7 +117,7 @@ def _check(target: Path, table: CategoryTable) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Gather the test data's COCO-panoptic photos.")
+    parser = argparse.ArgumentParser(description="Gather the test data's COCO-panoptic images.")
     parser.add_argument(
         "--data",
         default=os.environ.get(TEST_DATA_VARIABLE, DEFAULT_TEST_DATA),

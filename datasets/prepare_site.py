@@ -1,4 +1,4 @@
-"""Draw the embedded building-site data set in COCO-panoptic form.
+"""Draw the embedded building-site data set in COCO-panoptic annotation format.
 
 Stuff: sky, concrete, soil. Things: brick, pipe, barrel or those of --things, 1 to 6 a picture.
 Every picture has its own random generator, seeded with (seed, split, number): neither the number
@@ -17,16 +17,16 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from site_classes import THINGS, categories_of, check_names
-from site_masks import remove_masks
-from site_painter import MIN_SIDE
-from site_split import Job, draw_one
-from site_things import DRAWERS
+from building_site.classes import THINGS, categories_of, check_names
+from building_site.masks import remove_masks
+from building_site.painter import MIN_SIDE
+from building_site.split import Job, draw_one
+from building_site.things import DRAWERS
 from tqdm import tqdm
 
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_writer import write_panoptic_json
-from detr_d2.ops.files import write_json
+from detr_d2.utils.files import write_json
 
 
 def prepare_site(

@@ -20,10 +20,10 @@ def _asked_for_doctor() -> bool:
 warnings.filterwarnings("ignore", r"`torch\.jit\.script` is deprecated", FutureWarning)
 
 if not _asked_for_doctor():
-    from ._requirements import require_detectron2
+    from detr_d2._requirements import require_detectron2
 
     require_detectron2()
 
-    from . import modeling  # noqa: F401  only registration
-    from .config import add_detr_config
-    from .data.register import register_dataset
+    from detr_d2 import modeling  # noqa: F401  only registration
+    from detr_d2.config import add_detr_config
+    from detr_d2.register import register_dataset

@@ -23,13 +23,15 @@ def _add_model_keys(cfg: CfgNode) -> None:
     detr.NUM_CLASSES = 0
     # Largest number of segments the model can find in one image.
     detr.NUM_QUERIES = 100
-    # Sets of queries that learn side by side (Group DETR, arXiv:2207.13085): each is matched on its
-    # own, so every object teaches that many queries and small data converge sooner. Only the first
-    # set is used at inference. 1 = plain DETR.
+    # Groups of queries that learn side by side (Group DETR, arXiv:2207.13085): each is matched on
+    # its own, so every object teaches that many queries and small data converge sooner. Only the
+    # first group is used at inference. 1 = plain DETR.
     detr.QUERY_GROUPS = 1
 
-    # Transformer: channels d (a multiple of 8 and of the number of heads), heads, width of the
-    # feed-forward layers, layers, dropout probability.
+    # Transformer: channels d, heads, width of the feed-forward layers, layers, dropout probability.
+    # d is a multiple of 4 (position encoding), of NHEADS and, for masks, of BBOX_ATTENTION.NHEADS
+    # and of 2 ** (number of MASK_HEAD.IN_FEATURES + 1), 16 by default, since the FPN mask head
+    # halves it at each level.
     detr.HIDDEN_DIM = 256
     detr.NHEADS = 8
     detr.DIM_FEEDFORWARD = 2048
@@ -98,8 +100,9 @@ def _add_panoptic_keys(detr: CfgNode) -> None:
     detr.MASK_HEAD.IN_FEATURES = ["res4", "res3", "res2"]
 
     detr.PANOPTIC_ON = True
+    # sem_seg takes all queries, whatever their scores, so that the mask head runs on all of them.
     detr.SEM_SEG_ON = False
-    # Queries at or below this score take no part in the panoptic map.
+    # Queries at or below this score take no part in the panoptic map; sem_seg does not look at it.
     detr.SCORE_THRESH = 0.85
     # Segments of fewer pixels are dropped and their pixels given to the next best segment.
     # 5 is the published rule "drop areas of 4 pixels and less".
@@ -108,13 +111,13 @@ def _add_panoptic_keys(detr: CfgNode) -> None:
     # Our corrections of the published post-processing; the second value is what was published.
     detr.POSTPROCESS = CfgNode()
     # True: nothing of the padding gets into a mask, and the batch changes no result. False: the
-    # images of a batch are padded to one canvas, and masks are squeezed from it to the photo.
+    # images of a batch are padded to one size, and masks are squeezed from it to the output size.
     detr.POSTPROCESS.CROP_PADDING = True
     # "after_filtering": segments of one stuff class are united when the small ones are gone;
     # "before_filtering": at first, which is lost again as soon as any segment is dropped.
     detr.POSTPROCESS.UNITE_STUFF = "after_filtering"
-    # "masks": mask logits are brought to the size of the photo, and compared there; "ids": they
-    # are compared at the size of the network's image, and the map of ids is enlarged.
+    # "masks": mask logits are brought to the size of the original image, and compared there; "ids":
+    # they are compared at the size of the network's image, and the map of ids is enlarged.
     detr.POSTPROCESS.RESIZE = "masks"
 
 

@@ -12,7 +12,7 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
-from detr_d2.data.register import register_dataset
+from detr_d2.register import register_dataset
 
 # Stuff and things mixed, ids with gaps, out of order. Contiguous: pipe 0, brick 1, sky 2, soil 3.
 CATEGORIES: list[dict[str, Any]] = [
@@ -102,9 +102,9 @@ def tiny_set(tmp_path: Path) -> TinySet:
     images, annotations = [], []
     for number, (stem, ids) in enumerate(maps.items(), start=7):
         height, width = ids.shape
-        photo = tmp_path / "images" / names[stem]
-        photo.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(photo)
+        image = tmp_path / "images" / names[stem]
+        image.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(image)
         (tmp_path / "panoptic").mkdir(exist_ok=True)
         _save_ids(tmp_path / "panoptic" / f"{stem}.png", ids)
         images.append({"id": number, "file_name": names[stem], "height": height, "width": width})

@@ -1,4 +1,4 @@
-"""Small sets on disk in every form, made from id maps."""
+"""Small sets on disk in every annotation format, made from id maps."""
 
 import json
 from pathlib import Path
@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from detr_d2.conversion.convert import Report
 from detr_d2.data.coco_panoptic import read_id_png
-from detr_d2.data.conversion import Report
 from detr_d2.ops.panoptic_ids import rgb_to_id
 
 
-def save_photo(path: Path, size: tuple[int, int], seed: int = 0, **options: Any) -> None:
-    """A random photo of (height, width)."""
+def save_image(path: Path, size: tuple[int, int], seed: int = 0, **options: Any) -> None:
+    """A random image of (height, width)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path, **options)

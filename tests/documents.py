@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ("configs", "datasets", "detr_d2", "tests", "tools")
+FOLDERS = ("configs", "datasets", "detr_d2", "docs", "tests", "tools")
 DOCUMENTS = sorted(
     [*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.md"))]
 )

@@ -1,4 +1,4 @@
-"""A model that sees by colour, and photos for it, so that labels can be known beforehand."""
+"""A model that sees by colour, and images for it, so that labels can be known beforehand."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ from torch import nn
 from detr_d2 import add_detr_config, register_dataset
 from detr_d2.data.coco_writer import describe_segments, write_id_png
 from detr_d2.engine import use_model_categories
-from detr_d2.labelling import label_stuff
+from detr_d2.pseudo_labels import label_stuff
 
 MODEL_CATEGORIES = [
     {"id": 8, "name": "truck", "isthing": 1},
@@ -69,22 +69,22 @@ def colour_cfg(folder: Path) -> CfgNode:
 
 
 def write_crates(root: Path, count: int = 5) -> dict[str, Path]:
-    """Photos of a crate on soil before the sky, with a mask of the crate; the last has none.
+    """Images of a crate on soil before the sky, with a mask of the crate; the last has none.
 
     The crate is red, one pixel larger all round than its mask.
     """
     images, annotations = [], []
     for number, (height, width) in enumerate(SIZES[:count]):
-        photo = np.empty((height, width, 3), np.uint8)
-        photo[:] = BROWN
-        photo[: height // 2] = BLUE
+        image = np.empty((height, width, 3), np.uint8)
+        image[:] = BROWN
+        image[: height // 2] = BLUE
         ids = np.zeros((height, width), np.int32)
         if number < count - 1:
-            photo[6:16, 5:15] = RED
+            image[6:16, 5:15] = RED
             ids[7:15, 6:14] = 70000
         name = f"deep/{number}.png" if number == 1 else f"{number}.png"
         (root / "images" / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(photo).save(root / "images" / name)
+        Image.fromarray(image).save(root / "images" / name)
         write_id_png(root / "panoptic" / f"{number}.png", ids)
         size = {"height": height, "width": width}
         images.append({"id": 40 + number, "file_name": name, **size})

@@ -1,4 +1,4 @@
-"""convert_masks.py and check_dataset.py, and the commands that DATASETS.md gives."""
+"""convert_masks.py and check_dataset.py, and the commands that docs/DATASETS.md gives."""
 
 import importlib
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from converted_sets import save_mask, save_photo
+from converted_sets import save_image, save_mask
 
 ROOT = Path(__file__).parents[1]
 convert_masks = importlib.import_module("convert_masks")
@@ -18,20 +18,20 @@ check_dataset = importlib.import_module("check_dataset")
 
 @pytest.fixture
 def source(tmp_path: Path) -> list[str]:
-    """Two photos with masks and a third without; the arguments of convert_masks.py."""
+    """Two images with masks and a third without; the arguments of convert_masks.py."""
     for number in range(3):
-        save_photo(tmp_path / f"photos/{number}.jpg", (30, 40), number)
+        save_image(tmp_path / f"images/{number}.jpg", (30, 40), number)
     for number in range(2):
         values = np.zeros((30, 40), np.uint8)
         values[4:20, 5 + number : 30] = 255
         save_mask(tmp_path / f"masks/{number}.png", values)
-    arguments = ["binary-masks", "--images", str(tmp_path / "photos"), "--class", "crack"]
+    arguments = ["binary-masks", "--images", str(tmp_path / "images"), "--class", "crack"]
     arguments += ["--masks", str(tmp_path / "masks"), "--rest", "road", "--workers", "1"]
     return [*arguments, "--out", str(tmp_path / "out")]
 
 
 def test_convert_then_check_then_break_then_fix(source, tmp_path, capsys):
-    assert convert_masks.main(source) == convert_masks.EXIT_LEFT_OUT
+    assert convert_masks.main(source) == convert_masks.EXIT_SKIPPED
     shown = capsys.readouterr().out
     assert re.search(r"crack +2 +2\n", shown)
     assert "2.jpg: no mask file belongs to it" in shown
@@ -51,28 +51,28 @@ def test_convert_then_check_then_break_then_fix(source, tmp_path, capsys):
 
 
 def test_dry_run_writes_nothing(source, tmp_path, capsys):
-    assert convert_masks.main([*source, "--dry-run"]) == convert_masks.EXIT_LEFT_OUT
+    assert convert_masks.main([*source, "--dry-run"]) == convert_masks.EXIT_SKIPPED
     assert "nothing written" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
 
 
 def write_scenes(root: Path, scenes: int) -> list[str]:
-    """Photos 0a.jpg, 0b.jpg, ...: each scene as taken, brighter, smaller and moved by a pixel."""
+    """Images 0a.jpg, 0b.jpg, ...: each scene as taken, brighter, smaller and moved by a pixel."""
     for scene in range(scenes):
         cells = np.random.default_rng(scene).integers(20, 230, (5, 7, 3), dtype=np.uint8)
-        photo = cv2.resize(cells, (160, 120), interpolation=cv2.INTER_CUBIC)
-        variants = [photo, cv2.add(photo, (9, 9, 9, 0)), cv2.resize(photo, (120, 90))]
-        variants.append(np.roll(photo, 1, axis=1))
+        image = cv2.resize(cells, (160, 120), interpolation=cv2.INTER_CUBIC)
+        variants = [image, cv2.add(image, (9, 9, 9, 0)), cv2.resize(image, (120, 90))]
+        variants.append(np.roll(image, 1, axis=1))
         for letter, pixels in zip("abcd", variants, strict=True):
-            save_mask(root / f"photos/{scene}{letter}.jpg", pixels, quality=70)
+            save_mask(root / f"images/{scene}{letter}.jpg", pixels, quality=70)
             mask = np.full(pixels.shape[:2], 255, np.uint8)
             save_mask(root / f"masks/{scene}{letter}.png", mask)
-    folders = ["--images", str(root / "photos"), "--masks", str(root / "masks")]
+    folders = ["--images", str(root / "images"), "--masks", str(root / "masks")]
     return ["binary-masks", "--class", "crack", *folders, "--workers", "1", "--no-sheet"]
 
 
 def parts_of_scenes(out: Path) -> dict[str, set[str]]:
-    """For every scene the parts that its photos are in."""
+    """For every scene the parts that its images are in."""
     parts: dict[str, set[str]] = {}
     for part in ("train", "val"):
         content = json.loads((out / f"panoptic_{part}.json").read_text())
@@ -81,7 +81,7 @@ def parts_of_scenes(out: Path) -> dict[str, set[str]]:
     return parts
 
 
-def test_photos_that_look_alike_stay_together_in_a_split(tmp_path):
+def test_images_that_look_alike_stay_together_in_a_split(tmp_path):
     arguments = write_scenes(tmp_path, 6)
     arguments += ["--split", "0.5", "--seed", "1", "--out"]
     apart, together = tmp_path / "apart", tmp_path / "together"
@@ -91,7 +91,7 @@ def test_photos_that_look_alike_stay_together_in_a_split(tmp_path):
     found = parts_of_scenes(together)
     assert sorted(map(sorted, found.values())) == [["train"]] * 3 + [["val"]] * 3
     assert {"train", "val"} in parts_of_scenes(apart).values()
-    # And the check, which looks for such photos across parts, agrees.
+    # And the check, which looks for such images across parts, agrees.
     assert check_dataset.main([str(together), "--strict"]) == 0
     assert check_dataset.main([str(apart), "--strict"]) == 1
 
@@ -104,7 +104,7 @@ def test_a_wrong_folder_is_one_line(source, capsys):
 
 
 def commands() -> list[str]:
-    text = (ROOT / "DATASETS.md").read_text().replace("\\\n", " ")
+    text = (ROOT / "docs/DATASETS.md").read_text().replace("\\\n", " ")
     return re.findall(r"^python tools/((?:convert_masks|check_dataset)\.py .*)$", text, re.M)
 
 

@@ -21,11 +21,11 @@ from PIL import Image
 from tiny_model import build, tiny_cfg
 
 from detr_d2 import add_detr_config, register_dataset
+from detr_d2.checkpoint.checkpointer import save_weights
 from detr_d2.engine import command_line, setup_job
-from detr_d2.engine.checkpoint import save_weights
 
 RUN_HERE = {
-    *("own_data.py", "register_mine.py", "check_files.py", "run_on_photo.py"),
+    *("own_data.py", "register_mine.py", "check_files.py", "run_on_image.py"),
     "register_cracks.py",
 }
 RUN_BY_TEST_REGISTRY = {
@@ -61,8 +61,8 @@ def anchors(text: str) -> set[str]:
 
 
 def test_anchors_are_those_of_headings_outside_of_code():
-    text = "# A b, c.py\n```sh\n# no heading\n```\n## 9. Few photos\n"
-    assert anchors(text) == {"a-b-cpy", "9-few-photos"}
+    text = "# A b, c.py\n```sh\n# no heading\n```\n## 9. Few images\n"
+    assert anchors(text) == {"a-b-cpy", "9-few-images"}
 
 
 # Commands
@@ -182,7 +182,7 @@ def test_every_tool_has_its_row():
 
 def test_table_of_config_keys_is_that_of_the_code():
     rows = re.findall(
-        r"^\| `([A-Z0-9_.]+)` \| `([^`]+)` \|", text_of("ADVANCED_USAGE.md"), re.MULTILINE
+        r"^\| `([A-Z0-9_.]+)` \| `([^`]+)` \|", text_of("docs/ADVANCED_USAGE.md"), re.MULTILINE
     )
     table = {key: ast.literal_eval(default) for key, default in rows}
     assert len(table) == len(rows), "a key twice"
@@ -218,7 +218,7 @@ def test_config_that_the_user_is_told_to_write_loads(checkout, name):
 
 
 def test_messages_that_the_guide_explains_are_those_of_the_code():
-    section = text_of("GETTING_STARTED.md").split("\n## 11.")[1].split("\n## ")[0]
+    section = text_of("docs/GETTING_STARTED.md").split("\n## 11.")[1].split("\n## ")[0]
     cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("|")]
     messages = {message for cell in cells for message in re.findall(r"`([^`]+)`", cell)}
     assert len(messages) > 20
@@ -255,7 +255,7 @@ def mine(tiny_set, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 
 def small(arch: str) -> dict:
-    """A config of one step on the tiny set, in the form of a YAML file."""
+    """A config of one step on the tiny set, in the annotation format of a YAML file."""
     cfg = tiny_cfg(arch)
     cfg.MODEL.DETR.NUM_CLASSES = 0
     cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TEST = (32,), 32
@@ -289,12 +289,12 @@ def test_registration_example(mine):
 
 
 def test_registration_of_masks(mine, monkeypatch):
-    """Five photos with a crack each, of which four are for training."""
+    """Five images with a crack each, of which four are for training."""
     monkeypatch.setenv("DETR_D2_CACHE", str(mine / "cache"))
-    for folder in ("photos", "masks"):
+    for folder in ("images", "masks"):
         (mine / folder).mkdir()
     for number in range(5):
-        Image.new("RGB", (24, 16)).save(f"photos/{number}.jpg")
+        Image.new("RGB", (24, 16)).save(f"images/{number}.jpg")
         mask = Image.new("L", (24, 16))
         mask.paste(255, (3, 2, 20, 5))
         mask.save(f"masks/{number}.png")
@@ -312,7 +312,7 @@ def test_check_of_the_files_finds_the_wrong_one(mine, capsys):
     assert "a.png: segment 5 of the JSON is not in the PNG" in capsys.readouterr().out
 
 
-def test_run_on_photo_example(mine, capsys):
+def test_run_on_image_example(mine, capsys):
     """A model that is sure of class 2, sky, everywhere."""
     paths = [f"mine/{name}" for name in ("val", "panoptic_val", "panoptic_val.json")]
     roots = dict(zip(("image_root", "panoptic_root", "panoptic_json"), paths, strict=True))
@@ -328,8 +328,8 @@ def test_run_on_photo_example(mine, capsys):
         catalog.remove("before")
     config = Path("output/panoptic/config.yaml")
     config.write_text(config.read_text().replace("before", "mine_val"))
-    Image.new("RGB", (24, 16)).save("photo.jpg")
+    Image.new("RGB", (24, 16)).save("image.jpg")
     capsys.readouterr()
-    found = run("run_on_photo.py")
+    found = run("run_on_image.py")
     assert capsys.readouterr().out.splitlines()[-1] == f"sky: 1.00, {24 * 16} pixels"
     assert torch.equal(found["id_map"], torch.ones(16, 24, dtype=torch.int32))

@@ -14,8 +14,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture
 def make_env(tmp_path, monkeypatch):
-    """tools/make_env.py, working in an empty folder."""
-    spec = importlib.util.spec_from_file_location("make_env", ROOT / "tools" / "make_env.py")
+    """tools/env/make_env.py, working in an empty folder."""
+    spec = importlib.util.spec_from_file_location(
+        "make_env", ROOT / "tools" / "env" / "make_env.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     env = tmp_path / ".venv"
@@ -90,7 +92,7 @@ def find_python(path: Path, **variables: str) -> subprocess.CompletedProcess:
         (tools / tool).symlink_to(found)
     environment = {"PATH": f"{path}:{tools}", "HOME": str(path), **variables}
     return subprocess.run(
-        ["sh", str(ROOT / "tools" / "find_python.sh")],
+        ["sh", str(ROOT / "tools" / "env" / "find_python.sh")],
         env=environment,
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""tools/label_stuff.py, tools/label_quality.py and the commands of tools/run_recipe.py."""
+"""tools/label_stuff.py, tools/label_quality.py and the commands of tools/examples/run_recipe.py."""
 
 import json
 
@@ -13,7 +13,7 @@ import train_net
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from painted_crates import MODEL_CATEGORIES, write_crates
 
-from detr_d2.labelling import MergeRules
+from detr_d2.pseudo_labels import MergeRules
 
 CONFIG = """
 MODEL:
@@ -43,15 +43,15 @@ def arguments(tmp_path):
 def test_labels_and_tells_where_to_look(arguments, tmp_path, capsys):
     assert label_stuff.main([*arguments, "--batch", "2", "MODEL.WEIGHTS", ""]) == 0
     told = capsys.readouterr().out
-    assert "5 photos: 8.2 % custom, 87.2 % model, 4.6 % filled, 0.0 % void" in told
+    assert "5 images: 8.2 % custom, 87.2 % model, 4.6 % filled, 0.0 % void" in told
     assert f"look at them before you train on them: {tmp_path}/out/review/index.html" in told
     assert (tmp_path / "out/review/index.html").is_file()
 
 
-def test_photos_left_out_show_in_the_exit_status(arguments, tmp_path, capsys):
-    (tmp_path / "images/2.png").write_bytes(b"no photo")
+def test_images_skipped_show_in_the_exit_status(arguments, tmp_path, capsys):
+    (tmp_path / "images/2.png").write_bytes(b"no image")
     assert label_stuff.main([*arguments, "--review", "0", "MODEL.WEIGHTS", ""]) == 3
-    assert "left out: 2.png" in capsys.readouterr().out
+    assert "skipped: 2.png" in capsys.readouterr().out
     assert not (tmp_path / "out/review").exists()
 
 
@@ -91,16 +91,22 @@ def test_quality_of_labels_that_are_right(arguments, tmp_path, capsys):
     label_stuff.main([*arguments, "MODEL.WEIGHTS", ""])
     labels = [str(tmp_path / "out/panoptic"), str(tmp_path / "out/panoptic.json")]
     custom = [str(tmp_path / "panoptic"), str(tmp_path / "panoptic.json")]
-    options = ["--truth", *labels, "--custom", *custom, "--labels", *labels]
+    options = ["--ground-truth", *labels, "--custom", *custom, "--labels", *labels]
     assert label_quality.main([*options, "--out", str(tmp_path / "q.json")]) == 0
     (figures,) = json.loads((tmp_path / "q.json").read_text()).values()
     assert (figures["stuff_accuracy"], figures["mIoU"], figures["leaked"]) == (100, 100, 0)
-    assert label_quality.main(["--truth", *custom, "--custom", *custom, "--labels", *labels]) == 0
+    assert (
+        label_quality.main(["--ground-truth", *custom, "--custom", *custom, "--labels", *labels])
+        == 0
+    )
     broken = {"images": [], "annotations": [], "categories": MODEL_CATEGORIES}
     (tmp_path / "empty.json").write_text(json.dumps(broken))
     empty = [custom[0], str(tmp_path / "empty.json")]
-    assert label_quality.main(["--truth", *empty, "--custom", *custom, "--labels", *labels]) == 2
-    assert "no truth for 5 photos" in capsys.readouterr().err
+    assert (
+        label_quality.main(["--ground-truth", *empty, "--custom", *custom, "--labels", *labels])
+        == 2
+    )
+    assert "5 images: no ground truth" in capsys.readouterr().err
 
 
 def test_commands_of_the_recipe_are_what_the_tools_take(tmp_path, monkeypatch):
@@ -122,7 +128,7 @@ def test_commands_of_the_recipe_are_what_the_tools_take(tmp_path, monkeypatch):
         if command[0] in parsers:
             parsers[command[0]].parse_args(command[1:])
     evaluations = [c for c in commands if "--eval-only" in c]
-    # The truth stands for both names, so that classes are numbered alike.
+    # The ground truth stands for both names, so that classes are numbered alike.
     assert [c.count(str(tmp_path / "data/panoptic_val.json")) for c in evaluations] == [1, 1]
     assert [c.count(str(tmp_path / "data/panoptic_train.json")) for c in evaluations] == [1, 1]
 

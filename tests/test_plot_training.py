@@ -1,4 +1,4 @@
-"""plot_training.py: which losses it takes, and that truth and prediction are drawn as they are."""
+"""plot_training.py: which losses it takes, and that ground truth and prediction are right."""
 
 import importlib
 import json
@@ -59,7 +59,7 @@ def run(tiny_set, tmp_path):
     found = tmp_path / "found"
     shutil.copytree(tiny_set.root / "panoptic", found)
     shutil.copy(tiny_set.json_path, found / "panoptic.json")
-    # No photo is needed.
+    # No image is needed.
     shutil.rmtree(tiny_set.root / "images")
 
     def run_tool(*options: str) -> np.ndarray:
@@ -73,7 +73,7 @@ def run(tiny_set, tmp_path):
 
 
 def maps_of(picture: np.ndarray, width: int) -> list[np.ndarray]:
-    """The first row of maps, truth and prediction, of the tiny set's photo of 24 x 16."""
+    """The first row of maps, ground truth and prediction, of the tiny set's image of 24 x 16."""
     left, height = 28, width * 16 // 24
     drawn = (picture != plot_training.PAPER).any(axis=2)[plot_training.PLOT_HEIGHT :]
     # Letters of the headings leave paper between them, a map does not.
@@ -82,31 +82,31 @@ def maps_of(picture: np.ndarray, width: int) -> list[np.ndarray]:
     return [rows[:, x : x + width] for x in (left, left + width + 12)]
 
 
-def test_truth_and_prediction_stand_side_by_side(run, tmp_path):
-    truth, found = maps_of(run("--count", "1", "--width", "96"), 96)
-    assert np.array_equal(truth, found)
+def test_ground_truth_and_prediction_stand_side_by_side(run, tmp_path):
+    ground_truth, found = maps_of(run("--count", "1", "--width", "96"), 96)
+    assert np.array_equal(ground_truth, found)
     # 24 x 16 pixels, four times as large: sky above, soil below, paler than their colours.
-    assert truth[4, 4].tolist() == [182, 217, 242]
-    assert truth[43, 4].tolist() == [192, 172, 152]
+    assert ground_truth[4, 4].tolist() == [182, 217, 242]
+    assert ground_truth[43, 4].tolist() == [192, 172, 152]
 
-    # Sky where soil was: the truth stays, the prediction is drawn as it is.
+    # Sky where soil was: the ground truth stays, the prediction is drawn as it is.
     png = next((tmp_path / "found").rglob("a.png"))
     ids = np.asarray(Image.open(png)).copy()
     ids[ids[..., 2] == 1] = (5, 0, 0)
     Image.fromarray(ids).save(png)
-    truth, found = maps_of(run("--count", "1", "--width", "96"), 96)
-    assert truth[43, 4].tolist() == [192, 172, 152]
+    ground_truth, found = maps_of(run("--count", "1", "--width", "96"), 96)
+    assert ground_truth[43, 4].tolist() == [192, 172, 152]
     assert found[43, 4].tolist() == [182, 217, 242]
 
 
-def test_a_photo_in_which_nothing_was_found_is_named(run, tmp_path):
+def test_a_image_in_which_nothing_was_found_is_named(run, tmp_path):
     path = tmp_path / "found/panoptic.json"
     content = json.loads(path.read_text())
     content["images"] = [
         {**entry, "file_name": f"x/{entry['file_name']}"} for entry in content["images"]
     ]
     path.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=r"found/panoptic\.json: no photo 'a\.jpg'"):
+    with pytest.raises(ValueError, match=r"found/panoptic\.json: no image 'a\.jpg'"):
         run()
 
 

@@ -31,7 +31,7 @@ def test_the_second_stage_takes_all_of_the_first_and_learns_masks_alone(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_both_stages_look_at_photos_of_one_size(name):
+def test_both_stages_look_at_images_of_one_size(name):
     """Otherwise the masks would be learnt on other features than the boxes were."""
     boxes, masks = (config_of(name, stage) for stage in ("boxes", "panoptic"))
     for key in ("MIN_SIZE_TEST", "MAX_SIZE_TEST", "MIN_SIZE_TRAIN", "MAX_SIZE_TRAIN"):

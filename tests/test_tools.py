@@ -82,7 +82,7 @@ def dataset(tiny_set):
                 catalog.remove(name)
 
 
-def test_train_evaluate_and_run_on_photos_and_a_video(config, dataset, tiny_set, tmp_path):
+def test_train_evaluate_and_run_on_images_and_a_video(config, dataset, tiny_set, tmp_path):
     train_net = load_tool("train_net")
     output = tmp_path / "output"
     common = ["--config-file", config, *dataset]
@@ -184,11 +184,11 @@ def test_inputs_that_would_overwrite_each_other_and_empty_ones_are_errors(tmp_pa
     with pytest.raises(ValueError, match="would have the same output"):
         demo.find_sources([str(tmp_path / "one"), str(tmp_path / "two")])
     for empty in ("none", "absent"):
-        with pytest.raises(ValueError, match="no photo or video there"):
+        with pytest.raises(ValueError, match="no image or video there"):
             demo.find_sources([str(tmp_path / empty)])
 
 
-def test_photos_that_cannot_be_read_are_told_and_the_rest_is_done(tmp_path, capsys):
+def test_images_that_cannot_be_read_are_told_and_the_rest_is_done(tmp_path, capsys):
     demo = load_tool("demo")
     Image.new("RGB", (8, 6)).save(tmp_path / "good.png")
     (tmp_path / "bad.png").write_text("not a picture")

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import build_model
-from drawn_input import draw_input
+from synthetic_input import synthetic_input
 
 from detr_d2 import add_detr_config
 
@@ -41,4 +41,4 @@ def build(cfg: CfgNode) -> Any:
 
 def make_input(height: int, width: int, objects: int, seed: int = 0) -> dict[str, Any]:
     """A random image; object i is a 12 x 16 rectangle of class i, moved by (4, 6) each."""
-    return draw_input((height, width), objects, sides=(12, 16), step=(4, 6), seed=seed)
+    return synthetic_input((height, width), objects, sides=(12, 16), step=(4, 6), seed=seed)

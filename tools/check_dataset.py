@@ -4,7 +4,7 @@
     python tools/check_dataset.py DIR [DIR ...]
     python tools/check_dataset.py --set IMAGES PNGS JSON [--set ...] [--fix DIR]
 
-DIR is what convert_masks.py has written. Several sets are also compared with each other for photos
+DIR is what convert_masks.py has written. Several sets are also compared with each other for images
 that look alike. Exit status: 0 nothing wrong, 1 errors (with --strict: or warnings), 2 not run.
 """
 
@@ -15,9 +15,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from detr_d2.data.check import Checker, SetFiles, find_near_duplicates
-from detr_d2.data.findings import Finding, Page
-from detr_d2.data.mend import mend_set
+from detr_d2.validation.check import Checker, SetFiles, find_near_duplicates
+from detr_d2.validation.findings import Finding, Page
+from detr_d2.validation.repair import mend_set
 
 EXIT_FOUND, EXIT_NOT_RUN = 1, 2
 
@@ -33,7 +33,7 @@ def sets_in(folder: str) -> list[SetFiles]:
 
 def findings_with_bar(checker: Checker) -> Iterator[Finding]:
     """Findings of one set, with a progress bar."""
-    with tqdm(unit=" photos", desc=checker.files.panoptic_json, disable=None) as bar:
+    with tqdm(unit=" images", desc=checker.files.panoptic_json, disable=None) as bar:
         for finding in checker.run():
             bar.total = checker.total
             bar.update(len(checker.looks) - bar.n)
@@ -55,7 +55,7 @@ def check(args: argparse.Namespace) -> int:
         checker = Checker(files, args.queries, args.tiny)
         page.add(findings_with_bar(checker))
         looks[files.panoptic_json] = checker.looks
-        print(f"{files.panoptic_json}: {checker.total} photos")
+        print(f"{files.panoptic_json}: {checker.total} images")
         for number, category in sorted(checker.categories.items()):
             kind = "thing" if category["isthing"] else "stuff"
             print(f"    {number:5d} {category['name']:30} {kind} {checker.counts[number]:8d}")
@@ -63,9 +63,9 @@ def check(args: argparse.Namespace) -> int:
         page.add(find_near_duplicates(looks))
     print(page)
     if args.fix:
-        left_out = mend_set(sets[0], args.fix)
-        print(f"corrected copy: {args.fix}, {len(left_out)} records left out")
-        for item in left_out:
+        skipped = mend_set(sets[0], args.fix)
+        print(f"corrected copy: {args.fix}, {len(skipped)} records skipped")
+        for item in skipped:
             print(f"    {item.name}: {item.reason}")
     wrong = page.count("error") + (page.count("warning") if args.strict else 0)
     return EXIT_FOUND if wrong else 0

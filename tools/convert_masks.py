@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Convert masks of any form into a COCO-panoptic data set.
+"""Convert masks of any annotation format into a COCO-panoptic data set.
 
     python tools/convert_masks.py FORM ... --out DIR
     python tools/convert_masks.py FORM --help
 
-DATASETS.md says which form is yours, and what the rules are. Exit status: 0 all photos converted,
-3 some were left out (DIR/conversion.json says why), 2 nothing was written.
+docs/DATASETS.md says which format is yours, and what the rules are. Exit status: 0 all converted,
+3 some were skipped (DIR/conversion.json says why), 2 nothing was written.
 """
 
 import argparse
@@ -17,16 +17,23 @@ from typing import Any
 
 from tqdm import tqdm
 
+from detr_d2.conversion.classes import parse_value
+from detr_d2.conversion.convert import Report, Split, convert_set
+from detr_d2.conversion.formats import FORMATS, AnnotationFormat, open_format
+from detr_d2.conversion.rasterize import ORDERS, THINGS, Rules
 from detr_d2.data.categories import CategoryTable
-from detr_d2.data.classes import parse_value, read_json
 from detr_d2.data.coco_panoptic import load_records, read_panoptic_json
-from detr_d2.data.conversion import Report, Split, convert_set
-from detr_d2.data.convert import ORDERS, THINGS, Rules
-from detr_d2.data.forms import FORMS, Form, open_form
-from detr_d2.visualization import Palette, draw_truth, picture_sheet, read_photo, save_picture
-from detr_d2.visualization.overlay import resize_photo
+from detr_d2.utils.files import read_json
+from detr_d2.visualization import (
+    Palette,
+    draw_ground_truth,
+    picture_sheet,
+    read_image,
+    save_picture,
+)
+from detr_d2.visualization.overlay import resize_image
 
-EXIT_NOTHING, EXIT_LEFT_OUT, EXIT_STOPPED = 2, 3, 130
+EXIT_NOTHING, EXIT_SKIPPED, EXIT_STOPPED = 2, 3, 130
 SHOWN = 20
 ROWS, PICTURE_WIDTH = 4, 420
 
@@ -41,15 +48,15 @@ def values(text: str) -> tuple[int, ...]:
     return tuple(parse_value(part) for part in names(text))
 
 
-# Options of the forms: the field, its option and how argparse reads it.
+# Options of the annotation formats: the field, its option and how argparse reads it.
 FIELDS: dict[str, dict[str, Any]] = {
-    "images": {"metavar": "DIR", "required": True, "help": "folder of the photos"},
+    "images": {"metavar": "DIR", "required": True, "help": "folder of the images"},
     "masks": {"metavar": "DIR", "required": True, "help": "folder of the masks"},
     "annotations": {"metavar": "JSON", "required": True, "help": "the COCO file"},
     "panoptic_json": {"metavar": "JSON", "required": True, "help": "the COCO-panoptic file"},
-    "folder": {"metavar": "DIR", "required": True, "help": "folder of JSON files and photos"},
-    "pattern": {"help": "names of the masks, with {photo}, {class}, {n} (default: {photo})"},
-    "keep_unlabelled": {"action": "store_true", "help": "photos without a mask are empty"},
+    "folder": {"metavar": "DIR", "required": True, "help": "folder of JSON files and images"},
+    "pattern": {"help": "names of the masks, with {image}, {class}, {n} (default: {image})"},
+    "keep_unlabelled": {"action": "store_true", "help": "images without a mask are empty"},
     "values": {"metavar": "CLASSES", "help": "VALUE=NAME,... or a file"},
     "declared": {"metavar": "CLASSES", "help": "names, or a file; default: all that occur"},
     "label": {"metavar": "NAME", "help": "the one class of all masks"},
@@ -60,13 +67,13 @@ FIELDS: dict[str, dict[str, Any]] = {
     "foreground": {"type": int, "metavar": "VALUE", "help": "the value that means inside"},
     "divisor": {"type": int, "metavar": "N", "help": "number = class value x N + instance"},
     "semantic": {"metavar": "DIR", "help": "folder of semantic masks"},
-    "semantic_pattern": {"help": "names of the semantic masks (default: {photo})"},
+    "semantic_pattern": {"help": "names of the semantic masks (default: {image})"},
     "ignore": {"type": names, "metavar": "LABELS", "help": "labels that are void"},
     "skip": {"type": names, "metavar": "LABELS", "help": "labels that are not drawn"},
     "exif": {"choices": ("upright", "stored"), "help": "what the masks were drawn on"},
     "things": {"type": names, "metavar": "NAMES", "help": "the classes that are things"},
     "stuff": {"type": names, "metavar": "NAMES", "help": "the classes that are stuff"},
-    "resize": {"action": "store_true", "help": "scale masks to their photos"},
+    "resize": {"action": "store_true", "help": "scale masks to their images"},
 }
 # Fields whose option has another name, and fields that other options fill.
 OPTION_NAMES = {"values": "--classes", "declared": "--classes", "label": "--class"}
@@ -75,14 +82,14 @@ FROM_RULES = ("min_area", "closing", "one_region")
 
 
 def argument_parser() -> argparse.ArgumentParser:
-    """One sub-command a form."""
+    """One sub-command an annotation format."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    forms = parser.add_subparsers(dest="form", required=True, metavar="FORM")
-    for name, form in FORMS.items():
-        text = (form.__doc__ or "").split("\n")[0]
-        sub = forms.add_parser(name, help=text, description=text)
+    formats = parser.add_subparsers(dest="annotation_format", required=True, metavar="FORM")
+    for name, annotation_format in FORMATS.items():
+        text = (annotation_format.__doc__ or "").split("\n")[0]
+        sub = formats.add_parser(name, help=text, description=text)
         group = sub.add_argument_group("the source")
-        for field in form.__dataclass_fields__:
+        for field in annotation_format.__dataclass_fields__:
             if field in FIELDS:
                 option = OPTION_NAMES.get(field, "--" + field.replace("_", "-"))
                 group.add_argument(option, dest=field, default=None, **FIELDS[field])
@@ -111,36 +118,36 @@ def _add_result(parser: argparse.ArgumentParser) -> None:
     result.add_argument(
         "--group-by", metavar="REGEX", help='what stays together in the split; or "look"'
     )
-    result.add_argument("--copy-photos", action="store_true", help="never link them")
+    result.add_argument("--copy-images", action="store_true", help="never link them")
     result.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N")
     result.add_argument("--dry-run", action="store_true", help="read and count, write nothing")
     result.add_argument("--no-sheet", action="store_true", help="no picture of random results")
 
 
-def make_form(args: argparse.Namespace) -> Form:
-    """The form that the arguments describe."""
-    fields = FORMS[args.form].__dataclass_fields__
+def make_format(args: argparse.Namespace) -> AnnotationFormat:
+    """The annotation format that the arguments describe."""
+    fields = FORMATS[args.annotation_format].__dataclass_fields__
     options = {key: getattr(args, key) for key in fields if getattr(args, key, None) is not None}
     if "min_area" in fields:
         options |= {"min_area": args.min_area, "closing": args.closing}
         options["one_region"] = args.split_things == "region"
-    return open_form(args.form, **options)
+    return open_format(args.annotation_format, **options)
 
 
 def describe(report: Report, out: str, dry_run: bool) -> str:
     """The report as text."""
-    lines = [f"{'class':30} segments  photos"]
+    lines = [f"{'class':30} segments  images"]
     for name, count in report.segments.items():
         lines.append(f"{name:30} {count:8d} {report.images_with[name]:7d}")
     lines.append(
-        f"{report.images_out} of {report.images_in} photos, {100 * report.void_share:.1f} % void"
+        f"{report.images_out} of {report.images_in} images, {100 * report.void_share:.1f} % void"
     )
     if report.parts:
         lines.append(", ".join(f"{part}: {n}" for part, n in sorted(report.parts.items())))
-    for item in report.left_out[:SHOWN]:
-        lines.append(f"left out: {item.name}: {item.reason}")
-    if len(report.left_out) > SHOWN:
-        lines.append(f"... and {len(report.left_out) - SHOWN} more in conversion.json")
+    for item in report.skipped[:SHOWN]:
+        lines.append(f"skipped: {item.name}: {item.reason}")
+    if len(report.skipped) > SHOWN:
+        lines.append(f"... and {len(report.skipped) - SHOWN} more in conversion.json")
     lines.append("nothing written (--dry-run)" if dry_run else f"written: {out}")
     return "\n".join(lines)
 
@@ -154,9 +161,9 @@ def draw_sheet(out: Path, seed: int) -> None:
     palette = Palette.from_categories(table.categories)
     cells, captions = [], []
     for record in chosen:
-        photo = read_photo(record["file_name"])
-        pair = [resize_photo(photo, PICTURE_WIDTH)]
-        pair.append(draw_truth(photo, record, palette, PICTURE_WIDTH))
+        image = read_image(record["file_name"])
+        pair = [resize_image(image, PICTURE_WIDTH)]
+        pair.append(draw_ground_truth(image, record, palette, PICTURE_WIDTH))
         cells.append(pair)
         captions.append(os.path.relpath(record["file_name"], out / "images"))
     if len(cells) % 2:
@@ -166,7 +173,7 @@ def draw_sheet(out: Path, seed: int) -> None:
     found = {s["category_id"] for record in chosen for s in record["segments_info"]}
     sheet = picture_sheet(
         [cells[i] + cells[i + 1] for i in pairs],
-        ["photo", "segments"] * 2,
+        ["image", "segments"] * 2,
         palette=palette,
         categories=found,
         captions=[f"{captions[i]}    {captions[i + 1]}" for i in pairs],
@@ -178,19 +185,19 @@ def convert(args: argparse.Namespace) -> Report:
     """Carry out the command."""
     split = Split(args.split, args.seed, args.group_by) if args.split is not None else None
     base = read_json(args.base_categories) if args.base_categories else []
-    with tqdm(unit=" photos", disable=None) as bar:
+    with tqdm(unit=" images", disable=None) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
         return convert_set(
-            make_form(args),
+            make_format(args),
             args.out,
             rules=Rules(args.order, args.split_things, args.min_area, args.closing, args.rest),
             split=split,
             base_categories=base["categories"] if isinstance(base, dict) else base,
-            photos="copy" if args.copy_photos else "link",
+            images="copy" if args.copy_images else "link",
             workers=args.workers,
             dry_run=args.dry_run,
             progress=progress,
@@ -211,7 +218,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not args.dry_run and not args.no_sheet:
         draw_sheet(Path(args.out), args.seed)
     print(describe(report, args.out, args.dry_run))
-    return EXIT_LEFT_OUT if report.left_out else 0
+    return EXIT_SKIPPED if report.skipped else 0
 
 
 if __name__ == "__main__":

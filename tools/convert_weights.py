@@ -9,13 +9,13 @@ import argparse
 import sys
 
 from detr_d2.checkpoint import WeightsError, open_weights
+from detr_d2.checkpoint.checkpointer import save_weights
 from detr_d2.checkpoint.writing import (
     Unseen,
     ours_content,
     write_hugging_face,
     write_original,
 )
-from detr_d2.engine.checkpoint import save_weights
 from detr_d2.engine.command_line import load_config
 
 TARGETS = ("detr_d2", "original", "hugging-face")
@@ -68,7 +68,7 @@ def main(args: argparse.Namespace) -> int:
         return 1
     print(f"{weights.layout}: {len(weights.tensors)} tensors to {args.output} ({args.to})")
     for name in weights.unknown:
-        print(f"left out, DETR has no place for it: {name}")
+        print(f"skipped, DETR has no place for it: {name}")
     return 0
 
 

@@ -1,6 +1,6 @@
-"""Run a trained model on photos, folders or videos: pictures out, and COCO-panoptic files.
+"""Run a trained model on images, folders or videos: pictures out, and COCO-panoptic files.
 
-python tools/demo.py --config-file output/mine/config.yaml --input photos/ site.mp4 \
+python tools/demo.py --config-file output/mine/config.yaml --input images/ site.mp4 \
     --output output/pictures --coco-panoptic output/panoptic MODEL.WEIGHTS output/mine/model_ema.pth
 """
 
@@ -14,23 +14,24 @@ from typing import Any
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.panoptic_folder import PanopticFolder
 from detr_d2.engine import Predictor, command_line, registered_categories, use_model_categories
-from detr_d2.ops.files import replacing
-from detr_d2.visualization import Palette, draw_output, read_photo, save_picture
+from detr_d2.utils.files import replacing
+from detr_d2.visualization import Palette, draw_output, read_image, save_picture
 
 # isort: split
 import cv2
 import numpy as np
 from detectron2.config import CfgNode
-from media import Source, find_sources, read_frames, write_video
 from tqdm import tqdm
+
+from detr_d2.visualization.video import Source, find_sources, read_frames, write_video
 
 
 def argument_parser() -> argparse.ArgumentParser:
     """The tool's arguments."""
-    parser = argparse.ArgumentParser(description="Run a trained model on photos and videos.")
+    parser = argparse.ArgumentParser(description="Run a trained model on images and videos.")
     parser.add_argument("--config-file", required=True, metavar="FILE")
     parser.add_argument(
-        "--input", nargs="+", required=True, help="photos, videos, folders or patterns like 'a/*'"
+        "--input", nargs="+", required=True, help="images, videos, folders or patterns like 'a/*'"
     )
     parser.add_argument("--output", metavar="DIR", help="where pictures and videos go")
     parser.add_argument("--coco-panoptic", metavar="DIR", help="where id PNGs and JSON go")
@@ -40,8 +41,8 @@ def argument_parser() -> argparse.ArgumentParser:
         help="COCO-panoptic JSON, or list of categories, that the model was trained with; without "
         "it categories.json beside the config, else the data set of DATASETS.TEST",
     )
-    parser.add_argument("--batch", type=int, default=1, help="photos or frames run at a time")
-    parser.add_argument("--width", type=int, help="width of the pictures; without it the photo's")
+    parser.add_argument("--batch", type=int, default=1, help="images or frames run at a time")
+    parser.add_argument("--width", type=int, help="width of the pictures; without it the image's")
     parser.add_argument("--resume", action="store_true", help="skip what is finished")
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs for the config")
     return parser
@@ -78,29 +79,29 @@ class Demo:
             self.folder = PanopticFolder(args.coco_panoptic, table, resume=args.resume)
 
     def is_finished(self, source: Source) -> bool:
-        """Whether every output of a photo or video is there; of a video the pictures tell."""
+        """Whether every output of an image or video is there; of a video the pictures tell."""
         kind = ".mp4" if source.is_video else ".jpg"
         drawn = self.pictures is None or (self.pictures / f"{source.stem}{kind}").is_file()
         if source.is_video:
             return drawn and self.pictures is not None
         return drawn and (self.folder is None or f"{source.stem}.png" in self.folder)
 
-    def run_photos(self, sources: list[Source]) -> list[str]:
-        """Run on photos; gives the faults of those that could not be read."""
+    def run_images(self, sources: list[Source]) -> list[str]:
+        """Run on images; gives the faults of those that could not be read."""
         faults: list[str] = []
-        with tqdm(total=len(sources), desc="photos", disable=not sources) as bar:
+        with tqdm(total=len(sources), desc="images", disable=not sources) as bar:
             for start in range(0, len(sources), self.args.batch):
                 batch: list[tuple[Source, np.ndarray]] = []
                 for source in sources[start : start + self.args.batch]:
                     try:
-                        batch.append((source, read_photo(str(source.path))))
+                        batch.append((source, read_image(str(source.path))))
                     except OSError as error:
                         faults.append(f"{source.path}: {error}")
-                outputs = self.predictor([photo for _, photo in batch]) if batch else []
-                for (source, photo), output in zip(batch, outputs, strict=True):
+                outputs = self.predictor([image for _, image in batch]) if batch else []
+                for (source, image), output in zip(batch, outputs, strict=True):
                     self._note(source.stem, source.path.name, output)
                     if self.pictures is not None:
-                        picture = draw_output(photo, output, self.palette, self.args.width)
+                        picture = draw_output(image, output, self.palette, self.args.width)
                         save_picture(self.pictures / f"{source.stem}.jpg", picture)
                 bar.update(min(self.args.batch, len(sources) - start))
         return faults
@@ -131,13 +132,13 @@ class Demo:
                     number += 1
                     bar.update()
 
-    def _note(self, stem: str, photo: str, output: dict[str, Any]) -> None:
+    def _note(self, stem: str, image: str, output: dict[str, Any]) -> None:
         if self.folder is None:
             return
         if "panoptic_seg" not in output:
             raise ValueError("--coco-panoptic needs a model with a mask head, PanopticDetr")
         id_map, segments = output["panoptic_seg"]
-        name = (Path(stem).parent / photo).as_posix()
+        name = (Path(stem).parent / image).as_posix()
         self.folder.add(f"{stem}.png", name, id_map.cpu().numpy(), segments)
 
 
@@ -151,7 +152,7 @@ def main(args: argparse.Namespace) -> int:
     demo = Demo(args, cfg, table)
     left = [s for s in sources if not (args.resume and demo.is_finished(s))]
     try:
-        faults = demo.run_photos([s for s in left if not s.is_video])
+        faults = demo.run_images([s for s in left if not s.is_video])
         for source in left:
             if source.is_video:
                 faults += demo.run_video(source)

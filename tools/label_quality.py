@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Compare automatic labels with the full truth, where it is known.
+"""Compare automatic labels with the full ground truth, where it is known.
 
-python tools/label_quality.py --truth PNGS JSON --custom PNGS JSON --labels PNGS JSON [--labels ...]
+python tools/label_quality.py --ground-truth PNGS JSON --custom PNGS JSON --labels PNGS JSON
 
 One column for each --labels: accuracy of stuff, mean IoU, and leaks around the custom masks.
-Photos are matched by name, classes by name.
+Images are matched by name, classes by name.
 """
 
 import argparse
@@ -15,9 +15,9 @@ from typing import Any
 # detr_d2 before detectron2, since it silences a warning of that import.
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_panoptic import read_panoptic_json
-from detr_d2.evaluation.label_quality import BAND, LabelQuality, class_map
-from detr_d2.ops.files import write_json
 from detr_d2.ops.panoptic_ids import read_ids
+from detr_d2.pseudo_labels.label_quality import BAND, LabelQuality, class_map
+from detr_d2.utils.files import write_json
 
 # isort: split
 import numpy as np
@@ -36,7 +36,7 @@ class Labels:
         stems = {
             i["id"]: Path(i["file_name"]).with_suffix("").as_posix() for i in content["images"]
         }
-        self.photos = {
+        self.images = {
             stems[a["image_id"]]: (
                 a["file_name"],
                 {s["id"]: names[s["category_id"]] for s in a["segments_info"]},
@@ -44,33 +44,35 @@ class Labels:
             for a in content["annotations"]
         }
 
-    def find(self, photo: str) -> str | None:
-        """The name here of a photo of other labels, which may have the set's folder before it."""
-        names = (photo, photo.partition("/")[2])
-        return next((name for name in names if name in self.photos), None)
+    def find(self, image: str) -> str | None:
+        """The name here of an image of other labels, which may have the set's folder before it."""
+        names = (image, image.partition("/")[2])
+        return next((name for name in names if name in self.images), None)
 
-    def read(self, photo: str) -> tuple[Any, dict[int, str]]:
+    def read(self, image: str) -> tuple[Any, dict[int, str]]:
         """Segment ids (H, W), and the class name of each."""
-        png, segments = self.photos[photo]
+        png, segments = self.images[image]
         return read_ids(self.root / png), segments
 
 
-def measure(truth: Labels, custom: Labels, labels: Labels, band: int) -> dict[str, float]:
-    """The figures of one set of labels, over the photos of the truth that it has."""
-    tables = (truth.table, labels.table)
+def measure(ground_truth: Labels, custom: Labels, labels: Labels, band: int) -> dict[str, float]:
+    """The figures of one set of labels, over the images of the ground truth that it has."""
+    tables = (ground_truth.table, labels.table)
     names = tuple(dict.fromkeys(c.name for table in tables for c in table.categories))
     own = {c.name for c in custom.table.categories}
     things = {c.name for table in tables for c in table.categories if c.isthing} - own
     quality = LabelQuality(names, frozenset(things), band)
-    missing = [photo for photo in sorted(labels.photos) if truth.find(photo) is None]
+    missing = [image for image in sorted(labels.images) if ground_truth.find(image) is None]
     if missing:
-        raise ValueError(f"{truth.path}: no truth for {len(missing)} photos, as {missing[:3]}")
-    for photo in tqdm(sorted(labels.photos), desc=labels.path, disable=None):
-        right, masks = truth.find(photo), custom.find(photo)
+        raise ValueError(
+            f"{ground_truth.path}: {len(missing)} images: no ground truth: {missing[:3]}"
+        )
+    for image in tqdm(sorted(labels.images), desc=labels.path, disable=None):
+        right, masks = ground_truth.find(image), custom.find(image)
         assert right is not None
-        given = class_map(*labels.read(photo), names)
+        given = class_map(*labels.read(image), names)
         inside = np.zeros(given.shape, bool) if masks is None else custom.read(masks)[0] != 0
-        quality.add(class_map(*truth.read(right), names), given, inside)
+        quality.add(class_map(*ground_truth.read(right), names), given, inside)
     return quality.figures()
 
 
@@ -78,16 +80,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     pair: dict[str, Any] = {"nargs": 2, "metavar": ("PNGS", "JSON"), "required": True}
-    parser.add_argument("--truth", help="all segments", **pair)
+    parser.add_argument("--ground-truth", help="all segments", **pair)
     parser.add_argument("--custom", help="the custom masks alone", **pair)
     parser.add_argument("--labels", help="what is measured", action="append", **pair)
     parser.add_argument("--band", type=int, default=BAND, help="pixels around custom masks")
     parser.add_argument("--out", metavar="JSON", help="write the figures there too")
     args = parser.parse_args(arguments)
     try:
-        truth, custom = Labels(*args.truth), Labels(*args.custom)
+        ground_truth, custom = Labels(*args.ground_truth), Labels(*args.custom)
         results = {
-            path: measure(truth, custom, Labels(p, path), args.band) for p, path in args.labels
+            path: measure(ground_truth, custom, Labels(p, path), args.band)
+            for p, path in args.labels
         }
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Label the rest of the picture: your things by hand, all else by a pretrained panoptic model.
+"""Label the rest of the picture: your things manually, all else by a pretrained panoptic model.
 
 python tools/label_stuff.py --dataset mine mine/images mine/panoptic mine/panoptic.json \
     --stuff supercategories --out mine_labelled
@@ -12,13 +12,14 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-# detr_d2 before detectron2, since it silences a warning of that import.
-from detr_d2.data.classes import read_json
 from detr_d2.engine import command_line, use_model_categories
 from detr_d2.engine.setup import LOGGERS, share_cores
-from detr_d2.labelling import MergeRules, label_stuff
-from detr_d2.labelling.classes import STUFF_CHOICES, THING_CHOICES
-from detr_d2.labelling.merge import FILLS
+from detr_d2.pseudo_labels import MergeRules, label_stuff
+from detr_d2.pseudo_labels.classes import STUFF_CHOICES, THING_CHOICES
+from detr_d2.pseudo_labels.merge import FILLS
+
+# detr_d2 before detectron2, since it silences a warning of that import.
+from detr_d2.utils.files import read_json
 
 # isort: split
 import torch
@@ -28,7 +29,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 from tqdm import tqdm
 
-EXIT_NOT_RUN, EXIT_LEFT_OUT, EXIT_STOPPED = 2, 3, 130
+EXIT_NOT_RUN, EXIT_SKIPPED, EXIT_STOPPED = 2, 3, 130
 SHOWN = 10
 COCO_MODEL = Path(__file__).parents[1] / "configs/Published/coco_panoptic_R_50.yaml"
 
@@ -50,9 +51,9 @@ def argument_parser() -> argparse.ArgumentParser:
     _add_model(parser)
     _add_rules(parser)
     run = parser.add_argument_group("the run")
-    run.add_argument("--batch", type=int, default=1, help="photos at a time, in each process")
-    run.add_argument("--copy-photos", action="store_true", help="never link them")
-    run.add_argument("--review", type=int, default=200, help="photos in it; 0 = none")
+    run.add_argument("--batch", type=int, default=1, help="images at a time, in each process")
+    run.add_argument("--copy-images", action="store_true", help="never link them")
+    run.add_argument("--review", type=int, default=200, help="images in it; 0 = none")
     run.add_argument(
         "--replace", action="store_true", help="labels of other options in --out may go"
     )
@@ -162,7 +163,7 @@ def run(args: argparse.Namespace) -> None:
     names = register(args)
     cfg = load_config(args)
     share_cores(cfg.MODEL.DEVICE)
-    with tqdm(unit=" photos", disable=None if comm.is_main_process() else True) as bar:
+    with tqdm(unit=" images", disable=None if comm.is_main_process() else True) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total
@@ -177,7 +178,7 @@ def run(args: argparse.Namespace) -> None:
             things=args.things,
             mapping=read_mapping(args.mapping) if args.mapping else None,
             batch=args.batch,
-            photos="copy" if args.copy_photos else "link",
+            images="copy" if args.copy_images else "link",
             review=args.review,
             replace=args.replace,
             progress=progress,
@@ -198,21 +199,21 @@ def rules_of(args: argparse.Namespace) -> MergeRules:
 
 
 def describe(out: Path) -> tuple[str, bool]:
-    """The report of a finished labelling as text, and whether photos were left out."""
+    """The report of a finished labelling as text, and whether images were skipped."""
     report = read_json(out / "labelling.json")
     lines = [f"{'class':30} segments"]
     lines += [f"{name:30} {count:8d}" for name, count in report["segments"].items()]
     shares = ", ".join(f"{100 * share:.1f} % {name}" for name, share in report["shares"].items())
-    lines.append(f"{report['images']} photos: {shares}")
-    for item in report["left_out"][:SHOWN]:
-        lines.append(f"left out: {item['name']}: {item['reason']}")
-    if len(report["left_out"]) > SHOWN:
-        lines.append(f"... and {len(report['left_out']) - SHOWN} more in labelling.json")
+    lines.append(f"{report['images']} images: {shares}")
+    for item in report["skipped"][:SHOWN]:
+        lines.append(f"skipped: {item['name']}: {item['reason']}")
+    if len(report["skipped"]) > SHOWN:
+        lines.append(f"... and {len(report['skipped']) - SHOWN} more in labelling.json")
     lines.append(f"written: {out}")
     page = out / "review" / "index.html"
     if page.is_file():
         lines.append(f"look at them before you train on them: {page}")
-    return "\n".join(lines), bool(report["left_out"])
+    return "\n".join(lines), bool(report["skipped"])
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -237,7 +238,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     text, incomplete = describe(Path(args.out))
     print(text)
-    return EXIT_LEFT_OUT if incomplete else 0
+    return EXIT_SKIPPED if incomplete else 0
 
 
 if __name__ == "__main__":

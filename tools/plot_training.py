@@ -1,4 +1,4 @@
-"""One picture of a training: its losses and, without photos, what was found beside the truth.
+"""One picture of a training: its losses, and predictions beside the ground truth.
 
 python tools/plot_training.py output/mine/boxes output/mine/panoptic --output output/training.png \
     --compare unseen mine/panoptic_val mine/panoptic_val.json output/found
@@ -14,8 +14,8 @@ from typing import Any
 # detr_d2 before detectron2, since it silences a warning of that import.
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_panoptic import read_panoptic_json
-from detr_d2.ops.files import replacing
 from detr_d2.ops.panoptic_ids import read_ids
+from detr_d2.utils.files import replacing
 from detr_d2.visualization import Palette, draw_segments, picture_sheet
 from detr_d2.visualization.sheet import PAPER
 
@@ -46,7 +46,7 @@ def argument_parser() -> argparse.ArgumentParser:
         nargs=4,
         default=[],
         metavar=("HEADING", "PNGS", "JSON", "FOUND"),
-        help="a COCO-panoptic set and what demo.py --coco-panoptic has found in its photos; "
+        help="a COCO-panoptic set and what demo.py --coco-panoptic has found in its images; "
         "may be given several times",
     )
     parser.add_argument("--count", type=int, default=4, help="maps of each set, spread evenly")
@@ -59,7 +59,7 @@ def read_losses(path: Path) -> Curves:
     """Losses of the last layer and their sum, from what Detectron2 noted while training.
 
     A training that was resumed, or begun again, goes back to an earlier iteration: what was noted
-    from there on before counts no longer. A last line that is still being written is left out.
+    from there on before counts no longer. A last line that is still being written is skipped.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -109,7 +109,7 @@ def draw_losses(folders: list[Path], width: int) -> np.ndarray:
 
 
 def read_maps(pngs: Path, panoptic_json: Path) -> dict[str, dict[str, Any]]:
-    """Path of the PNG and entries of the segments, by the photo's name, in the JSON's order."""
+    """Path of the PNG and entries of the segments, by the image's name, in the JSON's order."""
     content = read_panoptic_json(panoptic_json)
     names = {image["id"]: image["file_name"] for image in content["images"]}
     return {
@@ -136,14 +136,14 @@ def draw_map(entry: dict[str, Any], table: CategoryTable, width: int) -> np.ndar
 def draw_pairs(
     pngs: Path, panoptic_json: Path, found: Path, table: CategoryTable, args: argparse.Namespace
 ) -> list[list[np.ndarray]]:
-    """Truth and prediction of up to `args.count` photos of a set, spread evenly over it.
+    """Ground truth and prediction of up to `args.count` images of a set, spread evenly over it.
 
     Raises:
-        ValueError: one of the photos is absent from what was found, or there is nothing to show.
+        ValueError: one of the images is absent from what was found, or there is nothing to show.
     """
-    truth = read_maps(pngs, panoptic_json)
+    ground_truth = read_maps(pngs, panoptic_json)
     predicted = read_maps(found, found / JSON)
-    names = list(truth)
+    names = list(ground_truth)
     wanted = np.linspace(0, len(names) - 1, min(args.count, len(names))).round().astype(int)
     if not len(wanted):
         raise ValueError(f"{panoptic_json}: nothing to show with --count {args.count}")
@@ -151,20 +151,26 @@ def draw_pairs(
     for name in (names[i] for i in wanted):
         if name not in predicted:
             raise ValueError(
-                f"{found / JSON}: no photo {name!r}, which {panoptic_json} has; run "
-                f"demo.py on the set's folder of photos; there are {sorted(predicted)[:3]} ..."
+                f"{found / JSON}: no image {name!r}, which {panoptic_json} has; run "
+                f"demo.py on the set's folder of images; there are {sorted(predicted)[:3]} ..."
             )
-        pairs.append([draw_map(maps[name], table, args.width) for maps in (truth, predicted)])
+        pairs.append(
+            [draw_map(maps[name], table, args.width) for maps in (ground_truth, predicted)]
+        )
     return pairs
 
 
 def draw_comparisons(args: argparse.Namespace) -> np.ndarray:
-    """A sheet with two columns for each set, truth and prediction.
+    """A sheet with two columns for each set, ground truth and prediction.
 
     Raises:
         ValueError: the files differ in their categories.
     """
-    paths = [Path(p) for _, _, truth, found in args.compare for p in (truth, f"{found}/{JSON}")]
+    paths = [
+        Path(p)
+        for _, _, ground_truth, found in args.compare
+        for p in (ground_truth, f"{found}/{JSON}")
+    ]
     tables = [CategoryTable(read_panoptic_json(path)["categories"], str(path)) for path in paths]
     for path, table in zip(paths, tables, strict=True):
         if table != tables[0]:
@@ -174,7 +180,7 @@ def draw_comparisons(args: argparse.Namespace) -> np.ndarray:
     for heading, pngs, panoptic_json, found in args.compare:
         pairs = draw_pairs(Path(pngs), Path(panoptic_json), Path(found), tables[0], args)
         columns += [list(column) for column in zip(*pairs, strict=True)]
-        headings += [f"{heading}: truth", "found"]
+        headings += [f"{heading}: ground truth", "found"]
     blank = np.full((1, args.width, 3), PAPER, np.uint8)
     rows = list(zip_longest(*columns, fillvalue=blank))
     palette = Palette.from_categories(tables[0].categories)
@@ -192,7 +198,7 @@ def main(args: argparse.Namespace) -> None:
         picture[top : top + part.shape[0], : part.shape[1]] = part
         top += part.shape[0]
     with replacing(args.output) as temporary:
-        # Drawn, not photographed: 256 colours are enough, and the file is a third as large.
+        # Drawn, not imagegraphed: 256 colours are enough, and the file is a third as large.
         Image.fromarray(picture).quantize(256).save(temporary)
     print(args.output)
 

@@ -1,4 +1,4 @@
-"""Show what the data loader really feeds: photos as augmented, with masks, boxes and class names.
+"""Show what the data loader really feeds: images as augmented, with masks, boxes and class names.
 
 python tools/visualize_data.py --config-file configs/... --dataset NAME IMAGES PNGS JSON \
     --output output/data.png DATASETS.TRAIN "('NAME',)"
@@ -13,11 +13,11 @@ from typing import Any
 from detr_d2.engine import DetrTrainer, command_line
 from detr_d2.visualization import (
     Palette,
+    draw_ground_truth,
     draw_targets,
-    draw_truth,
     picture_sheet,
-    read_photo,
-    resize_photo,
+    read_image,
+    resize_image,
     save_picture,
 )
 
@@ -56,22 +56,22 @@ def loader_pictures(cfg: CfgNode, width: int) -> Iterator[tuple[np.ndarray, np.n
     palette = Palette.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
     for batch in loader:
         for image in batch:
-            photo = convert_image_to_rgb(image["image"].permute(1, 2, 0), cfg.INPUT.FORMAT)
-            targets = draw_targets(photo, image["instances"], palette, width)
-            yield resize_photo(photo, width), targets, set(image["instances"].gt_classes.tolist())
+            pixels = convert_image_to_rgb(image["image"].permute(1, 2, 0), cfg.INPUT.FORMAT)
+            targets = draw_targets(pixels, image["instances"], palette, width)
+            yield resize_image(pixels, width), targets, set(image["instances"].gt_classes.tolist())
 
 
 def record_pictures(cfg: CfgNode, width: int) -> Iterator[tuple[np.ndarray, np.ndarray, set[int]]]:
-    """Photo, photo with ground truth, classes in it, for every record."""
+    """Image, image with ground truth, classes in it, for every record."""
     for name in cfg.DATASETS.TRAIN:
         records = DatasetCatalog.get(name)
         palette = Palette.from_metadata(MetadataCatalog.get(name))
         for record in records:
-            photo = read_photo(record["file_name"])
-            truth = draw_truth(photo, record, palette, width)
+            image = read_image(record["file_name"])
+            ground_truth = draw_ground_truth(image, record, palette, width)
             objects = record.get("segments_info") or record.get("annotations", [])
             categories = {one["category_id"] for one in objects}
-            yield resize_photo(photo, width), truth, categories
+            yield resize_image(image, width), ground_truth, categories
 
 
 def make_sheet(cfg: CfgNode, args: argparse.Namespace) -> np.ndarray:
@@ -80,12 +80,12 @@ def make_sheet(cfg: CfgNode, args: argparse.Namespace) -> np.ndarray:
     shown: list[Any] = list(itertools.islice(pictures(cfg, args.width), args.count))
     if not shown:
         raise ValueError(f"--count {args.count}: nothing to show")
-    cells = [picture for photo, targets, _ in shown for picture in (photo, targets)]
+    cells = [picture for image, targets, _ in shown for picture in (image, targets)]
     columns = min(PAIRS_A_ROW, len(shown)) * 2
     while len(cells) % columns:
         cells.append(np.full_like(cells[-1], 250))
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
-    headings = ["fed" if args.source == "loader" else "photo", "targets"] * (columns // 2)
+    headings = ["fed" if args.source == "loader" else "image", "targets"] * (columns // 2)
     palette = Palette.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
     categories = set().union(*(found for _, _, found in shown))
     return picture_sheet(rows, headings, palette=palette, categories=categories)

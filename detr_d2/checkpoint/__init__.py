@@ -4,10 +4,10 @@
 back), `classes` finds the class of each row, `loading` puts it all into a model.
 """
 
-from .layouts import Weights, open_weights
-from .loading import LoadingRules, load_weights
-from .reading import WeightsError
-from .report import Report
+from detr_d2.checkpoint.layouts import Weights, open_weights
+from detr_d2.checkpoint.loading import LoadingRules, load_weights
+from detr_d2.checkpoint.reading import WeightsError
+from detr_d2.checkpoint.report import Report
 
 __all__ = [
     "LoadingRules",

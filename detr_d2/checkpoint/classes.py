@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from .coco_names import COCO_NAMES
+from detr_d2.checkpoint.coco_names import COCO_NAMES
 
 Names = tuple[str | None, ...]
 RowRule = Literal["by_name", "in_order", "none"]

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import settings, tables
-from .classes import Names, names_of_rows
-from .reading import Contents, WeightsError, read_contents
-from .renaming import Table, fuse_attention
+from detr_d2.checkpoint import settings, tables
+from detr_d2.checkpoint.classes import Names, names_of_rows
+from detr_d2.checkpoint.reading import Contents, WeightsError, read_contents
+from detr_d2.checkpoint.renaming import Table, fuse_attention
 
 # Where the weights lie in the dictionaries that training programs write.
 STATE_KEYS = ("model", "state_dict", "model_state_dict", "model_state", "blobs")

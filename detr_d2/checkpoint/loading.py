@@ -8,11 +8,11 @@ import torch
 from detectron2.config import CfgNode
 from torch import Tensor, nn
 
-from .classes import ROW_RULES, RowPlan, RowRule, plan_rows
-from .layouts import CLASS_WEIGHT, Weights
-from .reading import WeightsError
-from .report import Fate, Report
-from .settings import check_settings
+from detr_d2.checkpoint.classes import ROW_RULES, RowPlan, RowRule, plan_rows
+from detr_d2.checkpoint.layouts import CLASS_WEIGHT, Weights
+from detr_d2.checkpoint.reading import WeightsError
+from detr_d2.checkpoint.report import Report, TensorStatus
+from detr_d2.checkpoint.settings import check_settings
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def load_weights(
     filled = {name: tensor for name in own if (tensor := loader.fill(name)) is not None}
     report = Report(weights.path, weights.layout, loader.fates)
     report.fates += [
-        Fate("unused", name, tuple(tensor.shape), "not in the model")
+        TensorStatus("unused", name, tuple(tensor.shape), "not in the model")
         for name, tensor in (*weights.tensors.items(), *weights.unknown.items())
         if name not in own and not name.endswith(COUNTER)
     ]
@@ -106,7 +106,7 @@ class _Loader:
         self.weights = weights
         self.rules = rules
         self.class_names = class_names
-        self.fates: list[Fate] = []
+        self.fates: list[TensorStatus] = []
         self.plan = self._plan()
 
     def _plan(self) -> RowPlan | None:
@@ -140,13 +140,13 @@ class _Loader:
         return self._take(name, theirs)
 
     def _take(self, name: str, value: Tensor, note: str = "") -> Tensor:
-        self.fates.append(Fate("loaded", name, tuple(value.shape), note))
+        self.fates.append(TensorStatus("loaded", name, tuple(value.shape), note))
         return value
 
     def _keep(self, name: str, note: str, theirs: Tensor | None = None) -> Tensor | None:
         there = None if theirs is None else tuple(theirs.shape)
         shape = tuple(self.own[name].shape)
-        self.fates.append(Fate("re-initialised", name, shape, note, there))
+        self.fates.append(TensorStatus("re-initialised", name, shape, note, there))
         return None
 
     def _rows(self, name: str, ours: Tensor, theirs: Tensor, plan: RowPlan) -> Tensor | None:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from detectron2.utils.file_io import PathManager
 
-from .safetensors import looks_like_safetensors, read_safetensors
+from detr_d2.checkpoint.safetensors import looks_like_safetensors, read_safetensors
 
 # First bytes of the files that torch wrote before 1.6: a pickle of its magic number.
 OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."

@@ -13,7 +13,7 @@ LISTED = 4
 
 
 @dataclass(frozen=True)
-class Fate:
+class TensorStatus:
     """What became of one tensor.
 
     Attributes:
@@ -35,7 +35,7 @@ class Report:
 
     path: str
     layout: str
-    fates: list[Fate]
+    fates: list[TensorStatus]
 
     def names(self, state: State) -> list[str]:
         """Names of the tensors with this fate."""
@@ -43,7 +43,7 @@ class Report:
 
     def table(self) -> str:
         """A text table, one line per part of the model and fate, with counts and shapes."""
-        groups: dict[tuple[State, str, str], list[Fate]] = {}
+        groups: dict[tuple[State, str, str], list[TensorStatus]] = {}
         for fate in sorted(self.fates, key=lambda f: STATES.index(f.state)):
             groups.setdefault((fate.state, _part(fate.name), fate.note), []).append(fate)
         rows = [
@@ -63,13 +63,13 @@ def _part(name: str) -> str:
     return ".".join(parts[:depth])
 
 
-def _shapes(fates: list[Fate]) -> str:
+def _shapes(fates: list[TensorStatus]) -> str:
     shapes = dict.fromkeys(_shape(fate) for fate in fates)
     listed = ", ".join(list(shapes)[:LISTED])
     return f"{listed}, ..." if len(shapes) > LISTED else listed
 
 
-def _shape(fate: Fate) -> str:
+def _shape(fate: TensorStatus) -> str:
     here = "x".join(map(str, fate.shape)) or "1"
     if fate.shape_there is None:
         return here

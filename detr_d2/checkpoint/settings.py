@@ -6,7 +6,7 @@ from typing import Any
 
 from detectron2.config import CfgNode
 
-from .reading import WeightsError
+from detr_d2.checkpoint.reading import WeightsError
 
 Settings = Mapping[str, Any]
 

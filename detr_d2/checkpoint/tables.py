@@ -3,7 +3,7 @@
 Below `transformer.` we have the names of the original DETR; the backbone is Detectron2's ResNet.
 """
 
-from .renaming import prefixed
+from detr_d2.checkpoint.renaming import prefixed
 
 _STAGES = ((2, 1), (3, 2), (4, 3), (5, 4))  # Detectron2's res2 is torchvision's layer1.
 

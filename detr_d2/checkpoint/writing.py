@@ -10,13 +10,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from detr_d2.ops.files import replacing, write_text
-
-from . import tables
-from .layouts import CLASS_WEIGHT, Weights
-from .reading import WeightsError
-from .renaming import Table, split_attention
-from .safetensors import write_safetensors
+from detr_d2.checkpoint import tables
+from detr_d2.checkpoint.layouts import CLASS_WEIGHT, Weights
+from detr_d2.checkpoint.reading import WeightsError
+from detr_d2.checkpoint.renaming import Table, split_attention
+from detr_d2.checkpoint.safetensors import write_safetensors
+from detr_d2.utils.files import replacing, write_text
 
 Backbone = Literal["timm", "transformers"]
 # Blocks of res2 to res5, by the depth of the ResNet.
@@ -65,7 +64,7 @@ def write_original(path: str, weights: Weights) -> None:
 def write_hugging_face(
     folder: str, weights: Weights, unseen: Unseen | None = None, backbone: Backbone = "timm"
 ) -> None:
-    """Write a folder that `transformers` loads: config, weights, and how photos are prepared.
+    """Write a folder that `transformers` loads: config, weights, and how images are prepared.
 
     Args:
         folder: made if needed; the three files in it are replaced.
@@ -89,7 +88,7 @@ def write_hugging_face(
     os.makedirs(folder, exist_ok=True)
     with replacing(os.path.join(folder, "model.safetensors")) as temporary:
         write_safetensors(temporary, state)
-    for name, content in (("config", config), ("preprocessor_config", _photos())):
+    for name, content in (("config", config), ("preprocessor_config", _images())):
         text = json.dumps(content, indent=2, sort_keys=True) + "\n"
         write_text(os.path.join(folder, f"{name}.json"), text)
 
@@ -160,8 +159,8 @@ def _backbone_config(
     return {"backbone_config": described, "use_timm_backbone": backbone == "timm"}
 
 
-def _photos() -> dict[str, Any]:
-    """How transformers prepares photos: as DETR was published."""
+def _images() -> dict[str, Any]:
+    """How transformers prepares images: as DETR was published."""
     return {
         "image_processor_type": "DetrImageProcessor",
         "do_resize": True,

@@ -60,7 +60,7 @@ class CategoryTable:
         return {c.id: c.isthing for c in self.categories}
 
     def to_json(self) -> list[dict[str, Any]]:
-        """The entries in the form of a COCO-panoptic file, in the order of the contiguous ids."""
+        """The entries of a COCO-panoptic file, in the order of the contiguous ids."""
         return [
             {
                 "id": c.id,

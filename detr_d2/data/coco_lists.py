@@ -1,9 +1,9 @@
-"""The JSON that COCO's forms have in common: lists of images, annotations and categories."""
+"""The JSON that COCO's formats have in common: images, annotations and categories."""
 
 import os
 from typing import Any
 
-from detr_d2.data.classes import read_json
+from detr_d2.utils.files import read_json
 
 LISTS = ("images", "annotations", "categories")
 
@@ -14,12 +14,14 @@ def missing_lists(content: Any) -> list[str]:
     return [name for name in LISTS if not isinstance(lists.get(name), list)]
 
 
-def read_coco_lists(path: str | os.PathLike[str], form: str = "COCO JSON") -> dict[str, Any]:
-    """Read a COCO JSON of any form and check that its three lists are there.
+def read_coco_lists(
+    path: str | os.PathLike[str], annotation_format: str = "COCO JSON"
+) -> dict[str, Any]:
+    """Read a COCO JSON of any annotation format and check that its three lists are there.
 
     Args:
         path: the file.
-        form: its name in messages.
+        annotation format: its name in messages.
 
     Raises:
         ValueError: not valid JSON, or a list is missing.
@@ -27,5 +29,5 @@ def read_coco_lists(path: str | os.PathLike[str], form: str = "COCO JSON") -> di
     """
     content = read_json(path)
     if missing := missing_lists(content):
-        raise ValueError(f"{path}: no list {', '.join(missing)}; {form} has {LISTS}")
+        raise ValueError(f"{path}: no list {', '.join(missing)}; {annotation_format} has {LISTS}")
     return content

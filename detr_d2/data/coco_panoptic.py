@@ -73,7 +73,7 @@ def load_records(
 def spot_check(records: Sequence[Mapping[str, Any]], count: int = 4) -> list[str]:
     """Faults between JSON and PNG in a few records from first to last.
 
-    Cheap enough for every start; `detr_d2.data.check` looks at all of them.
+    Cheap enough for every start; `detr_d2.validation.check` looks at all of them.
     """
     places = sorted({round(i * (len(records) - 1) / max(1, count - 1)) for i in range(count)})
     return [fault for i in places for fault in find_png_faults(records[i])]

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from detr_d2.data.categories import CategoryTable
-from detr_d2.ops.files import replacing
 from detr_d2.ops.panoptic_ids import compact, id_to_rgb
+from detr_d2.utils.files import replacing
 
 
 def describe_segments(
@@ -24,7 +24,7 @@ def describe_segments(
     Args:
         id_map: (H, W) integers; 0 is void.
         category_ids: data-set category id of every segment id; those absent from the map are
-            left out, as COCO-panoptic wants every listed id in the PNG.
+            skipped, as COCO-panoptic wants every listed id in the PNG.
         crowd_ids: segment ids that are crowds.
 
     Raises:

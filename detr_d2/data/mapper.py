@@ -27,7 +27,7 @@ class DetrMapper:
 
     Args:
         is_train: whether to make `instances`.
-        augmentations: applied to the photo and to its objects together.
+        augmentations: applied to the image and to its objects together.
         image_format: channel order of the image, as `INPUT.FORMAT` ("BGR", "RGB", ...).
     """
 
@@ -62,9 +62,9 @@ class DetrMapper:
             `pan_seg_file_name` and `segments_info`, or of `annotations`.
 
         Raises:
-            ValueError: the PNG's size or ids disagree with the photo's or the record's, or the
+            ValueError: the PNG's size or ids disagree with the image's or the record's, or the
                 record holds nothing to learn.
-            detectron2.data.detection_utils.SizeMismatchError: the photo's size disagrees with
+            detectron2.data.detection_utils.SizeMismatchError: the image's size disagrees with
                 the record's.
         """
         result = dict(record)
@@ -95,24 +95,24 @@ class DetrMapper:
 
     def _segment(
         self,
-        photo: T.AugInput,
+        image: T.AugInput,
         name: str,
         id_name: str,
         segments: Sequence[Mapping[str, Any]],
     ) -> Instances:
-        """Augment the photo and its id map together, and split the map.
+        """Augment the image and its id map together, and split the map.
 
         The id map goes through the augmentation as the RGB picture that it is stored as: one uint8
-        picture instead of a mask a segment, and the only form that Detectron2's resize takes.
+        picture instead of a mask a segment, and the only kind that Detectron2's resize takes.
         """
-        photo.sem_seg = id_rgb = read_id_png(id_name)
-        if id_rgb.shape[:2] != photo.image.shape[:2]:
+        image.sem_seg = id_rgb = read_id_png(id_name)
+        if id_rgb.shape[:2] != image.image.shape[:2]:
             raise ValueError(
-                f"{id_name} is {id_rgb.shape[1]}x{id_rgb.shape[0]} pixels, but its photo "
-                f"{name} is {photo.image.shape[1]}x{photo.image.shape[0]}"
+                f"{id_name} is {id_rgb.shape[1]}x{id_rgb.shape[0]} pixels, but its image "
+                f"{name} is {image.image.shape[1]}x{image.image.shape[0]}"
             )
-        self.augmentations(photo)
-        instances = instances_of_segments(rgb_to_id(photo.sem_seg), segments)
+        self.augmentations(image)
+        instances = instances_of_segments(rgb_to_id(image.sem_seg), segments)
         if len(instances) < len(segments):
             # Cropped away, a crowd, or never there: only the last is a fault. Looking this up
             # for every image would cost as much as splitting the masks.

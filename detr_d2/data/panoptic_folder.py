@@ -1,4 +1,4 @@
-"""A COCO-panoptic set that grows photo by photo, as predictions are made."""
+"""A COCO-panoptic set that grows image by image, as predictions are made."""
 
 import json
 import os
@@ -48,15 +48,15 @@ class PanopticFolder:
     def add(
         self,
         png: str,
-        photo: str,
+        image: str,
         id_map: np.ndarray,
         segments: Sequence[Mapping[str, Any]],
     ) -> None:
-        """Write the PNG of one photo and note its segments; what it had before is replaced.
+        """Write the PNG of one image and note its segments; what it had before is replaced.
 
         Args:
             png: name of the PNG, relative to the folder.
-            photo: name of the photo, for `file_name`.
+            image: name of the image, for `file_name`.
             id_map: (H, W) integers, 0 = nothing.
             segments: `id` and `category_id` (contiguous) of each segment.
         """
@@ -65,7 +65,7 @@ class PanopticFolder:
         known = self._images.get(png)
         number = known["id"] if known else len(self._images) + 1
         height, width = id_map.shape
-        self._images[png] = {"id": number, "file_name": photo, "height": height, "width": width}
+        self._images[png] = {"id": number, "file_name": image, "height": height, "width": width}
         self._annotations[png] = {
             "image_id": number,
             "file_name": png,
@@ -75,7 +75,7 @@ class PanopticFolder:
             self.save()
 
     def save(self) -> None:
-        """Write `panoptic.json` with every photo so far."""
+        """Write `panoptic.json` with every image so far."""
         write_panoptic_json(
             self.json,
             images=self._images.values(),

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from detr_d2.data.mask_files import UnreadableError
+from detr_d2.data.image_io import UnreadableError
 
 # x and y of three points: what has fewer has no area, and pycocotools would take it for a box.
 SHORTEST = 6

@@ -4,8 +4,8 @@ missing or wrong."""
 import sys
 from collections.abc import Sequence
 
-from .look import look
-from .verdicts import Row, judge
+from detr_d2.doctor.look import look
+from detr_d2.doctor.verdicts import Row, judge
 
 HEADINGS = ("", "found", "needed", "verdict")
 

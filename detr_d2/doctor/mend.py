@@ -3,7 +3,7 @@
 import shlex
 import sys
 
-from .look import Findings
+from detr_d2.doctor.look import Findings
 
 # What to install for a module or package of another name.
 INSTALL_AS = {

@@ -4,9 +4,9 @@ import shlex
 from dataclasses import dataclass
 from typing import Literal
 
-from .._requirements import detectron2_install_command, requirement_file
-from .look import Findings, Package
-from .mend import (
+from detr_d2._requirements import detectron2_install_command, requirement_file
+from detr_d2.doctor.look import Findings, Package
+from detr_d2.doctor.mend import (
     OFFICIAL_DETECTRON2,
     OFFICIAL_PANOPTICAPI,
     install_beside_numpy,

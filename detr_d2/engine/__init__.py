@@ -1,6 +1,6 @@
-"""Training: optimizer, step, trainer, weight averaging, checkpoints, hooks; running on photos."""
+"""Training: optimizer, step, trainer, weight averaging, checkpoints, hooks; running on images."""
 
-from detr_d2.engine.checkpoint import Checkpointer
+from detr_d2.checkpoint.checkpointer import Checkpointer
 from detr_d2.engine.model_categories import use_model_categories
 from detr_d2.engine.predictor import Predictor
 from detr_d2.engine.setup import registered_categories, setup_job

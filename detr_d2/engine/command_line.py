@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from detectron2.config import CfgNode, get_cfg
 
 from detr_d2.config import add_detr_config
-from detr_d2.data.register import register_dataset
+from detr_d2.register import register_dataset
 
 
 def add_dataset_option(parser: argparse.ArgumentParser) -> None:

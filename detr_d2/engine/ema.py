@@ -9,7 +9,7 @@ from detectron2.utils import comm
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from detr_d2.engine.checkpoint import model_content, save_weights
+from detr_d2.checkpoint.checkpointer import model_content, save_weights
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from detr_d2.visualization import Palette, comparison_row, picture_sheet
 
-COLUMNS = ("photo", "truth", "prediction")
+COLUMNS = ("image", "ground_truth", "prediction")
 
 
 class PictureHook(HookBase):

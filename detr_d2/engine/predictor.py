@@ -1,4 +1,4 @@
-"""A trained model ready to run on photos."""
+"""A trained model ready to run on images."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from detectron2.modeling import build_model
 
+from detr_d2.checkpoint.checkpointer import Checkpointer
 from detr_d2.data.mapper import DetrMapper
-from detr_d2.engine.checkpoint import Checkpointer
 
 
 class Predictor:
-    """Builds the model of a config, loads MODEL.WEIGHTS, and resizes photos as evaluation does.
+    """Builds the model of a config, loads MODEL.WEIGHTS, and resizes images as evaluation does.
 
-    Unlike Detectron2's `DefaultPredictor` it takes RGB photos, several at a time.
+    Unlike Detectron2's `DefaultPredictor` it takes RGB images, several at a time.
 
     Args:
         cfg: the whole config; its data sets are registered, for the classes.
@@ -28,23 +28,23 @@ class Predictor:
         self.reverse = cfg.INPUT.FORMAT == "BGR"
 
     @torch.no_grad()
-    def __call__(self, photos: list[np.ndarray], enlarge: bool = True) -> list[dict[str, Any]]:
+    def __call__(self, images: list[np.ndarray], enlarge: bool = True) -> list[dict[str, Any]]:
         """Run the model.
 
         Args:
-            photos: (H, W, 3) uint8 RGB, of any sizes.
-            enlarge: False gives the outputs of a photo that the model saw shrunk at the size at
+            images: (H, W, 3) uint8 RGB, of any sizes.
+            enlarge: False gives the outputs of an image that the model saw shrunk at the size at
                 which it saw it, which takes less memory.
 
         Returns:
-            The model's outputs, one dict a photo, at the photos' sizes.
+            The model's outputs, one dict an image, at the images' sizes.
         """
         inputs = []
-        for photo in photos:
-            resized = T.AugInput(photo[..., ::-1] if self.reverse else photo)
+        for image in images:
+            resized = T.AugInput(image[..., ::-1] if self.reverse else image)
             self.resize(resized)
             chw = np.ascontiguousarray(resized.image.transpose(2, 0, 1))
-            height, width = photo.shape[:2]
+            height, width = image.shape[:2]
             if not enlarge and height > chw.shape[1]:
                 height, width = chw.shape[1:]
             inputs.append({"image": torch.from_numpy(chw), "height": height, "width": width})

@@ -13,7 +13,7 @@ from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
 
-from detr_d2.ops.files import write_json, write_text
+from detr_d2.utils.files import write_json, write_text
 
 LOGGERS = ("fvcore", "detectron2", "detr_d2")
 

@@ -19,14 +19,14 @@ from detectron2.utils import comm
 from torch import nn
 
 from detr_d2.checkpoint import LoadingRules
+from detr_d2.checkpoint.checkpointer import Checkpointer
 from detr_d2.data.mapper import DetrMapper
-from detr_d2.engine.checkpoint import Checkpointer
 from detr_d2.engine.ema import WeightAverageHook
 from detr_d2.engine.hooks import PictureHook
 from detr_d2.engine.solver import build_gradient_clipper, build_optimizer
 from detr_d2.engine.step import AccumulatingTrainer, choose_precision
 from detr_d2.evaluation import build_evaluators, flat_results
-from detr_d2.ops.files import write_json
+from detr_d2.utils.files import write_json
 
 logger = logging.getLogger(__name__)
 
@@ -176,7 +176,7 @@ def _training_records(cfg: CfgNode) -> list[dict[str, Any]]:
     kept = [record for record in records if _has_object(record)]
     if len(kept) < len(records):
         logger.info(
-            "Left out %d of %d images without a segment; DATALOADER.FILTER_EMPTY_ANNOTATIONS "
+            "Skipped %d of %d images without a segment; DATALOADER.FILTER_EMPTY_ANNOTATIONS "
             "False keeps them",
             len(records) - len(kept),
             len(records),

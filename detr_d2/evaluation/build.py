@@ -29,7 +29,7 @@ def build_evaluators(cfg: CfgNode, dataset_name: str, output_dir: str) -> list[D
         output_dir: folder for predictions and derived ground truth.
 
     Returns:
-        Evaluators in a fixed order; boxes and masks share one. "box" and "mask" are left out, with
+        Evaluators in a fixed order; boxes and masks share one. "box" and "mask" are skipped, with
         a warning, on a set without things.
 
     Raises:

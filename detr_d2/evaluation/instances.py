@@ -12,8 +12,8 @@ from detectron2.evaluation import COCOEvaluator
 from detectron2.utils import comm
 
 from detr_d2.compat import has_compiled_ops
-from detr_d2.ops.files import write_json
 from detr_d2.ops.panoptic_ids import read_ids
+from detr_d2.utils.files import write_json
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class InstanceEvaluator(COCOEvaluator):
     def evaluate(self, img_ids: list[int] | None = None) -> dict[str, Any]:
         """Compare with the ground truth; finding nothing where there is something scores 0."""
         results = super().evaluate(img_ids)
-        if any(not truth["iscrowd"] for truth in self._coco_api.anns.values()):
+        if any(not ground_truth["iscrowd"] for ground_truth in self._coco_api.anns.values()):
             # Detectron2 gives NaN for an empty list of predictions.
             for figures in results.values():
                 for name in ("AP", "AP50", "AP75"):
@@ -87,7 +87,7 @@ def build_instance_evaluator(
 def instances_from_panoptic(dataset_name: str) -> dict[str, Any]:
     """COCO instances (RLE masks, data-set category ids) of a registered panoptic set's things.
 
-    Areas and boxes are counted from the PNGs. A segment that its PNG does not show is left out.
+    Areas and boxes are counted from the PNGs. A segment that its PNG does not show is skipped.
     """
     metadata = MetadataCatalog.get(dataset_name)
     to_dataset_id = {v: k for k, v in metadata.thing_dataset_id_to_contiguous_id.items()}

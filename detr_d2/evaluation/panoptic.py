@@ -16,7 +16,7 @@ from detectron2.utils import comm
 from tabulate import tabulate
 
 from detr_d2.evaluation.pq import panoptic_quality
-from detr_d2.ops.files import write_json
+from detr_d2.utils.files import write_json
 
 logger = logging.getLogger(__name__)
 
@@ -74,16 +74,18 @@ class PanopticEvaluator(COCOPanopticEvaluator):
         if not comm.is_main_process():
             return None
         with open(self._metadata.panoptic_json, encoding="utf-8") as file:
-            truth = json.load(file)
+            ground_truth = json.load(file)
         with tempfile.TemporaryDirectory(prefix="panoptic_eval") as folder:
             for prediction in predictions:
                 with open(os.path.join(folder, prediction["file_name"]), "wb") as png:
                     png.write(prediction.pop("png_string"))
             write_json(
                 os.path.join(self._output_dir, "predictions.json"),
-                {**truth, "annotations": predictions},
+                {**ground_truth, "annotations": predictions},
             )
-            result = panoptic_quality(truth, predictions, self._metadata.panoptic_root, folder)
+            result = panoptic_quality(
+                ground_truth, predictions, self._metadata.panoptic_root, folder
+            )
         logger.info("Panoptic quality:\n%s", _table(result))
         figures = {
             f"{name.upper()}{suffix}": 100 * result[group][name]

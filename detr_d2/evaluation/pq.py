@@ -16,9 +16,9 @@ MAX_THREADS = 8
 
 
 def panoptic_quality(
-    truth: Mapping[str, Any],
+    ground_truth: Mapping[str, Any],
     predictions: list[dict[str, Any]],
-    truth_root: str,
+    ground_truth_root: str,
     prediction_root: str,
 ) -> dict[str, dict[str, float]]:
     """Compare predictions with the ground truth, as panopticapi's `pq_compute` does.
@@ -28,8 +28,8 @@ def panoptic_quality(
     a wrong one gives qualities far above 1.
 
     Args:
-        truth: content of the COCO-panoptic JSON.
-        predictions: annotations in the same form, with data-set category ids.
+        ground truth: content of the COCO-panoptic JSON.
+        predictions: annotations in the same annotation format, with data-set category ids.
         truth_root, prediction_root: folders of the PNGs.
 
     Returns:
@@ -41,21 +41,30 @@ def panoptic_quality(
             is void and would be counted as both.
     """
     by_image = {prediction["image_id"]: prediction for prediction in predictions}
-    missing = [a["image_id"] for a in truth["annotations"] if a["image_id"] not in by_image]
+    missing = [a["image_id"] for a in ground_truth["annotations"] if a["image_id"] not in by_image]
     if missing:
         raise ValueError(f"no prediction for {len(missing)} image(s), the first: {missing[:5]}")
-    void = [a["file_name"] for a in truth["annotations"] if any(s["id"] == 0 for s in _segments(a))]
+    void = [
+        a["file_name"]
+        for a in ground_truth["annotations"]
+        if any(s["id"] == 0 for s in _segments(a))
+    ]
     if void:
         raise ValueError(f"segment id 0 (void) is listed for {len(void)} PNG(s), first: {void[:5]}")
-    pairs = [(annotation, by_image[annotation["image_id"]]) for annotation in truth["annotations"]]
-    categories = {category["id"]: category for category in truth["categories"]}
-    statistics = _count(pairs, truth_root, prediction_root, categories)
+    pairs = [
+        (annotation, by_image[annotation["image_id"]]) for annotation in ground_truth["annotations"]
+    ]
+    categories = {category["id"]: category for category in ground_truth["categories"]}
+    statistics = _count(pairs, ground_truth_root, prediction_root, categories)
     groups = {"All": None, "Things": 1, "Stuff": 0}
     return {name: _average(statistics, categories, flag) for name, flag in groups.items()}
 
 
 def _count(
-    pairs: list[tuple[Any, Any]], truth_root: str, prediction_root: str, categories: dict[int, Any]
+    pairs: list[tuple[Any, Any]],
+    ground_truth_root: str,
+    prediction_root: str,
+    categories: dict[int, Any],
 ) -> Any:
     """panopticapi's sums of IoU, hits and misses per category over all images."""
     from panopticapi.evaluation import PQStat
@@ -67,7 +76,14 @@ def _count(
     # It prints its progress.
     with contextlib.redirect_stdout(io.StringIO()), ThreadPoolExecutor(threads) as pool:
         jobs = [
-            pool.submit(_count_part, i, pairs[i::threads], truth_root, prediction_root, categories)
+            pool.submit(
+                _count_part,
+                i,
+                pairs[i::threads],
+                ground_truth_root,
+                prediction_root,
+                categories,
+            )
             for i in range(threads)
         ]
         for job in jobs:
@@ -78,14 +94,16 @@ def _count(
 def _count_part(
     number: int,
     pairs: list[tuple[Any, Any]],
-    truth_root: str,
+    ground_truth_root: str,
     prediction_root: str,
     categories: dict[int, Any],
 ) -> Any:
     from panopticapi.evaluation import pq_compute_single_core
 
-    measured = [(_with_true_areas(truth, truth_root), found) for truth, found in pairs]
-    return pq_compute_single_core(number, measured, truth_root, prediction_root, categories)
+    measured = [
+        (_with_true_areas(ground_truth, ground_truth_root), found) for ground_truth, found in pairs
+    ]
+    return pq_compute_single_core(number, measured, ground_truth_root, prediction_root, categories)
 
 
 def _with_true_areas(annotation: dict[str, Any], root: str) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def build_semantic_evaluator(dataset_name: str, output_dir: str) -> SemanticEval
         ids = read_ids(path)
         return semantic_labels(ids, to_class[path], void).astype(dtype or np.int64)
 
-    # SemSegEvaluator takes names and files from catalog entries in the semantic form.
+    # SemSegEvaluator takes names and files from catalog entries in the semantic annotation format.
     name = f"{dataset_name}.semantic"
     if name in DatasetCatalog.list():
         DatasetCatalog.remove(name)

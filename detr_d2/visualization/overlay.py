@@ -1,6 +1,6 @@
-"""Colour segments and boxes over a photo.
+"""Colour segments and boxes over an image.
 
-Legend: H, W size of the photo; h, w size of the picture; S segments. All images are RGB uint8.
+Legend: H, W size of the image; h, w size of the picture; S segments. All images are RGB uint8.
 """
 
 from collections import Counter
@@ -18,17 +18,17 @@ THING_ALPHA, STUFF_ALPHA, VOID_ALPHA = 0.62, 0.5, 0.72
 RIM = 8
 
 
-def resize_photo(photo: np.ndarray, width: int | None) -> np.ndarray:
-    """Scale a photo to this width, keeping its shape; None keeps it as it is."""
-    if width is None or width == photo.shape[1]:
-        return photo
-    height = max(1, round(photo.shape[0] * width / photo.shape[1]))
-    way = cv2.INTER_CUBIC if width > photo.shape[1] else cv2.INTER_AREA
-    return cv2.resize(photo, (width, height), interpolation=way)
+def resize_image(image: np.ndarray, width: int | None) -> np.ndarray:
+    """Scale an image to this width, keeping its shape; None keeps it as it is."""
+    if width is None or width == image.shape[1]:
+        return image
+    height = max(1, round(image.shape[0] * width / image.shape[1]))
+    way = cv2.INTER_CUBIC if width > image.shape[1] else cv2.INTER_AREA
+    return cv2.resize(image, (width, height), interpolation=way)
 
 
 def draw_segments(
-    photo: np.ndarray,
+    image: np.ndarray,
     id_map: np.ndarray,
     segments: Sequence[Mapping[str, Any]],
     palette: Palette,
@@ -36,21 +36,21 @@ def draw_segments(
     boxes: np.ndarray | None = None,
     void_alpha: float = VOID_ALPHA,
 ) -> np.ndarray:
-    """Draw a panoptic segmentation over its photo.
+    """Draw a panoptic segmentation over its image.
 
     Things get a shade each and a white outline, stuff its class's colour and a dark one; void is
     grey and dim. Labels (class, score if there is one) appear where a segment has room for them.
 
     Args:
-        photo: (H, W, 3).
+        image: (H, W, 3).
         id_map: (H, W) integers; ids that `segments` does not list are void.
         segments: `id`, `category_id` (contiguous), `isthing`, maybe `score` in [0, 1].
         palette: names and colours.
         width: of the picture, w; None = W.
-        boxes: (S, 4) xyxy in pixels of the photo, outlined too; None = no boxes.
-        void_alpha: how much void hides of the photo, 0..1.
+        boxes: (S, 4) xyxy in pixels of the image, outlined too; None = no boxes.
+        void_alpha: how much void hides of the image, 0..1.
     """
-    base = resize_photo(photo, width)
+    base = resize_image(image, width)
     index_map = _upscale(
         _index_map(id_map, segments), len(segments), (base.shape[0], base.shape[1])
     )
@@ -58,29 +58,29 @@ def draw_segments(
     picture = _blend(base, index_map, segments, colors, void_alpha)
     _draw_outlines(picture, index_map, segments)
     if boxes is not None:
-        picture = _outline_boxes(picture, boxes * (base.shape[1] / photo.shape[1]), colors)
+        picture = _outline_boxes(picture, boxes * (base.shape[1] / image.shape[1]), colors)
     texts = [[_text(segment, palette), _name(segment, palette)] for segment in segments]
     return label_segments(picture, index_map, texts, colors)
 
 
 def draw_boxes(
-    photo: np.ndarray,
+    image: np.ndarray,
     boxes: np.ndarray,
     segments: Sequence[Mapping[str, Any]],
     palette: Palette,
     width: int | None = None,
 ) -> np.ndarray:
-    """Draw boxes with labels over a photo.
+    """Draw boxes with labels over an image.
 
     Args:
-        photo: (H, W, 3).
-        boxes: (S, 4) xyxy in pixels of the photo.
+        image: (H, W, 3).
+        boxes: (S, 4) xyxy in pixels of the image.
         segments: `category_id`, `isthing` and maybe `score` of each box.
         palette: names and colours.
         width: of the picture, w; None = W.
     """
-    base = resize_photo(photo, width)
-    scaled = boxes * (base.shape[1] / photo.shape[1])
+    base = resize_image(image, width)
+    scaled = boxes * (base.shape[1] / image.shape[1])
     colors = segment_colors(segments, palette)
     picture = _outline_boxes(base, scaled, colors)
     return label_corners(picture, scaled[:, :2], [_text(s, palette) for s in segments], colors)
@@ -144,7 +144,7 @@ def _blend(
     alphas = [void_alpha, *(THING_ALPHA if s["isthing"] else STUFF_ALPHA for s in segments)]
     alpha = np.array(alphas, dtype=np.float32)[index_map + 1][..., None]
     grey = cv2.cvtColor(base, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
-    # Half of the photo's own colour is taken away so that it does not compete with the classes'.
+    # Half of the image's own colour is taken away so that it does not compete with the classes'.
     muted = 0.5 * base + 0.5 * grey
     return (alpha * table[index_map + 1] + (1 - alpha) * muted).astype(np.uint8)
 

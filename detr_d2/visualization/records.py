@@ -11,7 +11,7 @@ from detr_d2.ops.panoptic_ids import read_ids
 from detr_d2.visualization.overlay import (
     draw_boxes,
     draw_segments,
-    resize_photo,
+    resize_image,
 )
 from detr_d2.visualization.palette import Palette
 
@@ -19,13 +19,13 @@ from detr_d2.visualization.palette import Palette
 BOX_SCORE_SHOWN = 0.5
 
 
-def read_photo(path: str) -> np.ndarray:
-    """Read a photo as the mapper does, turned upright: (H, W, 3) uint8 RGB."""
+def read_image(path: str) -> np.ndarray:
+    """Read an image as the mapper does, turned upright: (H, W, 3) uint8 RGB."""
     return detection_utils.read_image(path, format="RGB")
 
 
-def draw_truth(
-    photo: np.ndarray, record: Mapping[str, Any], palette: Palette, width: int | None = None
+def draw_ground_truth(
+    image: np.ndarray, record: Mapping[str, Any], palette: Palette, width: int | None = None
 ) -> np.ndarray:
     """Draw the ground truth of a record; see `draw_segments` for the arguments.
 
@@ -37,41 +37,41 @@ def draw_truth(
             BoxMode.convert(list(a["bbox"]), a["bbox_mode"], BoxMode.XYXY_ABS) for a in objects
         ]
         classes = [a["category_id"] for a in objects]
-        return _draw_things(photo, np.array(boxes).reshape(-1, 4), classes, palette, width)
+        return _draw_things(image, np.array(boxes).reshape(-1, 4), classes, palette, width)
     id_map = read_ids(record["pan_seg_file_name"])
-    return draw_segments(photo, id_map, record["segments_info"], palette, width)
+    return draw_segments(image, id_map, record["segments_info"], palette, width)
 
 
 def draw_output(
-    photo: np.ndarray, output: Mapping[str, Any], palette: Palette, width: int | None = None
+    image: np.ndarray, output: Mapping[str, Any], palette: Palette, width: int | None = None
 ) -> np.ndarray:
-    """Draw what the model found in a photo: the panoptic map if it gives one, else boxes."""
+    """Draw what the model found in an image: the panoptic map if it gives one, else boxes."""
     if "panoptic_seg" in output:
         id_map, segments = output["panoptic_seg"]
-        return draw_segments(photo, id_map.cpu().numpy(), segments, palette, width)
+        return draw_segments(image, id_map.cpu().numpy(), segments, palette, width)
     if "instances" not in output:
         raise ValueError(f"nothing to draw in {sorted(output)}; needs panoptic_seg or instances")
     instances = output["instances"].to("cpu")
     instances = instances[instances.scores > BOX_SCORE_SHOWN]
     boxes, classes = instances.pred_boxes.tensor.numpy(), instances.pred_classes.tolist()
-    return _draw_things(photo, boxes, classes, palette, width, instances.scores.tolist())
+    return _draw_things(image, boxes, classes, palette, width, instances.scores.tolist())
 
 
 def draw_targets(
-    photo: np.ndarray, instances: Instances, palette: Palette, width: int | None = None
+    image: np.ndarray, instances: Instances, palette: Palette, width: int | None = None
 ) -> np.ndarray:
     """Draw what the mapper made of a record: masks, boxes and class names.
 
     Args:
-        photo: (h, w, 3) uint8 RGB, as augmented.
+        image: (h, w, 3) uint8 RGB, as augmented.
         instances: with `gt_classes`, `gt_boxes` and, maybe, `gt_masks` of this size.
         palette: names and colours.
         width: of the picture; None = w.
     """
     boxes = instances.gt_boxes.tensor.numpy()
     if not instances.has("gt_masks"):
-        return _draw_things(photo, boxes, instances.gt_classes.tolist(), palette, width)
-    id_map = np.zeros(photo.shape[:2], dtype=np.int32)
+        return _draw_things(image, boxes, instances.gt_classes.tolist(), palette, width)
+    id_map = np.zeros(image.shape[:2], dtype=np.int32)
     masks = instances.gt_masks.tensor.numpy()
     # The objects of detection data may overlap: the smaller on top.
     for index in masks.sum(axis=(1, 2)).argsort()[::-1]:
@@ -80,23 +80,23 @@ def draw_targets(
         {"id": number, "category_id": category, "isthing": category in palette.thing_ids}
         for number, category in enumerate(instances.gt_classes.tolist(), start=1)
     ]
-    return draw_segments(photo, id_map, segments, palette, width, boxes)
+    return draw_segments(image, id_map, segments, palette, width, boxes)
 
 
 def comparison_row(
     record: Mapping[str, Any], output: Mapping[str, Any], palette: Palette, width: int = 400
 ) -> list[np.ndarray]:
-    """Photo, truth and prediction of one image, each `width` pixels wide."""
-    photo = read_photo(record["file_name"])
+    """Image, ground truth and prediction of one image, each `width` pixels wide."""
+    image = read_image(record["file_name"])
     return [
-        resize_photo(photo, width),
-        draw_truth(photo, record, palette, width),
-        draw_output(photo, output, palette, width),
+        resize_image(image, width),
+        draw_ground_truth(image, record, palette, width),
+        draw_output(image, output, palette, width),
     ]
 
 
 def _draw_things(
-    photo: np.ndarray,
+    image: np.ndarray,
     boxes: np.ndarray,
     classes: list[int],
     palette: Palette,
@@ -110,4 +110,4 @@ def _draw_things(
     if scores is not None:
         for thing, score in zip(things, scores, strict=True):
             thing["score"] = score
-    return draw_boxes(photo, boxes, things, palette, width)
+    return draw_boxes(image, boxes, things, palette, width)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from detr_d2.ops.files import replacing
+from detr_d2.utils.files import replacing
 from detr_d2.visualization.palette import Palette
 from detr_d2.visualization.text import font, text_size
 
@@ -28,7 +28,7 @@ def picture_sheet(
 
     Args:
         rows: pictures (h, w, 3) uint8 RGB; in each row as many as there are columns.
-        columns: heading of each column, for example "photo", "truth", "prediction".
+        columns: heading of each column, for example "image", "ground truth", "prediction".
         palette: names and colours for the legend.
         categories: contiguous ids to list in the legend; none = no legend.
         captions: small text under each row, or none.
@@ -74,7 +74,7 @@ def picture_sheet(
 
 
 def save_picture(path: str | os.PathLike[str], picture: np.ndarray) -> None:
-    """Write an RGB picture in one stroke, in the format of the path's extension."""
+    """Write an RGB picture atomically, in the format of the path's extension."""
     with replacing(path) as temporary:
         Image.fromarray(picture).save(temporary)
 

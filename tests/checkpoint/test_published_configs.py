@@ -9,7 +9,7 @@ from detr_d2.checkpoint import LoadingRules
 from detr_d2.checkpoint.classes import coco_names, plain, plan_rows
 from detr_d2.checkpoint.settings import PUBLISHED_DETR, departures
 from detr_d2.engine.command_line import load_config
-from detr_d2.modeling.build import class_names_of, classes_of
+from detr_d2.modeling.class_metadata import class_names_of, classes_of
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = sorted((ROOT / "configs/Published").glob("*.yaml"))

@@ -19,8 +19,8 @@ pytest.importorskip("panopticapi")
 REPOSITORY = Path(__file__).parents[2]
 
 
-def quality_of_truth(name, change=lambda segments: segments):
-    """Evaluate every image's own truth, its segments changed by `change`."""
+def quality_of_ground_truth(name, change=lambda segments: segments):
+    """Evaluate every image's own ground truth, its segments changed by `change`."""
     evaluator = COCOPanopticEvaluator(name)
     evaluator.reset()
     mapper = DetrMapper(is_train=False, augmentations=[], image_format="RGB")
@@ -46,7 +46,7 @@ def run_script(name, *arguments):
 
 
 def check_hundred(name):
-    results = quality_of_truth(name)
+    results = quality_of_ground_truth(name)
     assert {key: round(value, 9) for key, value in results.items()} == dict.fromkeys(results, 100)
 
 
@@ -61,7 +61,7 @@ def test_the_measure_notices_a_class_mistaken(tiny_set, register):
         # Contiguous ids: pipe 0, brick 1.
         return [{**s, "category_id": 0} if s["category_id"] == 1 else s for s in segments]
 
-    results = quality_of_truth(name, mistake_bricks_for_pipes)
+    results = quality_of_ground_truth(name, mistake_bricks_for_pipes)
 
     assert results["PQ_st"] == pytest.approx(100)
     # Brick: missed, 0. Pipe: one hit, one false, RQ 1 / 1.5. The mean of the two is 33.3.

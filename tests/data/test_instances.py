@@ -13,7 +13,7 @@ from detr_d2.data.instances import (
 
 SIZE = (6, 8)
 UNCHANGED = T.TransformList([])
-# Columns 2..4, rows 1..4 of 6 rows and 8 columns, in every form.
+# Columns 2..4, rows 1..4 of 6 rows and 8 columns, in every annotation format.
 RECTANGLE = np.zeros(SIZE, np.uint8)
 RECTANGLE[1:5, 2:5] = 1
 POLYGON = [[2, 1, 5, 1, 5, 5, 2, 5]]
@@ -29,7 +29,7 @@ def annotation(segmentation=None, **changes):
     return made | changes
 
 
-def test_segments_without_pixels_and_crowds_are_left_out():
+def test_segments_without_pixels_and_crowds_are_skipped():
     ids = np.array([[1, 1], [0, 2]], np.int32)
     segments = [
         {"id": 3, "category_id": 0, "iscrowd": 0},
@@ -44,9 +44,11 @@ def test_segments_without_pixels_and_crowds_are_left_out():
     assert instances.gt_boxes.tensor.tolist() == [[1, 1, 2, 2]]
 
 
-@pytest.mark.parametrize("form", [POLYGON, RLE, COUNTS], ids=["polygon", "RLE", "counts"])
-def test_every_form_of_segmentation_gives_mask_and_box(form):
-    instances = instances_of_annotations([annotation(form)], UNCHANGED, SIZE)
+@pytest.mark.parametrize(
+    "annotation_format", [POLYGON, RLE, COUNTS], ids=["polygon", "RLE", "counts"]
+)
+def test_every_form_of_segmentation_gives_mask_and_box(annotation_format):
+    instances = instances_of_annotations([annotation(annotation_format)], UNCHANGED, SIZE)
 
     assert instances.gt_masks.tensor.dtype == torch.bool
     assert np.array_equal(instances.gt_masks.tensor[0].numpy(), RECTANGLE.astype(bool))
@@ -55,12 +57,16 @@ def test_every_form_of_segmentation_gives_mask_and_box(form):
     assert instances.gt_classes.dtype == torch.int64
 
 
-@pytest.mark.parametrize("form", [POLYGON, RLE, COUNTS], ids=["polygon", "RLE", "counts"])
-def test_masks_follow_flip_crop_and_resize(form):
+@pytest.mark.parametrize(
+    "annotation_format", [POLYGON, RLE, COUNTS], ids=["polygon", "RLE", "counts"]
+)
+def test_masks_follow_flip_crop_and_resize(annotation_format):
     # Flipped to columns 3..5, cut to columns 4..7 and rows 2..5, then twice as large.
     steps = [T.HFlipTransform(8), T.CropTransform(4, 2, 4, 4), T.ResizeTransform(4, 4, 8, 8)]
 
-    instances = instances_of_annotations([annotation(form)], T.TransformList(steps), (8, 8))
+    instances = instances_of_annotations(
+        [annotation(annotation_format)], T.TransformList(steps), (8, 8)
+    )
 
     expected = np.zeros((8, 8), bool)
     expected[:6, :4] = True
@@ -91,9 +97,12 @@ def test_a_crop_shrinks_the_box_of_a_mask_but_not_an_annotated_one():
     assert boxed.gt_boxes.tensor.tolist() == [[0, 0, 8, 3]]
 
 
-@pytest.mark.parametrize("form", [None, POLYGON, RLE], ids=["box", "polygon", "RLE"])
-def test_crowds_and_what_is_cropped_away_are_dropped(form):
-    annotations = [annotation(form, iscrowd=1), annotation(form, category_id=2)]
+@pytest.mark.parametrize("annotation_format", [None, POLYGON, RLE], ids=["box", "polygon", "RLE"])
+def test_crowds_and_what_is_cropped_away_are_dropped(annotation_format):
+    annotations = [
+        annotation(annotation_format, iscrowd=1),
+        annotation(annotation_format, category_id=2),
+    ]
 
     kept = instances_of_annotations(annotations, UNCHANGED, SIZE)
     crop = T.TransformList([T.CropTransform(5, 0, 3, 6)])

@@ -81,7 +81,7 @@ def test_the_record_is_left_as_it_was(records):
     assert records[0] == before
 
 
-def test_photo_and_masks_are_flipped_together(records, tiny_set):
+def test_image_and_masks_are_flipped_together(records, tiny_set):
     plain, flipped = mapper()(records[0]), mapper(T.HFlipTransform(24))(records[0])
 
     assert torch.equal(flipped["image"], plain["image"].flip(2))
@@ -112,14 +112,14 @@ def test_what_a_crop_cuts_off_is_dropped_and_boxes_shrink(records):
 
 @pytest.mark.parametrize(("image_format", "order"), [("RGB", [0, 1, 2]), ("BGR", [2, 1, 0])])
 def test_channel_order(records, image_format, order):
-    photo = np.asarray(Image.open(records[1]["file_name"]))
+    pixels = np.asarray(Image.open(records[1]["file_name"]))
 
     image = mapper(image_format=image_format)(records[1])["image"]
 
-    assert np.array_equal(image.permute(1, 2, 0).numpy(), photo[..., order])
+    assert np.array_equal(image.permute(1, 2, 0).numpy(), pixels[..., order])
 
 
-def test_at_test_time_the_truth_stays_in_the_record(records):
+def test_at_test_time_the_ground_truth_stays_in_the_record(records):
     result = mapper(T.Resize((10, 15)), is_train=False)(records[0])
 
     assert result["image"].shape == (3, 10, 15)
@@ -129,7 +129,7 @@ def test_at_test_time_the_truth_stays_in_the_record(records):
 
 
 @pytest.mark.parametrize("is_train", [True, False])
-def test_records_without_size_get_the_photos(records, is_train):
+def test_records_without_size_get_the_images(records, is_train):
     # Detectron2's own loader of coco_2017_*_panoptic leaves height and width out.
     bare = {k: v for k, v in records[0].items() if k not in ("height", "width")}
 
@@ -138,12 +138,12 @@ def test_records_without_size_get_the_photos(records, is_train):
     assert (result["height"], result["width"]) == (16, 24)
 
 
-def test_photo_of_another_size_than_the_json_says(records):
+def test_image_of_another_size_than_the_json_says(records):
     with pytest.raises(SizeMismatchError, match=r"a\.jpg"):
         mapper()({**records[0], "height": 17})
 
 
-def test_png_of_another_size_than_the_photo_names_both(records):
+def test_png_of_another_size_than_the_image_names_both(records):
     wrong = {**records[0], "pan_seg_file_name": records[1]["pan_seg_file_name"]}
 
     with pytest.raises(ValueError, match=r"b\.png is 14x20.*a\.jpg is 24x16"):
@@ -157,12 +157,12 @@ def test_an_id_that_the_png_does_not_hold_is_named(records):
         mapper()({**records[0], "segments_info": segments})
 
 
-def test_exif_rotation_of_the_photo_is_followed(records, tiny_set):
+def test_exif_rotation_of_the_image_is_followed(records, tiny_set):
     # Stored lying (16 rows, 24 columns), shown upright: 24 rows, 16 columns.
     exif = Image.Exif()
     exif[0x0112] = 6
-    photo = Image.open(records[0]["file_name"])
-    photo.save(records[0]["file_name"], exif=exif)
+    image = Image.open(records[0]["file_name"])
+    image.save(records[0]["file_name"], exif=exif)
     bare = {k: v for k, v in records[0].items() if k not in ("height", "width")}
 
     result = mapper(is_train=False)(bare)
@@ -187,7 +187,7 @@ def test_from_config(records):
 
 @pytest.fixture
 def detection_record(records):
-    """The first photo (16 rows, 24 columns) as Detectron2 describes detection data."""
+    """The first image (16 rows, 24 columns) as Detectron2 describes detection data."""
     bare = {k: v for k, v in records[0].items() if k not in ("pan_seg_file_name", "segments_info")}
     rectangle = {"category_id": 1, "bbox": [4, 8, 6, 5], "bbox_mode": BoxMode.XYWH_ABS}
     crowd = {"category_id": 0, "bbox": [14, 9, 20, 15], "bbox_mode": BoxMode.XYXY_ABS, "iscrowd": 1}
@@ -218,7 +218,7 @@ def test_detection_records_with_polygons_give_masks(detection_record):
     assert len(detection_record["annotations"]) == 2
 
 
-def test_detection_records_keep_their_truth_at_test_time(detection_record):
+def test_detection_records_keep_their_ground_truth_at_test_time(detection_record):
     result = mapper(is_train=False)(detection_record)
 
     assert result["annotations"] == detection_record["annotations"]

@@ -31,12 +31,12 @@ def test_a_written_set_is_a_sound_data_set(tmp_path, register):
     folder.add("b.png", "b.jpg", *prediction(4))
     folder.save()
     for name in ("deep/a.jpg", "b.jpg"):
-        path = tmp_path / "photos" / name
+        path = tmp_path / "images" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 6)).save(path)
 
     name = register(
-        image_root=tmp_path / "photos",
+        image_root=tmp_path / "images",
         panoptic_root=tmp_path / "pngs",
         panoptic_json=tmp_path / "pngs" / "panoptic.json",
     )
@@ -51,7 +51,7 @@ def test_a_written_set_is_a_sound_data_set(tmp_path, register):
     assert [s["category_id"] for s in listed] == [30, 70]
 
 
-def test_a_resumed_run_goes_on_and_a_photo_done_again_replaces_itself(tmp_path):
+def test_a_resumed_run_goes_on_and_a_image_done_again_replaces_itself(tmp_path):
     first = PanopticFolder(tmp_path, TABLE)
     first.add("a.png", "a.jpg", *prediction(2))
     first.save()

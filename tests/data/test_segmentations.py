@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from detr_d2.data.drawing import cut_out
-from detr_d2.data.mask_files import UnreadableError
+from detr_d2.conversion.formats.drawing import cut_out
+from detr_d2.data.image_io import UnreadableError
 from detr_d2.data.segmentations import decode_rle, draw_polygons, draw_segmentation
 
 HEIGHT, WIDTH = 4, 6

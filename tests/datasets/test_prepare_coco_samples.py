@@ -11,7 +11,7 @@ def prepare(script):
 
 
 @pytest.mark.parametrize(("everything", "classes"), [(False, None), (True, 133)])
-def test_three_photos_become_one_set(prepare, test_data, tmp_path, register, everything, classes):
+def test_three_images_become_one_set(prepare, test_data, tmp_path, register, everything, classes):
     prepare.prepare_coco_samples(test_data, tmp_path, all_categories=everything)
 
     name = register(

@@ -65,20 +65,20 @@ def test_splits_and_seeds_differ(prepare, tmp_path):
 
     a, b = snapshot(tmp_path / "a"), snapshot(tmp_path / "b")
 
-    photos = [s[f"{split}/000000.jpg"] for s in (a, b) for split in ("train", "val")]
-    assert len(set(photos)) == 4
+    images = [s[f"{split}/000000.jpg"] for s in (a, b) for split in ("train", "val")]
+    assert len(set(images)) == 4
 
 
 def test_finished_work_is_left_and_other_arguments_draw_anew(prepare, tmp_path):
     draw(prepare, tmp_path)
-    photo = tmp_path / "train/000000.jpg"
-    photo.write_bytes(b"mine")
+    image = tmp_path / "train/000000.jpg"
+    image.write_bytes(b"mine")
 
     draw(prepare, tmp_path)
-    assert photo.read_bytes() == b"mine"
+    assert image.read_bytes() == b"mine"
 
     draw(prepare, tmp_path, seed=1)
-    assert photo.read_bytes() != b"mine"
+    assert image.read_bytes() != b"mine"
 
 
 def test_a_set_stopped_half_way_is_drawn_again(prepare, tmp_path, monkeypatch):
@@ -116,7 +116,7 @@ def read(path):
 def test_segment_ids_are_distinct_and_never_void(script):
     names = ["brick"] * 300
 
-    ids = script("site_split")._segment_ids(np.random.default_rng(0), names)
+    ids = script("building_site.split")._segment_ids(np.random.default_rng(0), names)
 
     assert len(set(ids)) == 300
     assert min(ids) > 0

@@ -29,8 +29,8 @@ def read(path):
     return json.loads(path.read_text())
 
 
-def truth_of(panoptic, json_path, category):
-    """Masks of one category, as bytes, by photo stem: {"000000": [mask, ...]}."""
+def ground_truth_of(panoptic, json_path, category):
+    """Masks of one category, as bytes, by image stem: {"000000": [mask, ...]}."""
     found = {}
     for entry in read(json_path)["annotations"]:
         ids = rgb_to_id(read_id_png(panoptic / entry["file_name"]))
@@ -44,7 +44,7 @@ def test_the_longer_side_of_a_crate_is_its_scale_and_it_is_one_piece(script):
     rng, light = np.random.default_rng(0), np.array([0.3, -0.5, 0.8])
     for scale in (60.0, 90.0, 140.0):
         for _ in range(10):
-            patch = script("site_crate").draw_crate(rng, scale, light)
+            patch = script("building_site.crate").draw_crate(rng, scale, light)
             rows, cols = np.nonzero(patch.mask)
             longest = max(np.ptp(rows), np.ptp(cols)) + 1
             # A tilted crate's box is larger, a lid that narrows to the back leaves a corner out.
@@ -58,7 +58,9 @@ def test_wood_is_less_red_than_brick(script):
     rng, light = np.random.default_rng(0), np.array([0.3, -0.5, 0.8])
 
     def green_to_red(drawer):
-        patches = [script("site_things").DRAWERS[drawer](rng, 80.0, light) for _ in range(20)]
+        patches = [
+            script("building_site.things").DRAWERS[drawer](rng, 80.0, light) for _ in range(20)
+        ]
         means = [patch.color[patch.mask].mean(axis=0) for patch in patches]
         return [green / red for red, green, _ in means]
 
@@ -66,7 +68,7 @@ def test_wood_is_less_red_than_brick(script):
 
 
 def test_a_name_given_twice_comes_twice_as_often(script):
-    painter = script("site_painter")
+    painter = script("building_site.painter")
     rng, light = np.random.default_rng(0), np.array([0.0, -0.6, 0.8])
 
     names = [
@@ -91,7 +93,7 @@ def test_only_the_chosen_things_are_drawn_and_listed(prepare, tmp_path):
 
 
 def test_a_set_drawn_before_things_could_be_chosen_is_up_to_date(script):
-    job = script("site_split").Job("here", 1, 9, 80, 64, 5)
+    job = script("building_site.split").Job("here", 1, 9, 80, 64, 5)
 
     # What the first version wrote beside its pictures.
     before = '{"out": "", "split": 1, "count": 9, "width": 80, "height": 64, "seed": 5'
@@ -122,7 +124,7 @@ def test_masks_are_numbered_by_class_and_black_or_white(script, tmp_path):
     ids = np.array([[7, 7, 9], [8, 0, 9]], np.int32)
     names = {9: "crate", 7: "crate", 8: "pipe", 5: "crate"}
 
-    script("site_masks").write_masks(tmp_path, "000003", ids, names, {"crate"})
+    script("building_site.masks").write_masks(tmp_path, "000003", ids, names, {"crate"})
 
     first = cv2.imread(str(tmp_path / "000003_crate_1.png"), cv2.IMREAD_UNCHANGED)
     second = cv2.imread(str(tmp_path / "000003_crate_2.png"), cv2.IMREAD_UNCHANGED)
@@ -132,7 +134,7 @@ def test_masks_are_numbered_by_class_and_black_or_white(script, tmp_path):
     assert not list(tmp_path.glob("*pipe*"))
 
 
-def test_masks_leave_the_pictures_and_the_truth_as_they_are(prepare, tmp_path):
+def test_masks_leave_the_pictures_and_the_ground_truth_as_they_are(prepare, tmp_path):
     draw(prepare, tmp_path / "a", things=["crate", "pipe"])
     draw(prepare, tmp_path / "b", things=["crate", "pipe"], masks=["crate"])
 
@@ -148,9 +150,11 @@ def test_masks_of_an_earlier_set_are_removed_but_no_others(prepare, tmp_path):
     folder = tmp_path / "masks_train"
     draw(prepare, tmp_path, train=4, **crates)
     draw(prepare, tmp_path, train=2, seed=1, **crates)
-    truth = truth_of(tmp_path / "panoptic_train", tmp_path / "panoptic_train.json", CRATE)
+    ground_truth = ground_truth_of(
+        tmp_path / "panoptic_train", tmp_path / "panoptic_train.json", CRATE
+    )
     counts = Counter(p.name.split("_")[0] for p in folder.iterdir())
-    assert counts == {stem: len(masks) for stem, masks in truth.items()}
+    assert counts == {stem: len(masks) for stem, masks in ground_truth.items()}
     assert set(counts) == {"000000", "000001"}
 
     (folder / "note.txt").write_text("mine")
@@ -176,18 +180,18 @@ def test_without_masks_there_is_no_folder_and_with_masks_one_even_if_empty(
 def seed_without_crates(script):
     for seed in range(100):
         rng = np.random.default_rng([seed, 0, 0])
-        picture = script("site_painter").paint_picture(rng, 80, 64, ("crate", "pipe"))
+        picture = script("building_site.painter").paint_picture(rng, 80, 64, ("crate", "pipe"))
         if "crate" not in picture.classes:
             return seed
     raise AssertionError("every picture holds a crate")
 
 
-def test_the_masks_convert_to_the_crates_of_the_truth(prepare, tmp_path):
+def test_the_masks_convert_to_the_crates_of_the_ground_truth(prepare, tmp_path):
     site, mine = tmp_path / "site", tmp_path / "mine"
     things = ["crate", "brick", "pipe", "barrel"]
     draw(prepare, site, train=8, things=things, masks=["crate"])
     source = ["--images", str(site / "train"), "--masks", str(site / "masks_train")]
-    rules = ["--pattern", "{photo}_{class}_{n}", "--all-things", "--keep-unlabelled"]
+    rules = ["--pattern", "{image}_{class}_{n}", "--all-things", "--keep-unlabelled"]
 
     status = convert_masks.main(
         ["binary-masks", *source, *rules, "--out", str(mine), "--no-sheet", "--workers", "1"]
@@ -196,10 +200,10 @@ def test_the_masks_convert_to_the_crates_of_the_truth(prepare, tmp_path):
     assert status == 0
     (category,) = read(mine / "panoptic.json")["categories"]
     assert (category["name"], category["isthing"]) == ("crate", 1)
-    expected = truth_of(site / "panoptic_train", site / "panoptic_train.json", CRATE)
-    found = truth_of(mine / "panoptic", mine / "panoptic.json", category["id"])
+    expected = ground_truth_of(site / "panoptic_train", site / "panoptic_train.json", CRATE)
+    found = ground_truth_of(mine / "panoptic", mine / "panoptic.json", category["id"])
     assert found == expected
     counts = {len(masks) for masks in expected.values()}
-    # Photos with several crates, and photos with none, which stay in the set.
+    # Images with several crates, and images with none, which stay in the set.
     assert 0 in counts
     assert max(counts) > 1

@@ -4,7 +4,7 @@ import pytest
 
 @pytest.fixture
 def painter(script):
-    return script("site_painter")
+    return script("building_site.painter")
 
 
 def paint(painter, number, width=96, height=80):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from detr_d2.engine.checkpoint import Checkpointer
+from detr_d2.checkpoint.checkpointer import Checkpointer
 from detr_d2.engine.ema import WeightAverage, WeightAverageHook, decay_at
 
 

@@ -23,7 +23,7 @@ class EchoModel(nn.Module):
 
 
 @pytest.mark.parametrize(("order", "channel"), [("RGB", 0), ("BGR", 2)])
-def test_photos_are_resized_and_put_into_the_models_channel_order(toy_cfg, order, channel):
+def test_images_are_resized_and_put_into_the_models_channel_order(toy_cfg, order, channel):
     seen.clear()
     toy_cfg.MODEL.META_ARCHITECTURE = "EchoModel"
     toy_cfg.INPUT.FORMAT = order

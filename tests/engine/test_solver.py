@@ -36,7 +36,7 @@ def settings_of(optimizer, model):
     }
 
 
-def test_backbone_learns_slower_norms_decay_less_and_the_frozen_part_is_left_out(cfg):
+def test_backbone_learns_slower_norms_decay_less_and_the_frozen_part_is_skipped(cfg):
     model = Model()
     settings = settings_of(build_optimizer(cfg, model), model)
     assert settings["backbone.weight"] == pytest.approx((0.001, 0.2))

@@ -15,8 +15,8 @@ from detr_d2.evaluation import build_evaluators
 from detr_d2.ops.panoptic_ids import rgb_to_id
 
 
-def output_of_truth(record, classes):
-    """What a perfect model gives for a record; crowds are left out, as a model never finds one."""
+def output_of_ground_truth(record, classes):
+    """What a perfect model gives for a record; crowds are skipped, as a model never finds one."""
     with Image.open(record["pan_seg_file_name"]) as png:
         ids = rgb_to_id(np.asarray(png))
     found = [s for s in record["segments_info"] if not s["iscrowd"]]
@@ -56,7 +56,7 @@ def evaluate(tmp_path):
         for evaluator in build_evaluators(cfg, name, str(tmp_path / "inference")):
             evaluator.reset()
             for record in DatasetCatalog.get(name):
-                output = change(record, output_of_truth(record, 4))
+                output = change(record, output_of_ground_truth(record, 4))
                 evaluator.process([record], [output])
             results.update(evaluator.evaluate())
         return results

@@ -37,7 +37,7 @@ def save_ids(path, ids):
     Image.fromarray(np.ascontiguousarray(id_to_rgb(ids))).save(path)
 
 
-def test_truth_scores_100_everywhere(tiny_set, register, evaluate):
+def test_ground_truth_scores_100_everywhere(tiny_set, register, evaluate):
     flat = flat_results(evaluate(register(**tiny_set.paths()), ALL))
     assert flat == pytest.approx(dict.fromkeys(MAIN, 100.0))
 

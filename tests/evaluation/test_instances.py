@@ -28,7 +28,7 @@ def test_things_become_instances_with_their_own_ids_crowds_and_visible_parts(tin
     json.dumps(content, allow_nan=False)
 
 
-def test_a_segment_that_the_png_does_not_show_is_left_out(tiny_set, register):
+def test_a_segment_that_the_png_does_not_show_is_skipped(tiny_set, register):
     tiny_set.content["annotations"][0]["segments_info"].append(
         {"id": 999, "category_id": 9, "iscrowd": 0, "area": 5, "bbox": [0, 0, 1, 5]}
     )

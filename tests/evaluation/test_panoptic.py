@@ -100,14 +100,14 @@ def segment(id_, category_id):
 
 
 def test_missing_prediction_and_segment_id_0_are_named():
-    truth = {
+    ground_truth = {
         "categories": [{"id": 1, "isthing": 1}],
         "annotations": [{"image_id": 4, "file_name": "d.png", "segments_info": [segment(0, 1)]}],
     }
     with pytest.raises(ValueError, match=r"no prediction for 1 image.*\[4\]"):
-        pq.panoptic_quality(truth, [], "a", "b")
+        pq.panoptic_quality(ground_truth, [], "a", "b")
     with pytest.raises(ValueError, match=r"segment id 0.*d\.png"):
-        pq.panoptic_quality(truth, [{"image_id": 4}], "a", "b")
+        pq.panoptic_quality(ground_truth, [{"image_id": 4}], "a", "b")
 
 
 def test_several_threads_count_what_one_counts(tiny_set, register, evaluate, monkeypatch):

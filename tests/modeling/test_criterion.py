@@ -103,7 +103,7 @@ def test_all_images_empty_trains_no_object_only_and_keeps_the_graph():
 
 
 def mask_losses(criterion, logits):
-    """Loss of one 2 x 2 mask (8 x 8 canvas) for the object of image 0."""
+    """Loss of one 2 x 2 mask (padded to 8 x 8) for the object of image 0."""
     class_logits, boxes = perfect_outputs()
     targets = half_empty()
     matching = criterion.matcher(class_logits, boxes, targets)
@@ -113,7 +113,7 @@ def mask_losses(criterion, logits):
 
 
 def test_padding_takes_no_part_in_the_mask_losses():
-    # Row 0 covers the image (4 x 8 on a canvas of 8 x 8), row 1 is padding but for the blend.
+    # Row 0 covers the image (4 x 8, padded to 8 x 8), row 1 is padding but for the blend.
     good = torch.tensor([[[60.0, -60.0], [60.0, -60.0]]])
     losses = mask_losses(make_criterion(), good)
     assert losses["loss_dice"].item() < 0.05
@@ -149,6 +149,6 @@ def test_metrics_are_percent_and_counts():
     assert metrics(wrong, targets, matching) == {"class_error": 100.0, "cardinality_error": 2.5}
 
 
-def test_unknown_loss_names_are_refused():
+def test_unknown_loss_names_are_rejected():
     with pytest.raises(ValueError, match=r"\['bce'\].*focal"):
         make_criterion(weights={"bce": 1.0})

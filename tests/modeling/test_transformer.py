@@ -26,12 +26,12 @@ def test_garbage_in_the_padding_changes_nothing(pre_norm):
     alone = torch.zeros(1, 2, 3, dtype=torch.bool)
     expected, memory = transformer(image, alone, queries, sine_position_encoding(alone, 16))
 
-    canvas = torch.full((2, 16, 4, 5), 1e4)
-    canvas[0, :, :2, :3] = image[0]
-    canvas[1] = torch.randn(16, 4, 5)
+    padded_image = torch.full((2, 16, 4, 5), 1e4)
+    padded_image[0, :, :2, :3] = image[0]
+    padded_image[1] = torch.randn(16, 4, 5)
     padding = torch.zeros(2, 4, 5, dtype=torch.bool)
     padding[0, 2:], padding[0, :, 3:] = True, True
-    found, padded = transformer(canvas, padding, queries, sine_position_encoding(padding, 16))
+    found, padded = transformer(padded_image, padding, queries, sine_position_encoding(padding, 16))
 
     assert found.shape == (1, 3, 2, 5, 16) and padded.shape == (2, 16, 4, 5)
     torch.testing.assert_close(found[:, :, :1], expected, atol=1e-5, rtol=0)
@@ -58,7 +58,7 @@ def test_positions_never_reach_the_values():
     torch.testing.assert_close(one, other)
 
 
-def test_sets_of_queries_do_not_see_each_other():
+def test_query_groups_do_not_see_each_other():
     transformer, padding = build(), torch.zeros(2, 2, 3, dtype=torch.bool)
     image, queries = torch.randn(2, 16, 2, 3), torch.randn(3, 5, 16)
     position = sine_position_encoding(padding, 16)

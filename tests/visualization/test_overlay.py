@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from detr_d2.visualization import Palette, draw_boxes, draw_segments, resize_photo
+from detr_d2.visualization import Palette, draw_boxes, draw_segments, resize_image
 from detr_d2.visualization.overlay import STUFF_ALPHA, THING_ALPHA
 
 RED, GREEN = (220, 20, 20), (20, 200, 20)
@@ -21,13 +21,13 @@ def blend(color, alpha, value=100):
 def test_segments_get_their_class_colour_and_void_is_dim():
     ids = np.zeros((40, 60), np.int32)
     ids[:, :20], ids[:, 20:40] = 7, 9
-    photo = grey(40, 60)
-    picture = draw_segments(photo, ids, [THING, STUFF], PALETTE)
+    image = grey(40, 60)
+    picture = draw_segments(image, ids, [THING, STUFF], PALETTE)
     # Away from the borders: row 3, above the labels.
     assert picture[3, 10].tolist() == pytest.approx(blend(RED, THING_ALPHA), abs=1)
     assert picture[3, 30].tolist() == pytest.approx(blend(GREEN, STUFF_ALPHA), abs=1)
     assert picture[3, 50].max() < 60
-    assert (photo == 100).all()
+    assert (image == 100).all()
 
 
 def test_things_are_outlined_in_white_and_the_rim_of_the_picture_is_not():
@@ -81,12 +81,12 @@ def test_no_segments_at_all_and_ids_that_are_not_listed():
 
 def test_boxes_are_drawn_at_scale_with_exclusive_corners():
     box = np.array([[10.0, 20.0, 30.0, 40.0]])
-    photo = grey(60, 50)
-    picture = draw_boxes(photo, box, [THING], PALETTE, width=100)
+    image = grey(60, 50)
+    picture = draw_boxes(image, box, [THING], PALETTE, width=100)
     assert picture.shape == (120, 100, 3)
     assert picture[79, 40].tolist() == list(RED)
     assert picture[82, 40].tolist() == [100, 100, 100]
-    assert (photo == 100).all()
+    assert (image == 100).all()
 
 
 def test_no_boxes():
@@ -94,9 +94,9 @@ def test_no_boxes():
     assert (picture == 100).all()
 
 
-def test_photo_keeps_its_shape_when_scaled():
-    assert resize_photo(grey(30, 60), 200).shape == (100, 200, 3)
-    assert resize_photo(grey(30, 60), None).shape == (30, 60, 3)
+def test_image_keeps_its_shape_when_scaled():
+    assert resize_image(grey(30, 60), 200).shape == (100, 200, 3)
+    assert resize_image(grey(30, 60), None).shape == (30, 60, 3)
 
 
 def test_a_thin_stripe_gets_no_label_though_its_area_is_large_enough():
@@ -106,11 +106,11 @@ def test_a_thin_stripe_gets_no_label_though_its_area_is_large_enough():
     assert (picture > 240).sum() == 0
 
 
-def test_boxes_at_the_photos_own_size_leave_the_photo_alone():
-    photo = grey(40, 60)
-    picture = draw_boxes(photo, np.array([[10.0, 10.0, 30.0, 30.0]]), [THING], PALETTE)
-    assert not np.array_equal(picture, photo)
-    assert (photo == 100).all()
+def test_boxes_at_the_images_own_size_leave_the_image_alone():
+    image = grey(40, 60)
+    picture = draw_boxes(image, np.array([[10.0, 10.0, 30.0, 30.0]]), [THING], PALETTE)
+    assert not np.array_equal(picture, image)
+    assert (image == 100).all()
 
 
 def test_of_two_labels_at_one_place_only_one_is_drawn():

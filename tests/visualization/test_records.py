@@ -8,10 +8,10 @@ from PIL import Image
 from detr_d2.visualization import (
     Palette,
     comparison_row,
+    draw_ground_truth,
     draw_output,
     draw_targets,
-    draw_truth,
-    read_photo,
+    read_image,
 )
 
 RED, GREEN = (220, 20, 20), (20, 200, 20)
@@ -26,20 +26,20 @@ def looks_like(pixel, color):
     return int(np.argmax(pixel)) == int(np.argmax(color))
 
 
-def test_truth_and_an_equal_prediction_look_alike_but_for_the_score(tiny_set, register):
+def test_ground_truth_and_an_equal_prediction_look_alike_but_for_the_score(tiny_set, register):
     name = register(**tiny_set.paths())
     record = DatasetCatalog.get(name)[0]
     palette = Palette.from_metadata(MetadataCatalog.get(name))
-    photo = read_photo(record["file_name"])
+    image = read_image(record["file_name"])
     ids = torch.from_numpy(tiny_set.id_maps["a"])
     output = {"panoptic_seg": (ids, record["segments_info"])}
-    truth = draw_truth(photo, record, palette, 240)
-    assert np.array_equal(truth, draw_output(photo, output, palette, 240))
+    ground_truth = draw_ground_truth(image, record, palette, 240)
+    assert np.array_equal(ground_truth, draw_output(image, output, palette, 240))
     # The brick: rows 8..12, columns 4..9, ten times as large; its upper left, off the label.
-    assert looks_like(truth[88, 46], (200, 60, 50))
+    assert looks_like(ground_truth[88, 46], (200, 60, 50))
 
 
-def test_a_row_holds_photo_truth_and_prediction_in_one_size(tiny_set, register):
+def test_a_row_holds_image_ground_truth_and_prediction_in_one_size(tiny_set, register):
     name = register(**tiny_set.paths())
     palette = Palette.from_metadata(MetadataCatalog.get(name))
     for record in DatasetCatalog.get(name):
@@ -79,7 +79,7 @@ def test_targets_of_the_mapper():
     assert picture[5, 55].max() < 60
 
 
-def test_targets_and_truth_of_detection_data_are_boxes():
+def test_targets_and_ground_truth_of_detection_data_are_boxes():
     instances = Instances((40, 60))
     instances.gt_classes = torch.tensor([0])
     instances.gt_boxes = Boxes(torch.tensor([[5.0, 5, 20, 30]]))
@@ -95,10 +95,10 @@ def test_targets_and_truth_of_detection_data_are_boxes():
         ]
     }
     targets = draw_targets(grey(), instances, PALETTE)
-    assert np.array_equal(draw_truth(grey(), record, PALETTE), targets)
+    assert np.array_equal(draw_ground_truth(grey(), record, PALETTE), targets)
     assert targets[25, 5].tolist() == list(RED)
     assert targets[25, 35].tolist() == [100, 100, 100]
-    assert draw_truth(grey(), {"annotations": []}, PALETTE).tolist() == grey().tolist()
+    assert draw_ground_truth(grey(), {"annotations": []}, PALETTE).tolist() == grey().tolist()
 
 
 def test_targets_of_an_empty_image():
@@ -109,11 +109,11 @@ def test_targets_of_an_empty_image():
     assert draw_targets(grey(), instances, PALETTE).shape == (40, 60, 3)
 
 
-def test_a_photo_is_read_upright_as_rgb(tmp_path):
+def test_a_image_is_read_upright_as_rgb(tmp_path):
     turned = Image.new("RGB", (20, 10), (200, 10, 30))
     exif = turned.getexif()
     exif[0x0112] = 6  # turned by 90 degrees
     turned.save(tmp_path / "a.png", exif=exif)
-    photo = read_photo(str(tmp_path / "a.png"))
-    assert photo.shape == (20, 10, 3)
-    assert photo[0, 0].tolist() == [200, 10, 30]
+    image = read_image(str(tmp_path / "a.png"))
+    assert image.shape == (20, 10, 3)
+    assert image[0, 0].tolist() == [200, 10, 30]

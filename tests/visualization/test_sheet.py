@@ -27,7 +27,7 @@ def test_pictures_keep_their_size_and_stand_in_rows_and_columns():
         [plain(height, 60, color) for color in line]
         for height, line in zip(heights, colors, strict=True)
     ]
-    sheet = picture_sheet(rows, ["photo", "truth"])
+    sheet = picture_sheet(rows, ["image", "ground_truth"])
     places = [[find(sheet, color) for color in line] for line in colors]
     for line, height in zip(places, heights, strict=True):
         assert [place[2:] for place in line] == [(height, 60)] * 2
@@ -40,8 +40,8 @@ def test_pictures_keep_their_size_and_stand_in_rows_and_columns():
 
 def test_the_legend_lists_the_categories_asked_for_and_breaks_lines():
     rows = [[plain(20, 90, 50)]]
-    without = picture_sheet(rows, ["photo"])
-    sheet = picture_sheet(rows, ["photo"], palette=PALETTE, categories=[2, 0])
+    without = picture_sheet(rows, ["image"])
+    sheet = picture_sheet(rows, ["image"], palette=PALETTE, categories=[2, 0])
     assert sheet.shape[0] > without.shape[0]
     red, blue = find(sheet, PALETTE.colors[0]), find(sheet, PALETTE.colors[2])
     assert red[0] < blue[0]  # 90 pixels have room for one entry a line
@@ -50,9 +50,9 @@ def test_the_legend_lists_the_categories_asked_for_and_breaks_lines():
 
 def test_title_and_captions_make_room():
     rows = [[plain(20, 200, 50)], [plain(20, 200, 50)]]
-    bare = picture_sheet(rows, ["photo"]).shape[0]
-    captioned = picture_sheet(rows, ["photo"], captions=["a.jpg", "b.jpg"]).shape[0]
-    titled = picture_sheet(rows, ["photo"], title="Site").shape[0]
+    bare = picture_sheet(rows, ["image"]).shape[0]
+    captioned = picture_sheet(rows, ["image"], captions=["a.jpg", "b.jpg"]).shape[0]
+    titled = picture_sheet(rows, ["image"], title="Site").shape[0]
     assert captioned > bare + 20
     assert titled > bare + 20
 

@@ -1,0 +1,1 @@
+"""Synthetic images of a building site with panoptic ground truth."""

@@ -1,0 +1,1 @@
+"""Conversion of masks in any annotation format into COCO-panoptic data sets."""

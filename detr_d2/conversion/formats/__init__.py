@@ -1,0 +1,67 @@
+"""Annotation formats of annotation that can be converted, by name."""
+
+from dataclasses import fields
+from typing import Any
+
+from detr_d2.conversion.classes import parse_classes
+from detr_d2.conversion.formats.base import AnnotationFormat, Sample, Skipped
+from detr_d2.conversion.formats.binary_masks import BinaryMasks
+from detr_d2.conversion.formats.coco_json import CocoJson
+from detr_d2.conversion.formats.coco_panoptic import CocoPanoptic
+from detr_d2.conversion.formats.instance_ids import InstanceIds
+from detr_d2.conversion.formats.labelme import Labelme
+from detr_d2.conversion.formats.semantic_png import SemanticPng
+from detr_d2.conversion.formats.yolo import Yolo
+
+FORMATS: dict[str, type[AnnotationFormat]] = {
+    annotation_format.name: annotation_format
+    for annotation_format in (
+        SemanticPng,
+        BinaryMasks,
+        InstanceIds,
+        CocoJson,
+        Labelme,
+        Yolo,
+        CocoPanoptic,
+    )
+}
+
+__all__ = [
+    "FORMATS",
+    "AnnotationFormat",
+    "BinaryMasks",
+    "CocoJson",
+    "CocoPanoptic",
+    "InstanceIds",
+    "Labelme",
+    "Sample",
+    "SemanticPng",
+    "Skipped",
+    "Yolo",
+    "open_format",
+]
+
+
+def open_format(annotation_format: str, **options: Any) -> AnnotationFormat:
+    """Build an annotation format by its name.
+
+    Options are the fields of its class. Lists of classes may be text, see `classes.parse_classes`;
+    classes that do not say are things if the annotation format is one of instances, else stuff.
+
+    Raises:
+        ValueError: there is no such annotation format, or it has no such option.
+    """
+    if annotation_format not in FORMATS:
+        raise ValueError(f"annotation format {annotation_format!r}, allowed: {sorted(FORMATS)}")
+    kind = FORMATS[annotation_format]
+    allowed = [field.name for field in fields(kind)]
+    unknown = sorted(set(options) - set(allowed))
+    if unknown:
+        raise ValueError(
+            f"annotation format {annotation_format}: no option {unknown}, allowed: {allowed}"
+        )
+    for key in ("values", "declared"):
+        if isinstance(options.get(key), str):
+            isthing = bool(options.get("isthing", kind.are_things))
+            options[key] = tuple(parse_classes(options[key], isthing))
+    return kind(**options)

@@ -1,0 +1,174 @@
+"""COCO instance JSON with polygons or RLE, and for stuff, if wanted, a semantic PNG."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from detr_d2.conversion.classes import NOT_A_CLASS, SourceClass
+from detr_d2.conversion.formats.base import AnnotationFormat, Sample, Skipped, joined
+from detr_d2.conversion.formats.drawing import VOID, Drawing, cut_out
+from detr_d2.conversion.formats.find_images import ImageFinder
+from detr_d2.conversion.formats.matching import masks_by_image
+from detr_d2.conversion.formats.semantic_png import meanings_of, read_labels
+from detr_d2.data.coco_lists import read_coco_lists
+from detr_d2.data.image_io import ImageFacts, UnreadableError
+from detr_d2.data.segmentations import draw_segmentation
+
+
+@dataclass
+class CocoJson(AnnotationFormat):
+    """COCO annotations.
+
+    Categories are things unless named as stuff. Those without an annotation that merely repeat a
+    name or name the others' supercategory (placeholders of some exporters) are dropped; two
+    annotated categories of one name are an error. `__ignore__` and `_background_` are void.
+
+    Args:
+        annotations: the JSON. It is held in memory as a whole.
+        images: folder of the images; file names are looked for in its subfolders too.
+        semantic, semantic_pattern: folder and names of semantic masks for what lies under the
+            annotations; `values` are their classes, `void` and `background` as in `SemanticPng`. A
+            class of both sources is told by its name. Things of the semantic mask are void.
+    """
+
+    name: ClassVar[str] = "coco-json"
+    default_things: ClassVar[str] = "void"
+
+    annotations: str
+    images: str
+    semantic: str | None = None
+    semantic_pattern: str = "{image}"
+    values: tuple[SourceClass, ...] = ()
+    void: tuple[int, ...] = ()
+    background: tuple[int, ...] = (0,)
+
+    def scan(self) -> None:
+        """Read the JSON, settle the categories and find the images."""
+        content = read_coco_lists(self.annotations)
+        categories = _sound_categories(content, self.annotations)
+        self._void_keys = {c["id"] for c in categories if c["name"] in NOT_A_CLASS}
+        classes = [_source_class(c) for c in categories if c["id"] not in self._void_keys]
+        own = {c.name: c.key for c in classes}
+        self._keys = [own.get(c.name, ("value", c.key)) for c in self.values]
+        extra = [c for c in self.values if c.name not in own]
+        classes += [replace(c, key=("value", c.key), wanted_id=None) for c in extra]
+        self.classes = classes
+        # By text: older versions of VIA write ids of images as numbers in one list, as text in
+        # the other.
+        by_image: dict[str, list[Mapping[str, Any]]] = {}
+        for annotation in content["annotations"]:
+            by_image.setdefault(str(annotation["image_id"]), []).append(annotation)
+        self._find_images(content["images"], by_image)
+
+    def _find_images(
+        self, images: list[dict[str, Any]], by_image: dict[str, list[Mapping[str, Any]]]
+    ) -> None:
+        finder = ImageFinder(self.images)
+        masks = self._semantic_masks(finder.names)
+        ids = [image["id"] for image in images]
+        keep_ids = len(set(ids)) == len(ids) and all(isinstance(i, int) for i in ids)
+        samples = []
+        for image in images:
+            try:
+                name = finder.find(str(image["file_name"]))
+            except ValueError as error:
+                self.skipped.append(Skipped(str(image["file_name"]), str(error)))
+                continue
+            if name is None:
+                reason = f"image not found below {self.images}"
+                self.skipped.append(Skipped(str(image["file_name"]), reason))
+                continue
+            size = (image.get("height"), image.get("width"))
+            source = (size, by_image.pop(str(image["id"]), []), masks.get(name))
+            inputs = (masks[name],) if name in masks else ()
+            samples.append(
+                Sample(
+                    name,
+                    joined(self.images, name),
+                    source,
+                    inputs,
+                    image["id"] if keep_ids else None,
+                )
+            )
+        known = set(map(str, ids))
+        for image_id in [i for i in by_image if i not in known]:
+            reason = f"{len(by_image[image_id])} annotations of an image that is not listed"
+            self.skipped.append(Skipped(f"{self.annotations}: image_id {image_id}", reason))
+        unlisted = sorted(set(finder.names) - {sample.name for sample in samples})
+        unlisted = [joined(self.images, name) for name in unlisted if name not in masks]
+        self.skipped += [Skipped(name, f"not in {self.annotations}") for name in unlisted]
+        self.settle(samples)
+
+    def _semantic_masks(self, images: list[str]) -> dict[str, str]:
+        if self.semantic is None:
+            return {}
+        if not self.values:
+            raise ValueError("coco-json: a semantic folder needs classes with pixel values")
+        return masks_by_image(self.semantic, self.semantic_pattern, images)
+
+    def read(self, sample: Sample, facts: ImageFacts) -> Drawing:
+        """Draw the annotations of one image."""
+        size, annotations, semantic = sample.source
+        frame = self.frame(facts)
+        if None not in size and tuple(size) != frame and not self.resize:
+            raise UnreadableError(
+                f"{self.annotations}: says that {sample.name} has {size[1]}x{size[0]} pixels, but "
+                f"the image has {frame[1]}x{frame[0]}; scale the annotations with --resize"
+            )
+        height, width = frame if None in size else size
+        drawing = Drawing(facts.size)
+        if semantic is not None:
+            meanings = meanings_of(self.values, self.void, self.background)
+            drawing.labels = self._renumber(read_labels(self, semantic, facts, meanings))
+        keys = {c.key for c in self.classes}
+        for annotation in annotations:
+            key = annotation.get("category_id")
+            if key not in keys and key not in self._void_keys:
+                raise UnreadableError(
+                    f"{self.annotations}: annotation {annotation.get('id')!r} of {sample.name} has "
+                    f"category_id {key!r}, which is not among the categories"
+                )
+            where = f"{self.annotations}: annotation {annotation.get('id')!r} of {sample.name}"
+            mask = self.fit(draw_segmentation(annotation, height, width, where), facts, where)
+            crowd = bool(annotation.get("iscrowd", 0))
+            layer = cut_out(mask, VOID if key in self._void_keys else key, crowd)
+            if layer is not None:
+                drawing.layers.append(layer)
+        return drawing
+
+    def _renumber(self, labels: np.ndarray) -> np.ndarray:
+        """From positions in `values` to positions in `classes`."""
+        order = {c.key: index + 1 for index, c in enumerate(self.classes)}
+        table = np.array([-1, 0, *(order[key] for key in self._keys)], np.int16)
+        return table[labels + 1]
+
+
+def _sound_categories(content: Mapping[str, Any], path: str) -> list[dict[str, Any]]:
+    """The categories without placeholders."""
+    counts = Counter(annotation.get("category_id") for annotation in content["annotations"])
+    categories = list(content["categories"])
+    names = Counter(c["name"] for c in categories)
+    parents = {c.get("supercategory") for c in categories if c.get("supercategory") != c["name"]}
+    kept = [
+        c
+        for c in categories
+        if counts[c["id"]] or (names[c["name"]] == 1 and c["name"] not in parents)
+    ]
+    for what in ("name", "id"):
+        twice = [value for value, n in Counter(c[what] for c in kept).items() if n > 1]
+        if twice:
+            raise ValueError(f"{path}: several annotated categories have the {what} {twice}")
+    return kept
+
+
+def _source_class(category: Mapping[str, Any]) -> SourceClass:
+    return SourceClass(
+        key=category["id"],
+        name=category["name"],
+        isthing=bool(category.get("isthing", True)),
+        wanted_id=category["id"],
+        supercategory=str(category.get("supercategory") or ""),
+    )

@@ -1,0 +1,86 @@
+"""COCO-panoptic itself, to be checked, renumbered, split or joined with other classes."""
+
+import os
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from detr_d2.conversion.classes import SourceClass
+from detr_d2.conversion.formats.base import AnnotationFormat, Sample, Skipped, joined
+from detr_d2.conversion.formats.drawing import Drawing
+from detr_d2.conversion.formats.find_images import ImageFinder
+from detr_d2.data.coco_panoptic import read_id_png, read_panoptic_json
+from detr_d2.data.image_io import ImageFacts, UnreadableError
+from detr_d2.ops.panoptic_ids import rgb_to_id
+
+
+@dataclass
+class CocoPanoptic(AnnotationFormat):
+    """A COCO-panoptic set; areas and boxes are measured anew, ids count from 1 again.
+
+    Args:
+        panoptic_json: the JSON.
+        images: folder of the images; file names are looked for in its subfolders too.
+        masks: folder of the id PNGs.
+    """
+
+    name: ClassVar[str] = "coco-panoptic"
+
+    panoptic_json: str
+    images: str
+    masks: str
+
+    def scan(self) -> None:
+        """Read the JSON and find the images."""
+        content = read_panoptic_json(self.panoptic_json)
+        self.classes = [
+            SourceClass(
+                key=c["id"],
+                name=c["name"],
+                isthing=bool(c["isthing"]),
+                wanted_id=c["id"],
+                color=tuple(c["color"]) if c.get("color") else None,
+                supercategory=str(c.get("supercategory") or ""),
+            )
+            for c in content["categories"]
+        ]
+        finder = ImageFinder(self.images)
+        images = {image["id"]: image for image in content["images"]}
+        samples = []
+        for annotation in content["annotations"]:
+            image = images.get(annotation["image_id"])
+            name = None if image is None else finder.find(str(image["file_name"]))
+            png = joined(self.masks, annotation["file_name"])
+            if name is None:
+                self.skipped.append(Skipped(png, "its image is not found"))
+                continue
+            source: tuple[str, list[dict[str, Any]]] = (png, annotation["segments_info"])
+            number = annotation["image_id"] if isinstance(annotation["image_id"], int) else None
+            samples.append(Sample(name, joined(self.images, name), source, (png,), number))
+        annotated = {annotation["image_id"] for annotation in content["annotations"]}
+        self.skipped += [
+            Skipped(str(image["file_name"]), "no annotation belongs to it")
+            for number, image in images.items()
+            if number not in annotated
+        ]
+        self.settle(samples)
+
+    def read(self, sample: Sample, facts: ImageFacts) -> Drawing:
+        """Read the id map."""
+        png, segments = sample.source
+        try:
+            rgb = read_id_png(png)
+        except (OSError, SyntaxError) as error:
+            raise UnreadableError(f"{png}: not readable as a mask ({error})") from error
+        except ValueError as error:
+            raise UnreadableError(str(error)) from error
+        ids = self.fit(rgb_to_id(rgb), facts, png)
+        classes = {s["id"]: (s["category_id"], bool(s.get("iscrowd", 0))) for s in segments}
+        known = {c.key for c in self.classes}
+        unknown = sorted(set(np.unique(ids).tolist()) - set(classes) - {0})
+        wrong = sorted({key for key, _ in classes.values() if key not in known})
+        if unknown or wrong:
+            what = f"ids {unknown[:8]}" if unknown else f"category_ids {wrong}"
+            raise UnreadableError(f"{png}: {what} not in {os.path.basename(self.panoptic_json)}")
+        return Drawing(facts.size, instances=ids, instance_classes=classes)

@@ -1,0 +1,133 @@
+"""Dividing images between training and validation."""
+
+import random
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Split:
+    """How images are divided: `share` of training, `seed`, and what stays together.
+
+    `group`: None every image is on its own; "look" images that look alike; else a regular
+    expression whose first bracket finds the group in the image's name.
+    """
+
+    share: float
+    seed: int = 0
+    group: str | None = None
+
+
+def divide(looks: Mapping[str, int], split: Split | None) -> dict[str, str]:
+    """The part of every image: "train" or "val", or "" for all without a split.
+
+    Args:
+        looks: the look of every image (see `mask_files.look_at_image`), by its name.
+        split: how to divide.
+    """
+    names = sorted(looks)
+    if split is None or not names:
+        return dict.fromkeys(names, "")
+    if split.group is None:
+        groups = names
+    elif split.group == "look":
+        groups = groups_by_look([looks[name] for name in names])
+    else:
+        groups = groups_by_pattern(names, split.group)
+    chosen = split_by_group(groups, split.share, split.seed)
+    return {n: "train" if c else "val" for n, c in zip(names, chosen, strict=True)}
+
+
+def split_by_group(groups: Sequence[str], share: float, seed: int) -> list[bool]:
+    """Choose images for training, whole groups at a time.
+
+    Groups are shuffled by the seed, and each goes to training while that brings training nearer to
+    its share. Neither side stays empty where there are two groups or more.
+
+    Args:
+        groups: the group of every image.
+        share: part of the images that go to training, between 0 and 1.
+        seed: the same seed gives the same choice, whatever the order of the images.
+
+    Returns:
+        For every image whether it is for training.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"share of training {share}, must be between 0 and 1")
+    names = sorted(set(groups))
+    random.Random(seed).shuffle(names)
+    sizes = dict.fromkeys(names, 0)
+    for group in groups:
+        sizes[group] += 1
+    wanted, count = share * len(groups), 0
+    chosen: set[str] = set()
+    for name in names:
+        if abs(count + sizes[name] - wanted) <= abs(count - wanted):
+            chosen.add(name)
+            count += sizes[name]
+    if len(names) > 1 and not chosen:
+        chosen.add(names[0])
+    if len(names) > 1 and len(chosen) == len(names):
+        chosen.discard(names[-1])
+    return [group in chosen for group in groups]
+
+
+def groups_by_pattern(names: Sequence[str], pattern: str) -> list[str]:
+    """The group of every image: what the first bracket of a regular expression finds in its name.
+
+    Raises:
+        ValueError: the expression has no bracket, or a name does not fit it.
+    """
+    expression = re.compile(pattern)
+    if expression.groups < 1:
+        raise ValueError(f"group pattern {pattern!r} has no bracket that marks the group")
+    found = [expression.search(name) for name in names]
+    unfit = [name for name, match in zip(names, found, strict=True) if match is None]
+    if unfit:
+        raise ValueError(f"group pattern {pattern!r} does not fit {unfit[:5]}")
+    return [match.group(1) for match in found if match is not None]
+
+
+def groups_by_look(looks: Sequence[int], distance: int = 5) -> list[str]:
+    """Put images that look alike into one group, directly or through others.
+
+    Args:
+        looks: 64-bit hashes (see `mask_files.look_at_image`).
+        distance: bits in which two near-duplicates differ at most.
+
+    Returns:
+        A name of its group for every image.
+    """
+    parents = list(range(len(looks)))
+
+    def root(i: int) -> int:
+        while parents[i] != i:
+            parents[i] = parents[parents[i]]
+            i = parents[i]
+        return i
+
+    for i, j in near_pairs(looks, distance):
+        parents[root(i)] = root(j)
+    return [str(root(i)) for i in range(len(looks))]
+
+
+def near_pairs(looks: Sequence[int], distance: int = 5) -> list[tuple[int, int]]:
+    """Pairs of positions whose hashes differ in `distance` bits at most.
+
+    The 64 bits are cut into `distance` + 1 parts: hashes that near agree in one of them, so only
+    those that share a part are compared.
+    """
+    parts = distance + 1
+    width = -(-64 // parts)
+    pairs = set()
+    for part in range(parts):
+        buckets: dict[int, list[int]] = {}
+        for position, look in enumerate(looks):
+            buckets.setdefault(look >> (part * width) & ((1 << width) - 1), []).append(position)
+        for members in buckets.values():
+            for place, i in enumerate(members):
+                for j in members[place + 1 :]:
+                    if (looks[i] ^ looks[j]).bit_count() <= distance:
+                        pairs.add((i, j))
+    return sorted(pairs)

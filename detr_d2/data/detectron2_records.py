@@ -1,0 +1,161 @@
+"""Records for other models than ours: instances and semantic masks derived from panoptic files.
+
+FOLDER/instances.json     COCO instances of the things, outlines exact to the pixel
+FOLDER/stuff/*.png        0 = some thing, 1.. = stuff, 255 = void (Panoptic FPN's convention)
+FOLDER/semantic/*.png     contiguous ids of all classes, 255 = void
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from detectron2.structures import BoxMode
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from detr_d2.data.categories import IGNORE_LABEL, CategoryTable
+from detr_d2.data.coco_panoptic import load_records, read_id_png
+from detr_d2.ops.outlines import outlines
+from detr_d2.ops.panoptic_ids import compact, rgb_to_id
+from detr_d2.utils.files import read_json, replacing, write_json
+
+INSTANCES, STUFF, SEMANTIC = "instances.json", "stuff", "semantic"
+# What a set may be registered as, and which evaluators of Detectron2's tools go with it.
+EVALUATORS = {"separated": "coco_panoptic_seg", "instances": "coco", "semantic": "sem_seg"}
+Record = dict[str, Any]
+
+
+def derive(records: list[Record], table: CategoryTable, folder: str | os.PathLike[str]) -> None:
+    """Write instances and semantic masks of panoptic records; `instances.json` comes last.
+
+    Raises:
+        ValueError: more classes than a semantic mask can hold.
+    """
+    if len(table) >= IGNORE_LABEL:
+        raise ValueError(f"{len(table)} classes; semantic masks hold {IGNORE_LABEL - 1} at most")
+    target = Path(folder)
+    things = [c.isthing for c in table.categories]
+    stuff_labels = _stuff_labels(things)
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for record in records:
+        ids = rgb_to_id(read_id_png(record["pan_seg_file_name"]))
+        present, positions = compact(ids)
+        places = {number: place for place, number in enumerate(present)}
+        labels = np.full((2, len(present)), IGNORE_LABEL, np.uint8)
+        height, width = ids.shape
+        name = os.path.basename(record["file_name"])
+        images.append({"id": record["image_id"], "file_name": name})
+        images[-1] |= {"height": height, "width": width}
+        for segment in record["segments_info"]:
+            if segment["id"] not in places:
+                continue
+            place, category = places[segment["id"]], segment["category_id"]
+            labels[:, place] = stuff_labels[category], category
+            if things[category]:
+                entry = _instance(positions == place, bool(segment["iscrowd"]))
+                entry |= {"id": len(annotations) + 1, "image_id": record["image_id"]}
+                annotations.append({**entry, "category_id": table.categories[category].id})
+        for kind, row in ((STUFF, labels[0]), (SEMANTIC, labels[1])):
+            with replacing(semantic_path(target, kind, record)) as temporary:
+                Image.fromarray(row[positions]).save(temporary)
+    categories = [{"id": c.id, "name": c.name} for c in table.categories if c.isthing]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    write_json(target / INSTANCES, {"info": {}, **content})
+
+
+def semantic_path(folder: Path, kind: str, record: Mapping[str, Any]) -> Path:
+    """Where the semantic mask of a record is; base names are unique in a set."""
+    stem = os.path.splitext(os.path.basename(record["file_name"]))[0]
+    return folder / kind / f"{stem}.png"
+
+
+def load_as(
+    kind: str,
+    folder: str,
+    panoptic_json: str,
+    image_root: str,
+    panoptic_root: str,
+    table: CategoryTable,
+) -> list[Record]:
+    """Records with `annotations`, `sem_seg_file_name`, or both, beside what panoptic ones have.
+
+    Args:
+        kind: "separated" (things as instances, stuff as semantic masks), "instances" or "semantic"
+            (all classes).
+        folder: where `derive` has written.
+        panoptic_json, image_root, panoptic_root, table: as in `load_records`.
+    """
+    records = load_records(panoptic_json, image_root, panoptic_root, table)
+    thing_ids = {c.id: i for i, c in enumerate(c for c in table.categories if c.isthing)}
+    by_image: dict[Any, list[dict[str, Any]]] = {}
+    if kind != "semantic":
+        for entry in read_json(os.path.join(folder, INSTANCES))["annotations"]:
+            entry["bbox_mode"] = BoxMode.XYWH_ABS
+            entry["category_id"] = thing_ids[entry["category_id"]]
+            by_image.setdefault(entry["image_id"], []).append(entry)
+    for record in records:
+        if kind != "semantic":
+            record["annotations"] = by_image.get(record["image_id"], [])
+        if kind != "instances":
+            masks = STUFF if kind == "separated" else SEMANTIC
+            record["sem_seg_file_name"] = str(semantic_path(Path(folder), masks, record))
+        if kind != "separated":
+            # Whoever looks for panoptic ground truth would take these for it.
+            del record["segments_info"], record["pan_seg_file_name"]
+    return records
+
+
+def metadata_as(kind: str, folder: str, table: CategoryTable) -> dict[str, Any]:
+    """The metadata that goes with `load_as`, in place of the panoptic set's."""
+    things = [c for c in table.categories if c.isthing]
+    stuff = [c for c in table.categories if not c.isthing]
+    common = {
+        "thing_classes": [c.name for c in things],
+        "thing_colors": [list(c.color) for c in things],
+        "thing_dataset_id_to_contiguous_id": {c.id: i for i, c in enumerate(things)},
+        "evaluator_type": EVALUATORS[kind],
+        "ignore_label": IGNORE_LABEL,
+    }
+    if kind == "instances":
+        return common | {"json_file": os.path.join(folder, INSTANCES)}
+    if kind == "semantic":
+        return {
+            "stuff_classes": [c.name for c in table.categories],
+            "stuff_colors": [list(c.color) for c in table.categories],
+            "stuff_dataset_id_to_contiguous_id": dict(table.contiguous_ids),
+            "evaluator_type": EVALUATORS[kind],
+            "ignore_label": IGNORE_LABEL,
+        }
+    ids = {c.id for c in table.categories}
+    # Label 0 stands for all things together; it needs an id that no class has.
+    nothing = 0 if 0 not in ids else max(ids) + 1
+    return common | {
+        "json_file": os.path.join(folder, INSTANCES),
+        "stuff_classes": ["things", *(c.name for c in stuff)],
+        "stuff_colors": [[82, 18, 128], *(list(c.color) for c in stuff)],
+        "stuff_dataset_id_to_contiguous_id": {
+            nothing: 0,
+            **{c.id: i for i, c in enumerate(stuff, start=1)},
+        },
+    }
+
+
+def _stuff_labels(things: list[bool]) -> list[int]:
+    labels, count = [], 0
+    for isthing in things:
+        count += not isthing
+        labels.append(0 if isthing else count)
+    return labels
+
+
+def _instance(mask: np.ndarray, crowd: bool) -> dict[str, Any]:
+    rle = coco_mask.encode(np.asfortranarray(mask.view(np.uint8)))
+    box = [float(side) for side in coco_mask.toBbox(rle)]
+    shape: Any = outlines(mask)
+    if crowd:
+        shape = {"size": list(mask.shape), "counts": rle["counts"].decode("ascii")}
+    area = int(mask.sum())
+    return {"segmentation": shape, "area": area, "bbox": box, "iscrowd": int(crowd)}

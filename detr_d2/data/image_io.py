@@ -1,0 +1,193 @@
+"""Reading masks and images as people have them.
+
+Every error is an `UnreadableError` that names the file, so that one bad file can be skipped and
+reported while a whole disk that fails (OSError on writing) still stops the work.
+"""
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from detr_d2.ops.panoptic_ids import rgb_to_id
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+MASK_SUFFIXES = IMAGE_SUFFIXES | {".gif"}
+LOSSY_FORMATS = frozenset({"JPEG", "MPO"})
+IMAGE_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
+EXIF_ORIENTATION = 0x0112
+# Orientations that swap width and height.
+TURNED = frozenset({5, 6, 7, 8})
+HASH_SIZE = 8
+
+
+class UnreadableError(ValueError):
+    """A file that cannot be used; the message names it and says why."""
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What a conversion needs of an image.
+
+    `size` is (height, width) of the upright image, as Detectron2 reads it; `orientation` the EXIF
+    number (1 = stored upright); `look` a 64-bit difference hash, near for images that look alike.
+    """
+
+    size: tuple[int, int]
+    orientation: int
+    look: int
+
+
+def look_at_image(path: str | os.PathLike[str]) -> ImageFacts:
+    """Decode an image (at low resolution where the format allows it) and measure it.
+
+    Raises:
+        UnreadableError: no image, a damaged one, or of a kind that would be read as white.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode not in IMAGE_MODES:
+                raise UnreadableError(
+                    f"{path}: image mode {image.mode}; images must have 8 bits a channel"
+                )
+            orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+            width, height = image.size
+            # A JPEG is decoded at an eighth of its size: all of the file is read nevertheless.
+            image.draft("RGB", (HASH_SIZE * 8, HASH_SIZE * 8))
+            grey = image.convert("L")
+    except UnreadableError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UnreadableError(f"{path}: not readable as an image ({error})") from error
+    size = (width, height) if orientation in TURNED else (height, width)
+    return ImageFacts(size, int(orientation), _difference_hash(grey))
+
+
+def _difference_hash(grey: Image.Image) -> int:
+    small = np.asarray(grey.resize((HASH_SIZE + 1, HASH_SIZE), Image.Resampling.BOX), np.int16)
+    bits = (small[:, 1:] > small[:, :-1]).ravel()
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+def read_values(
+    path: str | os.PathLike[str], *, lossless: bool = True, colors: bool = False
+) -> np.ndarray:
+    """Read the numbers of a mask file.
+
+    Palette files give their indices, colour files R + 256 G + 65536 B unless the three channels
+    are equal (then the grey value), transparency is dropped, two-coloured files give 0 and 1.
+
+    Args:
+        path: PNG, TIFF, BMP, GIF, WEBP or JPEG of 1, 8, 16 or 32 bits.
+        lossless: refuse JPEG, which changes the values it stores.
+        colors: give colours as R + 256 G + 65536 B in any case, those of a palette too.
+
+    Returns:
+        (H, W) integers from 0.
+    """
+    try:
+        with Image.open(path) as file:
+            if lossless and file.format in LOSSY_FORMATS:
+                raise UnreadableError(
+                    f"{path}: JPEG changes the values it stores, so classes cannot be read from "
+                    "it; save masks as PNG, or ask for the nearest class value (--nearest)"
+                )
+            mask: Image.Image = file
+            if mask.mode in ("LA", "PA"):
+                mask = mask.convert(mask.mode[0])
+            if mask.mode in ("RGBA", "CMYK", "YCbCr"):
+                mask = mask.convert("RGB")
+            if colors:
+                mask = mask.convert("RGB")
+            values = np.asarray(mask)
+    except UnreadableError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UnreadableError(f"{path}: not readable as a mask ({error})") from error
+    if values.dtype == bool:
+        return values.astype(np.uint8)
+    if colors:
+        return rgb_to_id(np.ascontiguousarray(values))
+    if values.ndim == 3:
+        first = values[..., 0]
+        if (first == values[..., 1]).all() and (first == values[..., 2]).all():
+            return first
+        return rgb_to_id(np.ascontiguousarray(values))
+    if values.dtype.kind == "f":
+        if (values != np.round(values)).any():
+            raise UnreadableError(f"{path}: fractional values; a mask holds whole numbers")
+        values = values.astype(np.int32)
+    if values.dtype.kind == "i" and values.size and values.min() < 0:
+        raise UnreadableError(f"{path}: value {values.min()}; a mask holds numbers from 0")
+    return values
+
+
+def read_binary(path: str | os.PathLike[str], foreground: int | None = None) -> np.ndarray:
+    """Read a mask of one object or class: (H, W) bool.
+
+    Args:
+        path: the file; JPEG is fine.
+        foreground: the one value that means "inside". None takes the upper half of the range,
+            which drops what JPEG and smooth edges add: 1 of 0..1, 128 and more of 0..255, 32768
+            and more of 0..65535.
+
+    Raises:
+        UnreadableError: values that leave it open what is inside: none in the upper half of the
+            range, though some are above 1.
+    """
+    values = read_values(path, lossless=False)
+    if foreground is not None:
+        return values == foreground
+    highest = int(values.max()) if values.size else 0
+    if highest <= 1:
+        return values == 1
+    half = 127 if highest <= 255 else 32767
+    if highest > 65535:
+        raise UnreadableError(
+            f"{path}: a coloured file; a binary mask is black and white, or give the value that "
+            "means inside (--foreground)"
+        )
+    if highest <= half:
+        raise UnreadableError(
+            f"{path}: values up to {highest}, none in the upper half of the range; give the value "
+            "that means inside (--foreground)"
+        )
+    return values > half
+
+
+def turn_upright(values: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn a mask drawn on an image's stored pixels as EXIF turns the image."""
+    turns = {
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.T,
+        6: lambda a: a.T[:, ::-1],
+        7: lambda a: a[::-1, ::-1].T,
+        8: lambda a: a.T[::-1],
+    }
+    return np.ascontiguousarray(turns.get(orientation, turns[1])(values))
+
+
+def files_below(folder: str | os.PathLike[str], suffixes: frozenset[str]) -> list[str]:
+    """Relative paths (with "/") of the files with one of these suffixes, any case, sorted.
+
+    Hidden files and folders are passed over.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+    """
+    root = os.fspath(folder)
+    if not os.path.isdir(root):
+        raise FileNotFoundError(f"{root}: no such folder")
+    found = []
+    for here, folders, names in os.walk(root, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        inside = os.path.relpath(here, root)
+        for name in names:
+            if os.path.splitext(name)[1].lower() in suffixes and not name.startswith("."):
+                path = name if inside == "." else os.path.join(inside, name)
+                found.append(path.replace(os.sep, "/"))
+    return sorted(found)

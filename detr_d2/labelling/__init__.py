@@ -1,6 +1,0 @@
-"""Labels for the rest of the picture: things by hand, all else by a pretrained panoptic model."""
-
-from detr_d2.labelling.merge import MergeRules, Predicted, merge_labels
-from detr_d2.labelling.run import LabellingReport, label_stuff
-
-__all__ = ["LabellingReport", "MergeRules", "Predicted", "label_stuff", "merge_labels"]

@@ -1,0 +1,217 @@
+"""Labelling whole data sets: custom masks in, a COCO-panoptic set with labels everywhere out.
+
+    OUT/
+      images/  panoptic/    images and id PNGs
+      panoptic.json         or panoptic_NAME.json for each of several sets
+      classes.json          what became of every class
+      labelling.json        the report
+      review/index.html     pictures to look at, the worst first
+
+Work goes on in OUT.partial, see `work.py`; the folder takes OUT's place when all is done.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.utils import comm
+
+from detr_d2.conversion.formats.base import Skipped
+from detr_d2.data.categories import CategoryTable
+from detr_d2.data.coco_writer import write_panoptic_json
+from detr_d2.data.image_files import check_image_mode
+from detr_d2.pseudo_labels.classes import model_classes, plan_classes
+from detr_d2.pseudo_labels.images import LabelTask, custom_categories, fingerprint_of, images_of
+from detr_d2.pseudo_labels.merge import MergeRules
+from detr_d2.pseudo_labels.work import JOURNALS, Progress, Work, label_images, open_journals
+from detr_d2.pseudo_labels.write_review import review_labels
+from detr_d2.utils.files import read_json, write_json
+from detr_d2.utils.partial_folder import PartialFolder
+
+REPORT = "labelling.json"
+
+
+@dataclass
+class LabellingReport:
+    """What a labelling did.
+
+    Attributes:
+        images: images labelled.
+        segments: of each class in the result.
+        shares: of all pixels: "custom", "model" (as predicted), "filled" (given to stuff) and
+            "void".
+        skipped: images that gave no labels, with the reason.
+    """
+
+    images: int = 0
+    segments: dict[str, int] = field(default_factory=dict)
+    shares: dict[str, float] = field(default_factory=dict)
+    skipped: list[Skipped] = field(default_factory=list)
+
+
+def label_stuff(
+    cfg: CfgNode,
+    datasets: Sequence[str],
+    out: str | os.PathLike[str],
+    *,
+    rules: MergeRules | None = None,
+    stuff: str = "names",
+    things: str = "misc",
+    mapping: Mapping[str, str | None] | None = None,
+    batch: int = 1,
+    images: str = "link",
+    review: int = 200,
+    replace: bool = False,
+    progress: Progress | None = None,
+) -> LabellingReport | None:
+    """Label what the custom masks of registered sets leave open; to be called in every process.
+
+    Interrupted, it goes on where it was when called again with the same arguments and inputs.
+
+    Args:
+        cfg: the pretrained model's config, with MODEL.WEIGHTS; any model of Detectron2 that gives
+            `panoptic_seg`.
+        datasets: names of registered COCO-panoptic sets with the same classes.
+        out: folder of the result.
+        rules: how the prediction gives way to the masks.
+        stuff, things, mapping: what becomes of the model's classes, see `plan_classes`.
+        batch: images that the model gets at a time, in each process.
+        images: "link" or "copy" the images.
+        review: how many images, those of the lowest score, the review shows; 0 = no review.
+        replace: a result of other arguments or inputs in `out` is replaced, once the new one is
+            whole; people may have mended it manually.
+        progress: called with (images done, images in all) of this process.
+
+    Returns:
+        The report, in the main process; None in the others.
+
+    Raises:
+        ValueError: an argument is wrong, or no image could be labelled.
+        FileExistsError: `out` holds something else, or a result that is not to be replaced.
+    """
+    check_image_mode(images)
+    if batch < 1 or review < 0:
+        raise ValueError(f"batch {batch}, must be 1 or more; review {review}, must be 0 or more")
+    rules = rules or MergeRules()
+    custom = custom_categories(datasets)
+    names = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
+    plan = plan_classes(custom, model_classes(names), stuff=stuff, things=things, mapping=mapping)
+    tasks = images_of(datasets)
+    settings = {
+        "datasets": list(datasets),
+        "architecture": cfg.MODEL.META_ARCHITECTURE,
+        "weights": cfg.MODEL.WEIGHTS,
+        "stuff": stuff,
+        "things": things,
+        "mapping": mapping,
+        "rules": asdict(rules),
+        "batch": batch,
+        "images": images,
+        "review": review,
+    }
+    folder = PartialFolder(out, REPORT, (JOURNALS,))
+    fingerprint = fingerprint_of(tasks, [settings, plan.mapping(), _model_settings(cfg)])
+    finished = _finished_report(folder.target, fingerprint, replace)
+    # None prepares before all have looked, and none works before it is prepared.
+    comm.synchronize()
+    if finished is not None:
+        return finished if comm.is_main_process() else None
+    if comm.is_main_process():
+        folder.prepare(fingerprint)
+    comm.synchronize()
+    work = Work(cfg, folder.path, custom, plan, rules, images)
+    # It arrives when all processes are done.
+    gathered: list[list[Skipped]] = comm.gather(label_images(work, tasks, batch, progress))
+    if not comm.is_main_process():
+        return None
+    skipped = [item for part in gathered for item in part]
+    report = _finish(folder.path, work, tasks, skipped, review)
+    content = {"fingerprint": fingerprint, "settings": settings, **asdict(report)}
+    write_json(folder.path / REPORT, content, indent=1)
+    folder.finish()
+    return report
+
+
+def _finished_report(target: Path, fingerprint: str, replace: bool) -> LabellingReport | None:
+    """The report of an earlier run with the same arguments and inputs, if it is there.
+
+    Raises:
+        FileExistsError: that of another run is there, and not to be replaced.
+    """
+    path = target / REPORT
+    if not path.is_file():
+        return None
+    content = read_json(path)
+    content.pop("settings", None)
+    if content.pop("fingerprint", None) != fingerprint:
+        if replace:
+            return None
+        raise FileExistsError(
+            f"{target} holds labels of other options or inputs (see {REPORT} there); choose "
+            "another folder, or ask for replacing"
+        )
+    content["skipped"] = [Skipped(**item) for item in content["skipped"]]
+    return LabellingReport(**content)
+
+
+def _model_settings(cfg: CfgNode) -> list[Any]:
+    """What of a model's config and weights decides its predictions."""
+    own = cfg.clone()
+    own.defrost()
+    own.MODEL.DEVICE = ""
+    path = own.MODEL.WEIGHTS
+    state = os.stat(path) if os.path.isfile(path) else None
+    return [own.MODEL.dump(), own.INPUT.dump(), state and (state.st_size, state.st_mtime_ns)]
+
+
+def _finish(
+    folder: Path, work: Work, tasks: Sequence[LabelTask], skipped: list[Skipped], review: int
+) -> LabellingReport:
+    """Write JSONs and review from the journals, and count."""
+    report = LabellingReport(skipped=sorted(skipped, key=lambda item: item.name))
+    with ExitStack() as stack:
+        journals = {name: j for j in open_journals(folder, stack) for name in j}
+        done = [image for image in tasks if image.name in journals]
+        if not done:
+            reasons = "; ".join(f"{item.name}: {item.reason}" for item in report.skipped[:5])
+            raise ValueError(f"no image could be labelled: {reasons}")
+
+        def entry(image: LabelTask, key: str) -> Any:
+            return journals[image.name].read(image.name)[key]
+
+        counts: Counter[int] = Counter()
+        pixels: Counter[str] = Counter()
+        for image in done:
+            pixels.update(entry(image, "pixels"))
+            counts.update(s["category_id"] for s in entry(image, "annotation")["segments_info"])
+        table = _used(work, counts)
+        sets = list(dict.fromkeys(image.dataset for image in tasks))
+        for name in sets:
+            part = [image for image in done if image.dataset == name]
+            write_panoptic_json(
+                folder / (f"panoptic_{name}.json" if len(sets) > 1 else "panoptic.json"),
+                images=(entry(image, "image") for image in part),
+                annotations=(entry(image, "annotation") for image in part),
+                categories=table,
+                description=f"{name}, the rest labelled by detr_d2",
+            )
+        if review:
+            lines = ((image, journals[image.name].read(image.name)) for image in done)
+            review_labels(folder, lines, work.custom, table, review)
+    report.images = len(done)
+    report.segments = {c.name: counts[c.id] for c in table.categories}
+    total = sum(pixels.values())
+    report.shares = {key: round(count / total, 4) for key, count in pixels.items()}
+    write_json(folder / "classes.json", work.plan.mapping(), indent=1)
+    return report
+
+
+def _used(work: Work, counts: Mapping[int, int]) -> CategoryTable:
+    """The custom classes, and of the model's those that occur."""
+    kept = work.plan.custom | {id_ for id_, count in counts.items() if count}
+    return CategoryTable(c for c in work.plan.table.to_json() if c["id"] in kept)

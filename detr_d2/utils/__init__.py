@@ -1,0 +1,1 @@
+"""Files: atomic writing, journals of long work, folders that are replaced as a whole."""

@@ -1,0 +1,1 @@
+"""Checks of COCO-panoptic data sets, and corrected copies."""

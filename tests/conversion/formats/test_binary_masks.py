@@ -1,0 +1,123 @@
+"""Binary masks with the quirks that people's files have."""
+
+import numpy as np
+import pytest
+from converted_sets import save_image, save_mask
+from PIL import Image
+
+from detr_d2.conversion.rasterize import Rules
+
+SIZE = (20, 30)
+
+
+@pytest.mark.parametrize(
+    ("high", "kind", "extension"),
+    [
+        (1, np.uint8, "png"),
+        (255, np.uint8, "png"),
+        (65535, np.uint16, "png"),
+        (255, np.uint8, "jpg"),
+    ],
+)
+def test_binary_masks_of_any_range(tmp_path, converted, high, kind, extension):
+    inside = np.zeros(SIZE, bool)
+    inside[5:12, 8:20] = True
+    save_image(tmp_path / "images/a.jpg", SIZE)
+    save_mask(tmp_path / f"masks/a_mask.{extension}", (inside * high).astype(kind))
+    result = converted(
+        "binary-masks",
+        images=str(tmp_path / "images"),
+        masks=str(tmp_path / "masks"),
+        pattern="{image}_mask",
+        label="crack",
+    )
+    assert ((result.labels("a.jpg") == "crack") == inside).mean() > 0.98
+    if extension == "png":
+        assert result.segments("a.jpg")[0]["bbox"] == [8, 5, 12, 7]
+
+
+def test_low_values_are_no_foreground_but_never_guessed(tmp_path, converted):
+    """255 is the crack and 3 the area it encloses; 3 alone could be anything."""
+    save_image(tmp_path / "images/a.jpg", SIZE)
+    values = np.zeros(SIZE, np.uint8)
+    values[:, 3], values[:, 4:9] = 255, 3
+    save_mask(tmp_path / "masks/a.png", values)
+    options = {"images": str(tmp_path / "images"), "masks": str(tmp_path / "masks")}
+    result = converted("binary-masks", label="crack", **options)
+    assert result.segments("a.jpg")[0]["area"] == 20
+    save_mask(tmp_path / "masks/a.png", np.minimum(values, 3))
+    with pytest.raises(ValueError, match=r"a\.png: values up to 3.*--foreground"):
+        converted("binary-masks", label="crack", **options)
+    result = converted("binary-masks", label="crack", foreground=3, **options)
+    assert result.segments("a.jpg")[0]["area"] == 120
+
+
+def test_masks_of_another_size_are_refused_or_scaled(tmp_path, converted):
+    save_image(tmp_path / "images/a.jpg", SIZE)
+    half = np.zeros((10, 15), np.uint8)
+    half[:5] = 255
+    save_mask(tmp_path / "masks/a.png", half)
+    options = {"images": str(tmp_path / "images"), "masks": str(tmp_path / "masks")}
+    with pytest.raises(
+        ValueError, match=r"a\.png: 15x10 pixels, but its image has 30x20.*--resize"
+    ):
+        converted("binary-masks", label="sky", **options)
+    result = converted("binary-masks", label="sky", resize=True, **options)
+    assert result.segments("a.jpg")[0]["bbox"] == [0, 0, 30, 10]
+
+
+def test_exif_rotation(tmp_path, converted):
+    """Stored 20 rows x 30 columns, shown turned right: 30 rows x 20 columns."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save_image(tmp_path / "images/a.jpg", SIZE, exif=exif)
+    stored = np.zeros(SIZE, np.uint8)
+    stored[0, :] = 255  # the upper row as stored is the right column as shown
+    save_mask(tmp_path / "masks/a.png", stored)
+    options = {"images": str(tmp_path / "images"), "masks": str(tmp_path / "masks")}
+    with pytest.raises(ValueError, match="--exif stored"):
+        converted("binary-masks", label="line", **options)
+    result = converted("binary-masks", label="line", exif="stored", **options)
+    assert result.images["a.jpg"]["height"] == 30
+    assert result.segments("a.jpg")[0]["bbox"] == [19, 0, 1, 30]
+
+
+def test_class_by_folder_and_by_suffix_and_rest(tmp_path, converted):
+    a, b = np.zeros(SIZE, np.uint8), np.zeros(SIZE, np.uint8)
+    a[:8], b[4:12, 10:14] = 255, 255
+    save_image(tmp_path / "images/x.png", SIZE)
+    save_image(tmp_path / "images/x_1.png", SIZE)
+    for name in ("x", "x_1"):
+        save_mask(tmp_path / f"folders/sky/{name}.png", a)
+        save_mask(tmp_path / f"folders/big tree/{name}.png", b)
+        save_mask(tmp_path / f"suffixes/{name}_sky.png", a)
+        save_mask(tmp_path / f"suffixes/{name}_big tree.png", b)
+    for folder, pattern in (("folders", "{class}/{image}"), ("suffixes", "{image}_{class}")):
+        result = converted(
+            "binary-masks",
+            Rules(rest="ground"),
+            images=str(tmp_path / "images"),
+            masks=str(tmp_path / folder),
+            pattern=pattern,
+        )
+        areas = {result.names[s["category_id"]]: s["area"] for s in result.segments("x.png")}
+        # Small over large: the tree lies over the sky.
+        assert areas == {"sky": 240 - 16, "big tree": 32, "ground": 600 - 240 - 16}
+        assert result.masks("x_1.png") == result.masks("x.png")
+
+
+def test_one_mask_an_instance(tmp_path, converted):
+    save_image(tmp_path / "images/x.png", SIZE)
+    for number in range(3):
+        mask = np.zeros(SIZE, np.uint8)
+        mask[3 * number : 3 * number + 2, ::5] = 255  # not connected, still one instance
+        save_mask(tmp_path / f"masks/x/nut_{number}.png", mask)
+    save_mask(tmp_path / "masks/x/nut_3.png", np.zeros(SIZE, np.uint8))
+    result = converted(
+        "binary-masks",
+        images=str(tmp_path / "images"),
+        masks=str(tmp_path / "masks"),
+        pattern="{image}/{class}_{n}",
+        isthing=True,
+    )
+    assert [s["area"] for s in result.segments("x.png")] == [12, 12, 12]

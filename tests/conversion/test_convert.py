@@ -1,0 +1,252 @@
+"""Whole conversions: faults, interruption, splits, classes that clash, workers."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from converted_sets import Result, save_image, save_mask
+
+from detr_d2.conversion import convert_image
+from detr_d2.conversion.convert import Split, convert_set
+from detr_d2.conversion.formats import AnnotationFormat, open_format
+from detr_d2.conversion.rasterize import Rules
+
+SIZE = (12, 16)
+
+
+def write_set(root: Path, count: int = 6) -> Path:
+    """Images 00.jpg.. with a square of value 1 that moves."""
+    for number in range(count):
+        values = np.zeros(SIZE, np.uint8)
+        values[3:8, number % 8 : number % 8 + 5] = 1
+        save_image(root / f"images/{number:02d}.jpg", SIZE, number)
+        save_mask(root / f"masks/{number:02d}.png", values)
+    return root
+
+
+def semantic(root: Path, **options) -> AnnotationFormat:
+    folders = {"images": str(root / "images"), "masks": str(root / "masks")}
+    return open_format(
+        "semantic-png", **folders, values="0=ground,1=box", things=("box",), **options
+    )
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_set(tmp_path / "source")
+
+
+def test_result_and_report(source, tmp_path):
+    out = tmp_path / "out"
+    report = convert_set(semantic(source), out)
+    assert files_in(out) == sorted(
+        ["classes.json", "conversion.json", "panoptic.json"]
+        + [f"images/{i:02d}.jpg" for i in range(6)]
+        + [f"panoptic/{i:02d}.png" for i in range(6)]
+    )
+    assert report.segments == {"box": 6, "ground": 6}
+    assert (report.images_in, report.images_out, report.void_share) == (6, 6, 0.0)
+    assert json.loads((out / "classes.json").read_text())[1] == {
+        "source": 1, "source_name": "box", "id": 2, "name": "box", "isthing": 1,
+    }  # fmt: skip
+    assert not (tmp_path / "out.partial").exists()
+
+
+def test_dry_run_counts_and_writes_nothing(source, tmp_path):
+    report = convert_set(semantic(source), tmp_path / "out", dry_run=True, split=Split(0.5))
+    assert report.segments == {"box": 6, "ground": 6}
+    assert report.parts == {"train": 3, "val": 3}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["source"]
+
+
+def test_workers_give_the_same_as_one_process(source, tmp_path):
+    convert_set(semantic(source), tmp_path / "one")
+    convert_set(semantic(source), tmp_path / "two", workers=2)
+    for name in files_in(tmp_path / "one"):
+        if name != "conversion.json":
+            assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def damage_png(root: Path) -> None:
+    path = root / "masks/02.png"
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def damage_jpeg(root: Path) -> None:
+    path = root / "images/02.jpg"
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def no_jpeg(root: Path) -> None:
+    (root / "images/02.jpg").write_bytes(b"not an image")
+
+
+def other_size(root: Path) -> None:
+    save_mask(root / "masks/02.png", np.zeros((5, 5), np.uint8))
+
+
+def other_value(root: Path) -> None:
+    save_mask(root / "masks/02.png", np.full(SIZE, 77, np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (damage_png, "masks/02.png: not readable as a mask"),
+        (damage_jpeg, "images/02.jpg: not readable as an image"),
+        (no_jpeg, "images/02.jpg: not readable as an image"),
+        (other_size, "masks/02.png: 5x5 pixels, but its image has 16x12"),
+        (other_value, "masks/02.png: pixel values 77 are no declared class"),
+    ],
+)
+def test_one_bad_file_is_named_and_skipped(source, tmp_path, damage, named):
+    damage(source)
+    report = convert_set(semantic(source), tmp_path / "out")
+    (item,) = report.skipped
+    assert item.name == "02.jpg"
+    assert named in item.reason
+    assert report.images_out == 5
+    assert not [name for name in files_in(tmp_path / "out") if "02" in name]
+
+
+def test_a_trailing_comma_is_told_with_file_and_line(tmp_path):
+    save_image(tmp_path / "a.jpg", SIZE)
+    path = tmp_path / "coco.json"
+    path.write_text('{"images": [],\n "annotations": [1,],\n "categories": []}')
+    with pytest.raises(ValueError, match=r"coco\.json: not valid JSON \(.*line 2 column"):
+        open_format("coco-json", annotations=str(path), images=str(tmp_path))
+    (tmp_path / "a.json").write_text('{"shapes": [],}')
+    annotation_format = open_format("labelme", folder=str(tmp_path))
+    assert any(
+        "a.json" in item.name and "line 1" in item.reason for item in annotation_format.skipped
+    )
+
+
+def test_a_category_that_nobody_declared(tmp_path):
+    save_image(tmp_path / "a.jpg", SIZE)
+    image = {"id": 0, "file_name": "a.jpg", "height": 12, "width": 16}
+    shape = {"id": 5, "image_id": 0, "category_id": 9, "segmentation": [[0, 0, 4, 0, 4, 4]]}
+    content = {"images": [image], "annotations": [shape], "categories": [{"id": 1, "name": "a"}]}
+    (tmp_path / "coco.json").write_text(json.dumps(content))
+    annotation_format = open_format(
+        "coco-json", annotations=str(tmp_path / "coco.json"), images=str(tmp_path)
+    )
+    with pytest.raises(ValueError, match=r"coco\.json: annotation 5 of a\.jpg has category_id 9"):
+        convert_set(annotation_format, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out.partial").exists()
+
+
+def test_a_full_disk_stops_and_the_rest_follows_later(source, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    convert_set(semantic(source), out)
+    before = (out / "conversion.json").read_bytes()
+    save_mask(source / "masks/00.png", np.ones(SIZE, np.uint8))
+    written, write = [], convert_image.write_id_png
+
+    def full(path, ids):
+        if len(written) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        written.append(path)
+        write(path, ids)
+
+    monkeypatch.setattr(convert_image, "write_id_png", full)
+    with pytest.raises(OSError, match=r"No space left on device: .*03\.png"):
+        convert_set(semantic(source), out)
+    assert (out / "conversion.json").read_bytes() == before
+    done = (tmp_path / "out.partial/done.jsonl").read_text()
+    assert done.count("\n") == 3
+
+    # The last line was cut short: that image is converted again, the two others are not.
+    (tmp_path / "out.partial/done.jsonl").write_text(done[:-20])
+    again = []
+    monkeypatch.setattr(
+        convert_image, "write_id_png", lambda p, ids: (again.append(p.name), write(p, ids))
+    )
+    convert_set(semantic(source), out)
+    assert again == ["02.png", "03.png", "04.png", "05.png"]
+    assert Result(out, None).segments("00.jpg")[0]["area"] == 12 * 16
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "source"]
+
+
+def test_a_killed_conversion_leaves_the_earlier_result_and_goes_on(source, tmp_path):
+    out = tmp_path / "out"
+    convert_set(semantic(source), out)
+    save_mask(source / "masks/00.png", np.ones(SIZE, np.uint8))
+    program = f"""
+import sys, time
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from detr_d2.conversion import convert_image
+from test_convert import convert_set, semantic, Path
+write = convert_image.write_id_png
+def slow(path, ids):
+    if path.name == "03.png":
+        time.sleep(600)
+    write(path, ids)
+convert_image.write_id_png = slow
+convert_set(semantic(Path({str(source)!r})), {str(out)!r})
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", program], env=environment)
+    journal = tmp_path / "out.partial/done.jsonl"
+    for _ in range(1200):
+        if journal.is_file() and journal.read_text().count("\n") == 3:
+            break
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert Result(out, None).segments("00.jpg")[0]["area"] < 12 * 16
+    convert_set(semantic(source), out)
+    assert Result(out, None).segments("00.jpg")[0]["area"] == 12 * 16
+    assert not journal.exists()
+
+
+def test_a_folder_of_someone_else_is_not_replaced(source, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/thesis.tex").write_text("years of work")
+    with pytest.raises(FileExistsError, match="no conversion has written it"):
+        convert_set(semantic(source), tmp_path / "out")
+    assert files_in(tmp_path / "out") == ["thesis.tex"]
+
+
+def test_split_keeps_groups_together(source, tmp_path):
+    write_set(source, 12)
+    split = Split(0.5, seed=3, group=r"^(\d)")
+    report = convert_set(semantic(source), tmp_path / "out", split=split)
+    names = {}
+    for part in ("train", "val"):
+        content = json.loads((tmp_path / f"out/panoptic_{part}.json").read_text())
+        names[part] = {image["file_name"] for image in content["images"]}
+    assert report.parts == {part: len(found) for part, found in names.items()}
+    tens = {"10.jpg", "11.jpg"}
+    assert any(tens == found for found in names.values())
+    assert names["train"] | names["val"] == {f"{i:02d}.jpg" for i in range(12)}
+
+
+def test_clashes_with_another_list_get_new_ids_and_the_mapping_is_written(source, tmp_path):
+    coco = [{"id": 1, "name": "person", "isthing": 1}, {"id": 90, "name": "box", "isthing": 1}]
+    convert_set(semantic(source), tmp_path / "out", base_categories=coco)
+    names = Result(tmp_path / "out", None).names
+    assert names == {1: "person", 90: "box", 91: "ground", 92: "box_2"}
+    mapping = json.loads((tmp_path / "out/classes.json").read_text())
+    assert [(m["source"], m["source_name"], m["id"], m["name"]) for m in mapping] == [
+        (0, "ground", 91, "ground"),
+        (1, "box", 92, "box_2"),
+    ]
+
+
+def test_the_rest_cannot_be_a_thing(source, tmp_path):
+    with pytest.raises(ValueError, match="rest 'box' is a thing"):
+        convert_set(semantic(source), tmp_path / "out", rules=Rules(rest="box"))

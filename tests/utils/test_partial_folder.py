@@ -1,0 +1,124 @@
+"""The working folder that takes the result's place only when it is whole."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from detr_d2.utils.partial_folder import PartialFolder
+
+
+def open_folder(target: Path) -> PartialFolder:
+    return PartialFolder(target, "conversion.json", scratch=("done.jsonl", "*.part"))
+
+
+def write_result(folder: PartialFolder, text: str) -> None:
+    (folder.path / "panoptic" / "a.png").write_text(text)
+    (folder.path / "conversion.json").write_text(text)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_the_result_appears_whole_and_without_scratch_files(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "out"
+    folder = open_folder(target)
+    folder.prepare("one")
+    assert folder.path == tmp_path / "deep" / "out.partial"
+    assert names(folder.path) == ["fingerprint", "images", "panoptic"]
+    write_result(folder, "new")
+    for scratch in ("done.jsonl", "1.part", "2.part"):
+        (folder.path / scratch).write_text("")
+    assert not target.exists()
+    folder.finish()
+    assert names(target) == ["conversion.json", "images", "panoptic", "panoptic/a.png"]
+    assert os.listdir(tmp_path / "deep") == ["out"]
+
+
+def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
+    first = open_folder(tmp_path / "out")
+    first.prepare("one")
+    (first.path / "done.jsonl").write_text("half")
+    again = open_folder(tmp_path / "out")
+    again.prepare("one")
+    assert (again.path / "done.jsonl").read_text() == "half"
+
+
+def test_another_fingerprint_starts_anew(tmp_path: Path) -> None:
+    folder = open_folder(tmp_path / "out")
+    folder.prepare("one")
+    write_result(folder, "stale")
+    folder.prepare("two")
+    assert names(folder.path) == ["fingerprint", "images", "panoptic"]
+
+
+def test_the_old_result_stays_whole_until_the_end(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    for text in ("old", "new"):
+        folder = open_folder(target)
+        folder.prepare(text)
+        write_result(folder, text)
+        if text == "new":
+            assert (target / "panoptic" / "a.png").read_text() == "old"
+        folder.finish()
+    assert (target / "panoptic" / "a.png").read_text() == "new"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_the_old_result_comes_back_if_killed_between_the_two_renames(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    folder = open_folder(target)
+    folder.prepare("one")
+    write_result(folder, "old")
+    folder.finish()
+    os.rename(target, tmp_path / "out.old")
+    open_folder(target).prepare("two")
+    assert (target / "panoptic" / "a.png").read_text() == "old"
+    assert not (tmp_path / "out.old").exists()
+
+
+def test_what_a_kill_after_the_change_of_places_has_left_is_cleared_away(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    for name in ("out", "out.old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "conversion.json").write_text(name)
+    folder = open_folder(target)
+    folder.prepare("one")
+    assert (target / "conversion.json").read_text() == "out"
+    write_result(folder, "new")
+    folder.finish()
+    assert (target / "conversion.json").read_text() == "new"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "thesis.txt").write_text("years of work")
+    with pytest.raises(
+        FileExistsError, match=r"out is not empty and no conversion has.*no conversion\.json"
+    ):
+        open_folder(target).prepare("one")
+    assert names(tmp_path) == ["out", "out/thesis.txt"]
+
+
+def test_an_empty_folder_may_be_used(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    folder = open_folder(tmp_path / "out")
+    folder.prepare("one")
+    write_result(folder, "new")
+    folder.finish()
+    assert (tmp_path / "out" / "conversion.json").read_text() == "new"
+
+
+def test_discarding_removes_only_the_working_folder(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    folder = open_folder(target)
+    folder.discard()
+    folder.prepare("one")
+    write_result(folder, "whole")
+    folder.finish()
+    folder.prepare("two")
+    folder.discard()
+    assert os.listdir(tmp_path) == ["out"]

@@ -1,0 +1,164 @@
+"""The check finds what is wrong, and the corrected copy has nothing wrong."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from detr_d2.data.coco_writer import write_id_png
+from detr_d2.validation.check import Checker, SetFiles, find_near_duplicates
+from detr_d2.validation.findings import Page
+from detr_d2.validation.repair import mend_set
+
+
+def files_of(tiny_set) -> SetFiles:
+    paths = {key: str(value) for key, value in tiny_set.paths().items()}
+    return SetFiles(paths["panoptic_json"], paths["image_root"], paths["panoptic_root"])
+
+
+def kinds(tiny_set, **options) -> set[str]:
+    return {f.kind for f in Checker(files_of(tiny_set), **options).run() if f.severity != "note"}
+
+
+def first(tiny_set) -> list[dict]:
+    return tiny_set.content["annotations"][0]["segments_info"]
+
+
+def wrong_area(s):
+    first(s)[0]["area"] += 1
+
+
+def wrong_box(s):
+    first(s)[2]["bbox"][0] += 1
+
+
+def id_only_in_png(s):
+    del first(s)[2]
+
+
+def id_only_in_json(s):
+    first(s).append({"id": 99, "category_id": 9, "iscrowd": 0, "area": 3, "bbox": [0, 0, 1, 3]})
+
+
+def unknown_category(s):
+    first(s)[0]["category_id"] = 1
+
+
+def id_zero(s):
+    first(s)[0]["id"] = 0
+
+
+def stuff_twice(s):
+    first(s)[0]["category_id"] = 40
+
+
+def grey_png(s):
+    Image.fromarray((s.id_maps["b"] % 256).astype(np.uint8)).save(s.root / "panoptic/b.png")
+
+
+def cut_png(s):
+    path = s.root / "panoptic/b.png"
+    path.write_bytes(path.read_bytes()[:-25])
+
+
+def other_size(s):
+    write_id_png(s.root / "panoptic/b.png", np.full((4, 4), 65536))
+
+
+def size_in_json(s):
+    s.content["images"][0]["height"] += 1
+
+
+def image_gone(s):
+    (s.root / "images/a.jpg").unlink()
+
+
+def image_without_record(s):
+    del s.content["annotations"][1]
+
+
+def record_without_image(s):
+    del s.content["images"][0]
+
+
+def category_twice(s):
+    s.content["categories"] = [*s.content["categories"], s.content["categories"][0]]
+
+
+@pytest.mark.parametrize(
+    ("harm", "kind"),
+    [
+        (wrong_area, "wrong area"),
+        (wrong_box, "wrong box"),
+        (id_only_in_png, "id not in the JSON"),
+        (id_only_in_json, "id not in the PNG"),
+        (unknown_category, "unknown category"),
+        (id_zero, "segment id 0"),
+        (stuff_twice, "stuff in several segments"),
+        (grey_png, "PNG not RGB"),
+        (cut_png, "unreadable PNG"),
+        (other_size, "wrong size"),
+        (size_in_json, "wrong size"),
+        (image_gone, "missing image"),
+        (image_without_record, "image without record"),
+        (record_without_image, "record without image"),
+        (category_twice, "duplicate category id"),
+    ],
+)
+def test_every_fault_is_found_and_mended(tiny_set, tmp_path, harm, kind):
+    assert kinds(tiny_set) == set()
+    harm(tiny_set)
+    tiny_set.write()
+    assert kind in kinds(tiny_set)
+
+    skipped = mend_set(files_of(tiny_set), tmp_path / "mended")
+
+    mended = SetFiles(
+        str(tmp_path / "mended/panoptic.json"),
+        str(tiny_set.root / "images"),
+        str(tmp_path / "mended/panoptic"),
+    )
+    assert {f.kind for f in Checker(mended).run() if f.severity == "error"} == set()
+    assert len(skipped) == (harm in (cut_png, other_size, image_gone, record_without_image))
+
+
+def test_a_segment_of_id_zero_gets_its_pixels(tiny_set, tmp_path):
+    """The void pixels of "a" are the 16 of its last column."""
+    first(tiny_set).append({"id": 0, "category_id": 9, "iscrowd": 0, "area": 16})
+    tiny_set.write()
+    mend_set(files_of(tiny_set), tmp_path / "mended")
+    checker = Checker(
+        SetFiles(
+            str(tmp_path / "mended/panoptic.json"),
+            str(tiny_set.root / "images"),
+            str(tmp_path / "mended/panoptic"),
+        )
+    )
+    assert [f for f in checker.run() if f.severity == "error"] == []
+    assert checker.counts[9] == 2
+
+
+def test_queries_tiny_segments_and_rare_classes(tiny_set):
+    found = kinds(tiny_set, queries=3, tiny=16)
+    assert found == {"more segments than queries", "tiny segment"}
+
+
+def test_images_that_look_alike_across_parts():
+    train, val = {"a": 0b1111, "b": 0}, {"c": 0b1110 << 40, "d": 0b0111}
+    (finding,) = find_near_duplicates({"train": train, "val": val}, 1)
+    assert "a of train" in finding.file
+    assert "d of val" in finding.found
+
+
+def test_a_page_is_sorted_by_severity_and_stays_short(tiny_set):
+    for _ in range(9):
+        id_only_in_json(tiny_set)
+    wrong_area(tiny_set)
+    tiny_set.write()
+    page = Page(shown=2)
+    page.add(Checker(files_of(tiny_set)).run())
+    lines = str(page).splitlines()
+    assert lines[0].startswith(f"{page.count('error')} errors, ")
+    heads = [line.split()[0] for line in lines[1:] if not line.startswith(" ")]
+    assert heads == sorted(heads, key=("ERROR", "WARNING", "NOTE").index)
+    assert "    ... and 7 more" in lines
+    assert any("wrong area" in line for line in lines)
