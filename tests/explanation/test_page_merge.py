@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from detr_d2.modeling.postprocess import panoptic_inference
+from detr_d2.modeling.panoptic_merge import panoptic_inference
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "detr_d2/explanation/page/scripts"
 NODE = shutil.which("node")

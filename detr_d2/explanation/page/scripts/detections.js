@@ -47,7 +47,7 @@ function scorePlot(page, kept, limit) {
     svg("text", { x: x(score), y: height - 8, "text-anchor": "middle" }, String(score)));
   const line = limit === null ? [] : [
     svg("line", { x1: x(limit), x2: x(limit), y1: 8, y2: height - 26, class: "limit" }),
-    svg("text", { x: x(limit) - 6, y: 18, "text-anchor": "end" }, `threshold ${limit}`)];
+    svg("text", { x: x(limit) + (limit < 0.3 ? 6 : -6), y: 18, "text-anchor": limit < 0.3 ? "start" : "end" }, `threshold ${limit}`)];
   function mark() {
     for (const { dot } of dots) {
       dot.classList.toggle("chosen", dot.dataset.query === String(state.values.query));
@@ -70,7 +70,7 @@ function boxesExhibit(page) {
   const boxes = boxLayer(page, kept);
   const frame = make("div", { class: "heat", tabindex: 0, role: "application",
     "aria-label": "Boxes of the kept queries. A click follows the smallest box there; arrow keys move the place.",
-    style: { "aspect-ratio": `${network[1]} / ${network[0]}` } },
+    style: frameShape(network) },
   make("img", { src: url, alt: "" }), boxes.layer);
   const output = make("output", { class: "readout" });
   pointPicker(state, frame, page.cells, { picked: ([y, x]) => {

@@ -27,9 +27,10 @@ function svg(tag, attributes, ...children) {
   return fill(document.createElementNS(SVG, tag), attributes, children);
 }
 
-// Plain text in which `...` marks code.
+// Plain text in which `...` marks code, and " x " between sizes is a multiplication.
 function rich(text) {
-  return text.split("`").map((part, i) => (i % 2 ? make("code", {}, part) : part));
+  return text.split("`").map((part, i) => (i % 2 ? make("code", {}, part)
+    : part.replace(/(?<=[\w)]) x (?=[\w(])/g, " \u00d7 ")));
 }
 
 // 1234567 -> "1 234 567", with a narrow no-break space; small numbers with `digits` significant.

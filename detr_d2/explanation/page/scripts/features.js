@@ -20,7 +20,9 @@ function featureView(page, stop) {
   async function draw() {
     modes.show(shown);
     if (shown === "rgb") {
-      view.showRgb((await page.arrays.load(feature.rgb)).raw);
+      const [rgb, norm] = await Promise.all([feature.rgb, feature.norm].map(page.arrays.load));
+      view.showRgb(rgb.raw, norm.values(), (value, [row, column]) =>
+        `row ${row}, column ${column}: a vector of length ${number(value, 4)}`);
     } else if (shown === "norm") {
       const values = (await page.arrays.load(feature.norm)).values();
       view.show(values, { range: [0, extent(values)[1]] });
@@ -39,7 +41,7 @@ function imageExhibit(page) {
   const { url, network } = page.meta.image;
   const frame = make("div", { class: "heat", tabindex: 0, role: "application",
     "aria-roledescription": "image", "aria-label": "The image. Arrow keys move the chosen place.",
-    style: { "aspect-ratio": `${network[1]} / ${network[0]}` } }, make("img", { src: url, alt: "" }));
+    style: frameShape(network) }, make("img", { src: url, alt: "" }));
   pointPicker(page.state, frame, page.cells);
   return make("div", { class: "exhibit" }, make("figure", { class: "picture" },
     make("figcaption", {}, `One square is one cell of the encoded image; there are ${page.cells.rows} \u00d7 `

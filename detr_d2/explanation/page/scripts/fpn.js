@@ -15,7 +15,7 @@ function stageRow(page, stage, lateral) {
   const added = lateral ? lateralPicture(page, lateral) : null;
   const row = make("li", { class: "stage", "data-stage": stage.id },
     make("div", { class: "stage-text" }, make("h5", {}, stage.title),
-      shapeLine(stage.symbol, [meta.candidates.filter((item) => item.kept).length, stage.channels, ...stage.shape.slice(-2)]),
+      shapeLine(stage.symbol, [stage.channels, ...stage.shape.slice(-2)]),
       make("p", {}, rich(stage.text))),
     added ? added.element : make("div", { class: "no-lateral" }), view.element);
   drawWhenSeen(state, row, ["query"], async () => {

@@ -1,10 +1,11 @@
 // Pictures of maps: one canvas pixel a cell, enlarged by the browser without blur.
 
-function paint(canvas, grid, values, range, map) {
-  putPixels(canvas, heatPixels(grid, values, range, map));
+function paint(canvas, grid, values, range, map, veil) {
+  putPixels(canvas, heatPixels(grid, values, range, map, veil));
 }
 
-function heatPixels([rows, columns], values, [low, high], map) {
+// With `veil` low values are half transparent, so that the image is seen where there is little.
+function heatPixels([rows, columns], values, [low, high], map, veil = false) {
   const { table } = COLORMAPS[map];
   const image = new ImageData(columns, rows);
   const factor = high > low ? 255 / (high - low) : 0;
@@ -13,7 +14,7 @@ function heatPixels([rows, columns], values, [low, high], map) {
     image.data[4 * p] = table[i];
     image.data[4 * p + 1] = table[i + 1];
     image.data[4 * p + 2] = table[i + 2];
-    image.data[4 * p + 3] = 255;
+    image.data[4 * p + 3] = veil ? 110 + (145 * i) / 765 : 255;
   }
   return image;
 }
@@ -66,6 +67,11 @@ function legend() {
   };
 }
 
+// Keep the image's proportions; tall pictures get no higher than the window.
+function frameShape([height, width]) {
+  return { "aspect-ratio": `${width} / ${height}`, "--aspect": width / height };
+}
+
 // A picture of one map on which a cell can be chosen; its value is read out below.
 // label; grid: see gridOver; under: whether the picture lies over the image; step: cells per key.
 function heatView(page, { label, grid, under = false, step }) {
@@ -76,14 +82,15 @@ function heatView(page, { label, grid, under = false, step }) {
     class: under ? "heat under" : "heat", tabindex: 0, role: "application",
     "aria-roledescription": "map of cells",
     "aria-label": `${label}. Arrow keys move the chosen cell.`,
-    style: { "aspect-ratio": `${network[1]} / ${network[0]}` },
+    style: frameShape(network),
   }, under ? make("img", { src: url, alt: "" }) : null, canvas);
   const title = make("figcaption", {}, label);
   const output = make("output", { class: "readout" });
   const bar = legend();
   let values = null;
-  let say = (value, [row, column]) =>
+  const plain = (value, [row, column]) =>
     `row ${row}, column ${column}${value === null ? "" : `: ${number(value, 4)}`}`;
+  let say = plain;
 
   function read(hovered) {
     const cell = hovered || grid.cell(page.state.values.point);
@@ -100,16 +107,17 @@ function heatView(page, { label, grid, under = false, step }) {
     // Show rows * columns values; caption replaces the title, text(value, cell) the readout.
     show(next, { range, map = "ember", caption, text }) {
       values = next;
-      if (text) say = text;
+      say = text || plain;
       if (caption) title.replaceChildren(...rich(caption));
-      paint(canvas, [grid.rows, grid.columns], next, range, map);
+      paint(canvas, [grid.rows, grid.columns], next, range, map, under);
       bar.element.hidden = false;
       bar.show(range, map);
       read(null);
     },
-    // Show three colour channels; there is no single value to read.
-    showRgb(rgb) {
-      values = null;
+    // Show three colour channels, and read out other values.
+    showRgb(rgb, next, text) {
+      values = next;
+      say = text;
       paintRgb(canvas, [grid.rows, grid.columns], rgb);
       bar.element.hidden = true;
       read(null);

@@ -15,7 +15,8 @@ function inspector(page) {
     select.value = query;
     setStyle(dot, "background", css(queries.colour(query)));
     const [row, column] = cells.cell(point);
-    place.replaceChildren(make("span", { class: "long" }, "cell "), `row ${row}, column ${column}`,
+    place.setAttribute("aria-label", `chosen cell: row ${row}, column ${column}`);
+    place.replaceChildren(make("span", { class: "long" }, "cell "), `row ${row}, col ${column}`,
       make("span", { class: "long" }, ` of ${cells.rows} \u00d7 ${cells.columns}`));
     markChosen(query);
   }

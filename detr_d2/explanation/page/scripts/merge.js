@@ -1,5 +1,5 @@
 // Merge mask logits into one panoptic map: what `panoptic_inference` does in
-// detr_d2/modeling/postprocess.py, step by step and with the same result.
+// detr_d2/modeling/panoptic_merge.py, step by step and with the same result.
 
 // Masks compete at every pixel; segments below minArea are dropped and their pixels go to the next
 // best mask, until all that are left are large enough; then the segments of one stuff class unite.

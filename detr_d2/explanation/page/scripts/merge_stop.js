@@ -87,10 +87,18 @@ async function report(page, now, { verdict, table, steps }) {
       + "own map (the logits in this page are rounded)." : "Other settings than the model's own.");
   verdict.dataset.segments = JSON.stringify(now.segments);
   table.replaceChildren(segmentTable(page, now.segments, pixels));
-  steps.replaceChildren(...now.passes.map(({ areas, dropped }) => make("li", {},
-    `argmax over ${areas.filter((area) => area > 0).length || "no"} masks with pixels; `,
-    dropped.length ? ["dropped: ", dropped.map((i) => [queryButton(page, now.queries[i],
-      `${page.queries.name(now.queries[i])}, ${number(areas[i])} px`), " "])] : "nothing is too small: done")));
+  steps.replaceChildren(...now.passes.map((pass) => passItem(page, now, pass)));
+}
+
+function passItem(page, { queries }, { areas, dropped }) {
+  const small = dropped.filter((i) => areas[i] > 0);
+  const empty = dropped.length - small.length;
+  const winners = areas.filter((area) => area > 0).length;
+  return make("li", {}, `argmax: ${winners} of the masks win pixels. `,
+    small.length ? ["Too small, dropped: ", small.map((i) => [queryButton(page, queries[i],
+      `${page.queries.name(queries[i])}, ${number(areas[i])} px`), " "])] : null,
+    empty ? `Dropped without a single pixel: ${empty}.` : null,
+    dropped.length ? null : "Nothing is too small: done.");
 }
 
 function showView(page, arena, map, bar, view) {

@@ -39,6 +39,19 @@ function panopticExhibit(page) {
       segmentTable(page, merge.result.segments, merge.output[0] * merge.output[1])));
 }
 
+// The letters of all shapes, in the colours that they have on the whole page.
+function sizeKey({ model, image }) {
+  const letters = [
+    ["n", "N", model.queries, "queries: the slots in which objects can be found"],
+    ["m", "M", model.maps, "attention maps of a query, one a head"],
+    ["d", "d", model.d, "channels inside the transformer"],
+    ["s", "H \u00d7 W", image.network.join(" \u00d7 "), "pixels that the network sees; H/32 \u00d7 W/32 are the cells of the encoded image"],
+    ["c", "K", model.classes, "classes, things and stuff"],
+  ].filter(([, , value]) => value !== null && value !== undefined);
+  return make("dl", { class: "key" }, letters.map(([kind, letter, value, text]) => make("div", {},
+    make("dt", { class: `dim dim-${kind}` }, `${letter} = ${value}`), make("dd", {}, text))));
+}
+
 function masthead(page) {
   const { meta } = page;
   const { model, image, merge } = meta;
@@ -59,10 +72,13 @@ function masthead(page) {
         + "image. Choose a segment to follow its query from the first attention to the last argmax; choose a "
         + "place to see it at every stop."),
       make("dl", { class: "vitals" }, facts.map(([value, name]) =>
-        make("div", {}, make("dt", {}, name), make("dd", {}, String(value))))),
-      make("div", { class: "chips", role: "group", "aria-label": "Queries to follow" },
-        meta.followed.map((query) => queryButton(page, query)))),
+        make("div", {}, make("dt", {}, name), make("dd", {}, String(value)))))),
+    make("div", { class: "masthead-chips chips", role: "group", "aria-label": "Queries to follow" },
+      meta.followed.map((query) => queryButton(page, query))),
     make("div", { class: "masthead-picture" }, merge
       ? resultMap(page, "The result. Click a segment to follow its query.") : boxesExhibit(page)),
+    sizeKey(meta),
+    make("nav", { class: "contents", "aria-label": "Questions" }, make("ol", {},
+      meta.questions.map(({ id, title }) => make("li", {}, make("a", { href: `#question-${id}` }, rich(title)))))),
   ];
 }

@@ -30,7 +30,7 @@ function segmentMap(page, { label, size, picked, say }) {
   const frame = make("div", { class: "heat segments", tabindex: 0, role: "application",
     "aria-roledescription": "panoptic map",
     "aria-label": `${label}. Arrow keys move the place, Enter follows the query there.`,
-    style: { "aspect-ratio": `${size[1]} / ${size[0]}` } }, make("img", { src: url, alt: "" }), canvas);
+    style: frameShape(size) }, make("img", { src: url, alt: "" }), canvas);
   const output = make("output", { class: "readout" });
   const grid = gridOver(size);
   const pixelOf = (point) => grid.cell(point);
