@@ -4,7 +4,7 @@ const nextFrame = () => new Promise((done) => requestAnimationFrame(done));
 
 function encoderExhibit(page, stop) {
   const { layers, cells } = page.meta.encoder || { layers: [] };
-  if (!layers.length) return featureView(page, stop);
+  if (!layers.length) return featureView(page, stop, []);
   const { state, arrays } = page;
   const grid = strideGrid(cells, page.meta.image.network);
   const opened = new Map();
@@ -69,5 +69,5 @@ function encoderExhibit(page, stop) {
     make("div", { class: "pair" }, to.element, from.element),
     make("div", { class: "tiles" }, tiles.map((small) => small.element)));
   drawWhenSeen(state, exhibit, ["point", "encoderLayer", "encoderHead"], draw);
-  return [featureView(page, stop), exhibit];
+  return [featureView(page, stop, []), exhibit];
 }

@@ -15,14 +15,14 @@ function bboxAttentionExhibit(page) {
   const [, count, ...cells] = meta.arrays[entry.maps].shape;
   const heads = Array.from({ length: count }, (_, head) => head);
   state.values.mapHead = "all";
-  const view = heatView(page, { label: "Bbox attention", under: true,
-    grid: strideGrid(cells, meta.image.network) });
-  const boxes = boxLayer(page, []);
-  view.frame.append(boxes.layer);
   const headChoice = choice("head", [["all", "together (sum)"], ...heads.map((head) => [head, head + 1])],
     (mapHead) => state.set({ mapHead }));
-  const tiles = heads.map((head) => tile("", cells, () => state.set({ mapHead: head }), `map ${head + 1}`));
   const sums = make("p", { class: "sums" });
+  const view = heatView(page, { label: "Bbox attention", under: true,
+    grid: strideGrid(cells, meta.image.network), beside: [headChoice.element, sums] });
+  const boxes = boxLayer(page, []);
+  view.frame.append(boxes.layer);
+  const tiles = heads.map((head) => tile("", cells, () => state.set({ mapHead: head }), `map ${head + 1}`));
 
   async function draw() {
     const { query, mapHead } = state.values;
@@ -47,8 +47,8 @@ function bboxAttentionExhibit(page) {
       meta.model.normalize === "joint" ? ". One softmax runs over heads and cells together."
         : ". Each map has its own softmax.");
   }
-  const exhibit = make("div", { class: "exhibit", id: "bbox-attention" }, headChoice.element,
-    view.element, make("div", { class: "tiles" }, tiles.map((small) => small.element)), sums);
+  const exhibit = make("div", { class: "exhibit", id: "bbox-attention" },
+    view.element, make("div", { class: "tiles" }, tiles.map((small) => small.element)));
   drawWhenSeen(state, exhibit, ["query", "mapHead"], draw);
   return exhibit;
 }

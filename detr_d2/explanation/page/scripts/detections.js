@@ -82,9 +82,9 @@ function boxesExhibit(page) {
     inside.sort((a, b) => area(a) - area(b));
     if (inside.length) state.set({ query: inside[0] });
   } });
-  const exhibit = make("div", { class: "exhibit" }, make("figure", { class: "picture" },
+  const exhibit = make("div", { class: "exhibit" }, picture(
     make("figcaption", {}, "Boxes of the kept queries, things and stuff alike; click one to follow it"),
-    frame, output));
+    frame, [output], []));
   drawWhenSeen(state, exhibit, ["query"], () => {
     boxes.show();
     const { query } = state.values;

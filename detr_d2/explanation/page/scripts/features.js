@@ -1,12 +1,12 @@
 // Pictures of feature maps: principal components, vector lengths, and single channels.
 
-function featureView(page, stop) {
+function featureView(page, stop, beside = null) {
   const feature = page.meta.features[stop.id];
   if (!feature) return null;
   const grid = strideGrid(feature.shape.slice(-2), page.meta.image.network, feature.picture);
   const averaged = Math.round(feature.shape.at(-1) / feature.picture[1]);
   const view = heatView(page, { label: `${stop.title}${averaged > 1
-    ? ` (each cell shown is the mean of ${averaged} \u00d7 ${averaged})` : ""}`, grid });
+    ? ` (each cell shown is the mean of ${averaged} \u00d7 ${averaged})` : ""}`, grid, beside });
   let shown = "rgb";
   const modes = choice("show", [
     ["rgb", "3 components", "the three principal components of the channels as red, green and blue"],
@@ -34,7 +34,8 @@ function featureView(page, stop) {
     }
   }
   drawWhenSeen(page.state, view.element, [], draw);
-  return make("div", { class: "exhibit feature" }, view.element, modes.element);
+  view.element.querySelector(".side").append(modes.element);
+  return make("div", { class: "exhibit feature" }, view.element);
 }
 
 function imageExhibit(page) {

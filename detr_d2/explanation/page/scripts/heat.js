@@ -72,9 +72,16 @@ function frameShape([height, width]) {
   return { "aspect-ratio": `${width} / ${height}`, "--aspect": width / height };
 }
 
+// A figure with its title, and below it what explains it; with `beside` all that stands at its side.
+function picture(title, frame, below, beside) {
+  return make("figure", { class: beside ? "picture large" : "picture" }, title, frame,
+    make("div", { class: "side" }, beside || null, below));
+}
+
 // A picture of one map on which a cell can be chosen; its value is read out below.
-// label; grid: see gridOver; under: whether the picture lies over the image; step: cells per key.
-function heatView(page, { label, grid, under = false, step }) {
+// label; grid: see gridOver; under: whether the picture lies over the image; step: cells per key;
+// beside: elements that stand beside the picture where there is room, with readout and legend.
+function heatView(page, { label, grid, under = false, step, beside }) {
   const { network, url } = page.meta.image;
   const canvas = make("canvas", { width: grid.columns, height: grid.rows, "aria-hidden": "true",
     style: { width: `${100 * grid.spill[1]}%`, height: `${100 * grid.spill[0]}%` } });
@@ -102,7 +109,7 @@ function heatView(page, { label, grid, under = false, step }) {
   page.state.on(["point"], () => read(null));
   read(null);
   return {
-    element: make("figure", { class: "picture" }, title, frame, output, bar.element),
+    element: picture(title, frame, [output, bar.element], beside),
     frame,
     // Show rows * columns values; caption replaces the title, text(value, cell) the readout.
     show(next, { range, map = "ember", caption, text }) {

@@ -8,7 +8,7 @@ function masksExhibit(page) {
   if (!masks) return null;
   const { state, arrays, queries } = page;
   const shape = masks.shape.slice(-2);
-  const view = heatView(page, { label: "Mask logits", grid: gridOver(shape), step: 4 });
+  const view = heatView(page, { label: "Mask logits", grid: gridOver(shape), step: 4, beside: [] });
   const tiles = candidates.map(({ query }) => tile(queries.name(query), shape,
     queries.canFollow(query) ? () => state.set({ query }) : null));
   let painted = false;

@@ -29,7 +29,8 @@ function mergeExhibit(page) {
     table: make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Segments at these settings" }),
     steps: make("ol", { class: "passes" }) };
   const arena = { input: null, logits: null, now: null, key: "" };
-  const map = segmentMap(page, { label: "Panoptic map at these settings", size: merge.output,
+  const controls = [make("div", { class: "sliders" }, sliders.map((one) => one.element), reset), views.element];
+  const map = segmentMap(page, { beside: controls, label: "Panoptic map at these settings", size: merge.output,
     picked: (pixel) => followOwner(page, arena, pixel),
     say: (pixel) => (arena.now ? sayRivals(page, arena, pixel) : "") });
 
@@ -46,9 +47,9 @@ function mergeExhibit(page) {
     showView(page, arena, map, parts.bar, mergeView);
   }
   const exhibit = make("div", { class: "exhibit", id: "live-merge" },
-    make("div", { class: "sliders" }, sliders.map((one) => one.element), reset), views.element,
-    map.element, parts.bar.element, parts.verdict, parts.table,
+    map.element, parts.table,
     make("h5", {}, "Every argmax, until nothing is dropped"), parts.steps);
+  map.element.querySelector(".side").append(parts.bar.element, parts.verdict);
   drawWhenSeen(state, exhibit, ["threshold", "minArea", "mergeView"], draw);
   return exhibit;
 }

@@ -24,7 +24,7 @@ function segmentColours(page, segments) {
 }
 
 // picked(pixel) after a choice; say(pixel) gives the text read out for pixel [row, column].
-function segmentMap(page, { label, size, picked, say }) {
+function segmentMap(page, { label, size, picked, say, beside }) {
   const { url } = page.meta.image;
   const canvas = make("canvas", { width: size[1], height: size[0], class: "smooth", "aria-hidden": "true" });
   const frame = make("div", { class: "heat segments", tabindex: 0, role: "application",
@@ -46,7 +46,7 @@ function segmentMap(page, { label, size, picked, say }) {
   frame.addEventListener("pointerleave", () => read(null));
   page.state.on(["point", "query"], () => read(null));
   return {
-    element: make("figure", { class: "picture" }, make("figcaption", {}, label), frame, output),
+    element: picture(make("figcaption", {}, label), frame, [output], beside),
     show(image) {
       putPixels(canvas, image);
       read(null);
