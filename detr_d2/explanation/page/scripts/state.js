@@ -36,8 +36,10 @@ function drawWhenSeen(state, element, keys, draw) {
     if (!seen || !stale || busy) return;
     busy = true;
     stale = false;
+    element.dataset.busy = "true";
     await draw();
     busy = false;
+    element.dataset.busy = "false";
     element.dataset.drawn = "true";
     update();
   }
