@@ -24,4 +24,5 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["detr_d2", "detr_d2.*"]),
+    package_data={"detr_d2.explanation.page": ["*.html", "styles/*.css", "scripts/*.js"]},
 )

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), None)
 # No sandbox: tests may run as root in a container. The rest keeps the browser itself off the network.
 ARGUMENTS = [
     "--no-sandbox",
