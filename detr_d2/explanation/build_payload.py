@@ -44,7 +44,7 @@ def _build(recorded: RecordedPass, detail: Detail) -> Payload:
     packer = Packer()
     candidates, lowest = choose_candidates(recorded, detail.candidates)
     followed = choose_followed(recorded, candidates, detail.followed)
-    kept = recorded.competing(getattr(recorded.model, "score_thresh", 0.5))
+    kept = recorded.competing(recorded.model.postprocess.score_thresh)
     facts = measured.transformer_facts(recorded.model, recorded.trace)
     meta: dict[str, Any] = {
         "schema": SCHEMA,
@@ -96,12 +96,12 @@ def _mask_meta(
         step=detail.logit_step,
         delta=True,
     )
-    kept = merge.kept(model.score_thresh)
+    kept = merge.kept(model.postprocess.score_thresh)
     segments = recorded.output["panoptic_seg"][1]
     facts = measured.attention_facts(model, recorded.trace, followed[0])
     facts |= measured.head_facts(model, recorded.trace)
     facts |= measured.merge_facts(merge.steps(), merge.masks(merge.logits, kept), segments)
-    facts |= {"score_thresh": model.score_thresh, "candidates": len(candidates)}
+    facts |= {"score_thresh": model.postprocess.score_thresh, "candidates": len(candidates)}
     rows = [run.index(query) for query in followed]
     return {
         "bbox_attention": mask_sections.attention_section(recorded, packer, followed),

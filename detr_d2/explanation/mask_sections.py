@@ -13,7 +13,7 @@ from detr_d2.explanation.merge_steps import MergeStep, merge_steps
 from detr_d2.explanation.packing import Packer
 from detr_d2.explanation.recorded_pass import RecordedPass
 from detr_d2.modeling import FPNMaskHead, PanopticDetr
-from detr_d2.modeling.postprocess import panoptic_inference
+from detr_d2.modeling.panoptic_merge import panoptic_inference
 from detr_d2.ops.masks import Size, resize
 
 CONCAT_CHANNELS = 8
@@ -156,12 +156,12 @@ class Merge:
     ) -> tuple[Tensor, list[dict]]:
         """Do what `panoptic_inference` does for a threshold, with these or other logits."""
         queries = self.kept(threshold)
-        scores, classes, _ = self.recorded.queries()
+        found = self.recorded.queries()
         return panoptic_inference(
             self.masks(self.logits if logits is None else logits, queries),
-            scores[queries],
-            classes[queries],
-            thing_ids=self.model.thing_ids,
+            found.scores[queries],
+            found.classes[queries],
+            thing_ids=self.model.postprocess.thing_ids,
             min_area=min_area,
             unite_stuff=self.model.postprocess.unite_stuff,
             size=self.recorded.size,
@@ -169,23 +169,23 @@ class Merge:
 
     def steps(self) -> list[MergeStep]:
         """Every argmax at the model's own threshold and minimum area."""
-        queries = self.kept(self.model.score_thresh)
+        queries = self.kept(self.model.postprocess.score_thresh)
         early = self.model.postprocess.unite_stuff == "before_filtering"
         return merge_steps(
             self.masks(self.logits, queries),
             queries,
-            self.model.min_area,
+            self.model.postprocess.min_area,
             self.recorded.size,
             self._united(queries) if early else None,
         )
 
     def _united(self, queries: list[int]) -> dict[int, int]:
         """First query of the same stuff class."""
-        _, classes, _ = self.recorded.queries()
+        classes = self.recorded.queries().classes
         first: dict[int, int] = {}
         for query in queries:
             first.setdefault(int(classes[query]), query)
-        things = self.model.thing_ids
+        things = self.model.postprocess.thing_ids
         return {q: first[int(classes[q])] for q in queries if int(classes[q]) not in things}
 
     def segment_queries(self, ids: Tensor, steps: Sequence[MergeStep]) -> dict[int, list[int]]:
@@ -208,16 +208,16 @@ def merge_section(merge: Merge, packer: Packer) -> dict[str, Any]:
     steps = merge.steps()
     queries = merge.segment_queries(ids, steps)
     packed = torch.from_numpy(packer.values("mask-logits")).float()
-    again, found = merge.run(model.score_thresh, model.min_area, packed)
+    again, found = merge.run(model.postprocess.score_thresh, model.postprocess.min_area, packed)
     same = [_without_area(s) for s in found] == [_without_area(s) for s in segments]
     return {
-        "score_thresh": model.score_thresh,
-        "min_area": model.min_area,
+        "score_thresh": model.postprocess.score_thresh,
+        "min_area": model.postprocess.min_area,
         "unite_stuff": model.postprocess.unite_stuff,
         "resize": model.postprocess.resize,
         "network": list(merge.network),
         "output": list(merge.recorded.size),
-        "thing_ids": sorted(model.thing_ids),
+        "thing_ids": sorted(model.postprocess.thing_ids),
         "steps": [
             {"alive": step.alive, "areas": step.areas, "dropped": step.dropped} for step in steps
         ],

@@ -12,8 +12,8 @@ from torch import Tensor
 from detr_d2.engine import Predictor
 from detr_d2.explanation.capture import Trace, record
 from detr_d2.modeling import Detr, PanopticDetr
-from detr_d2.modeling.postprocess import best_classes
-from detr_d2.visualization import Palette, resize_photo
+from detr_d2.modeling.class_predictions import ClassPredictions, predict_classes
+from detr_d2.visualization import Palette, resize_image
 
 # Pixels of the longer side of picture and merge: what a browser can merge while a slider moves.
 MAX_SIDE = 1066
@@ -46,14 +46,14 @@ class RecordedPass:
         """(H, W) of the picture and of the merge, pixels."""
         return self.picture.shape[0], self.picture.shape[1]
 
-    def queries(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores, classes and "is an object" of all queries; see `best_classes`."""
-        return best_classes(self.trace.get("logits"))
+    def queries(self) -> ClassPredictions:
+        """Scores and classes of all queries."""
+        return predict_classes(self.trace.get("logits"))
 
     def competing(self, threshold: float) -> list[int]:
         """Queries that compete for the pixels at a score threshold, ascending."""
-        scores, _, is_object = self.queries()
-        return (is_object & (scores > threshold)).nonzero()[:, 0].tolist()
+        found = self.queries()
+        return (found.is_object & (found.scores > threshold)).nonzero()[:, 0].tolist()
 
 
 def record_pass(
@@ -66,11 +66,11 @@ def record_pass(
             it could.
     """
     model = predictor.model
-    if isinstance(model, PanopticDetr) and not model.panoptic_on:
+    if isinstance(model, PanopticDetr) and not model.postprocess.panoptic_on:
         raise ValueError("MODEL.DETR.PANOPTIC_ON is False; the explanation needs it True")
     height, width = image.shape[:2]
     factor = min(1.0, MAX_SIDE / max(height, width))
-    picture = resize_photo(image, max(1, round(width * factor)))
+    picture = resize_image(image, max(1, round(width * factor)))
     resized = T.AugInput(image[..., ::-1] if predictor.reverse else image)
     predictor.resize(resized)
     chw = torch.from_numpy(np.ascontiguousarray(resized.image.transpose(2, 0, 1)))
@@ -92,12 +92,13 @@ def choose_candidates(recorded: RecordedPass, count: int) -> tuple[list[int], fl
     Returns:
         The queries, ascending, and the lowest score threshold at which nobody else would compete.
     """
-    scores, _, is_object = recorded.queries()
-    ranked = [q for q in scores.argsort(descending=True, stable=True).tolist() if is_object[q]]
-    threshold = getattr(recorded.model, "score_thresh", 0.5)
+    found = recorded.queries()
+    order = found.scores.argsort(descending=True, stable=True).tolist()
+    ranked = [query for query in order if found.is_object[query]]
+    threshold = recorded.model.postprocess.score_thresh
     count = max(count, len(recorded.competing(threshold)))
     left = ranked[count:]
-    return sorted(ranked[:count]), scores[left[0]].item() if left else 0.0
+    return sorted(ranked[:count]), found.scores[left[0]].item() if left else 0.0
 
 
 def choose_followed(recorded: RecordedPass, candidates: list[int], count: int) -> list[int]:
@@ -105,6 +106,6 @@ def choose_followed(recorded: RecordedPass, candidates: list[int], count: int) -
 
     Where there is no candidate at all it is the best query of all, so that there is something to see.
     """
-    scores, _, _ = recorded.queries()
+    scores = recorded.queries().scores
     pool = candidates or [int(scores.argmax())]
     return sorted(sorted(pool, key=lambda q: -scores[q].item())[:count])

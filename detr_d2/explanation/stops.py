@@ -11,14 +11,9 @@ from detr_d2.explanation.code_links import code_link
 from detr_d2.modeling import Detr, FPNMaskHead, PanopticDetr
 from detr_d2.modeling.box_head import MLP, BoxHead
 from detr_d2.modeling.position_encoding import sine_position_encoding
-from detr_d2.modeling.postprocess import panoptic_inference
-from detr_d2.modeling.transformer import (
-    Transformer,
-    TransformerDecoder,
-    TransformerDecoderLayer,
-    TransformerEncoder,
-    TransformerEncoderLayer,
-)
+from detr_d2.modeling.panoptic_merge import panoptic_inference
+from detr_d2.modeling.transformer import Transformer, TransformerDecoder, TransformerEncoder
+from detr_d2.modeling.transformer_layers import TransformerDecoderLayer, TransformerEncoderLayer
 from detr_d2.ops.masks import unpad_and_resize
 
 
@@ -57,7 +52,7 @@ def _features(name: str, stride: int, text: str, sources: tuple[str, ...]) -> St
         text,
         f"H/{stride} x W/{stride}",
         sources,
-        lambda model: [(Detr.detect, "self.backbone(")],
+        lambda model: [(Detr.forward_detr, "self.backbone(")],
     )
 
 
@@ -96,7 +91,7 @@ STOPS: tuple[Stop, ...] = (
         "into the encoder, and past the transformer straight to the mask head.",
         "d x H/32 x W/32",
         ("res5",),
-        lambda model: [(Detr.detect, "self.input_proj(")],
+        lambda model: [(Detr.forward_detr, "self.input_proj(")],
     ),
     Stop(
         "position",

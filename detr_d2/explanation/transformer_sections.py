@@ -73,15 +73,15 @@ def feature_section(recorded: RecordedPass, packer: Packer) -> dict[str, Any]:
 
 def query_section(recorded: RecordedPass, packer: Packer) -> dict[str, Any]:
     """Scores, classes and boxes of all queries, and their embeddings."""
-    scores, classes, is_object = recorded.queries()
+    found = recorded.queries()
     probabilities = recorded.trace.get("logits").softmax(-1)
     values, indices = probabilities[:, :-1].topk(min(3, probabilities.shape[1] - 1))
     boxes = recorded.trace.get("boxes")
     queries = [
         {
-            "score": scores[q].item(),
-            "class": int(classes[q]),
-            "is_object": bool(is_object[q]),
+            "score": found.scores[q].item(),
+            "class": int(found.classes[q]),
+            "is_object": bool(found.is_object[q]),
             "no_object": round(probabilities[q, -1].item(), 6),
             "box": [round(value, 5) for value in boxes[q].tolist()],
             "top": [
@@ -89,7 +89,7 @@ def query_section(recorded: RecordedPass, packer: Packer) -> dict[str, Any]:
                 for index, value in zip(indices[q].tolist(), values[q].tolist(), strict=True)
             ],
         }
-        for q in range(len(scores))
+        for q in range(len(found.scores))
     ]
     embeddings = recorded.trace.get("embeddings")
     packer.add("embeddings", embeddings, "box embeddings, one row a query")
