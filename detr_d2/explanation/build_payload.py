@@ -93,7 +93,7 @@ def _mask_meta(
         "mask-logits",
         merge.logits,
         "mask logits: candidate x pixel of H/4 x W/4",
-        step=detail.logit_step,
+        step=merge.rounding_step(detail.logit_step),
         delta=True,
     )
     kept = merge.kept(model.postprocess.score_thresh)
@@ -220,7 +220,7 @@ def _pictures(meta: dict[str, Any]) -> dict[str, list[str]]:
     }
     layers = [name for layer in meta["encoder"]["layers"] for name in layer.values()]
     pictures["encoded"] += [name for name in layers if isinstance(name, str)]
-    pictures |= {"embeddings": ["embeddings", "decoder-cross", "decoder-self"]}
+    pictures |= {"queries": ["queries"], "embeddings": ["embeddings", "decoder-cross", "decoder-self"]}
     if "masks" in meta:
         stages = [stage["maps"] for stage in meta["fpn"]["stages"]]
         pictures |= {

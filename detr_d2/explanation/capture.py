@@ -66,6 +66,7 @@ class Trace:
         queries: (Q, d), the learned query embeddings.
         embeddings: (N, Q, d), the output of the last decoder layer.
         logits: (N, Q, K + 1); boxes: (N, Q, 4), cxcywh as fractions of the image.
+        layer_logits, layer_boxes: (N, L, Q, ...), the same after every decoder layer.
         encoder, decoder_self, decoder_cross: one call a layer.
         bbox_attention: (N, Q, M, h, w); None for the box model.
         head_features: what the mask head got of the backbone, coarse to fine.
@@ -81,6 +82,8 @@ class Trace:
     embeddings: Tensor | None = None
     logits: Tensor | None = None
     boxes: Tensor | None = None
+    layer_logits: Tensor | None = None
+    layer_boxes: Tensor | None = None
     encoder: list[AttentionCall] = field(default_factory=list)
     decoder_self: list[AttentionCall] = field(default_factory=list)
     decoder_cross: list[AttentionCall] = field(default_factory=list)
@@ -147,6 +150,8 @@ def _hook_detr(model: Detr, trace: Trace) -> Iterator[Any]:
     def box_head(_: nn.Module, __: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
         logits, boxes = output
         trace.logits, trace.boxes = logits[0, -1].float(), boxes[0, -1].float()
+        trace.layer_logits = logits[0].transpose(0, 1).float()
+        trace.layer_boxes = boxes[0].transpose(0, 1).float()
 
     yield model.backbone.register_forward_hook(backbone)
     yield model.transformer.register_forward_hook(transformer)

@@ -167,6 +167,20 @@ class Merge:
             size=self.recorded.size,
         )
 
+    def rounding_step(self, share: float) -> float:
+        """Distance of two levels of the packed logits: `share`, or that share of the usual margin.
+
+        The margin, best logit minus second best, is small where masks hardly differ, as in a model
+        that has just begun to learn; its median over the pixels counts.
+        """
+        rows = [self.candidates.index(q) for q in self.kept(self.model.postprocess.score_thresh)]
+        if len(rows) < 2:
+            return share
+        best = self.logits[rows].topk(2, 0).values
+        margin = (best[0] - best[1]).median().item()
+        spread = (self.logits.max() - self.logits.min()).item()
+        return max(share * min(1.0, margin), spread / 65000, 1e-9)
+
     def steps(self) -> list[MergeStep]:
         """Every argmax at the model's own threshold and minimum area."""
         queries = self.kept(self.model.postprocess.score_thresh)
@@ -189,14 +203,13 @@ class Merge:
         return {q: first[int(classes[q])] for q in queries if int(classes[q]) not in things}
 
     def segment_queries(self, ids: Tensor, steps: Sequence[MergeStep]) -> dict[int, list[int]]:
-        """Queries that make up each segment of a map (H, W)."""
+        """Queries that make up each segment of a map (H, W): those most of whose pixels it has."""
         winner = steps[-1].winner if steps else None
-        if winner is None:
-            return {}
-        pairs = torch.stack([ids.flatten().long(), winner.flatten()], 1).unique(dim=0)
         result: dict[int, list[int]] = {}
-        for segment, query in pairs.tolist():
-            result.setdefault(segment, []).append(query)
+        if winner is not None:
+            for query in winner.unique().tolist():
+                segment = int(ids[winner == query].mode().values)
+                result.setdefault(segment, []).append(query)
         return result
 
 

@@ -45,7 +45,7 @@ features    {stop id: {shape, picture [h, w], rgb: name, channels: name, channel
 queries     [{score, class, is_object, no_object, box [cx, cy, w, h] fractions of the image, top:
             [[class, probability] x 3]}] of all Q. is_object: the best class beats "no object". scores
             are float32 numbers, exact.
-embeddings  name of (Q, d)
+embeddings  name of (Q, d), the box embeddings; query_embed: name of (Q, d), the learned queries
 candidates  [{query, kept, follow}] in ascending order of the query: every query that can be in the
             panoptic map at a threshold >= merge.lowest_threshold. kept: in it at merge.score_thresh before
             small segments are dropped. follow: row in the arrays of the followed queries, or null.
@@ -59,7 +59,7 @@ encoder     layers: [{layer, queries: name, keys: name}], cells [h, w], toleranc
             over a of the softmaxes.) Layers may be missing where the page would get too large: the
             list says which there are. tolerance: largest measured |page's weight - torch's| divided
             by the largest weight of the row.
-decoder     cross: name of (L, D, A, h, w); self: name of (L, D, A, Q), sums 1 over its last axes
+decoder     layers: [{scores [D], classes [D], boxes [D x 4]}], predictions after every layer; cross: name of (L, D, A, h, w); self: name of (L, D, A, Q), sums 1 over its last axes
 bbox_attention  maps: name of (D, M, h, w); sums: [sum over heads and cells, [sum of each head]] of the
             first followed query
 concat      {d, maps, image: name of (8, h, w), channel_ids}: channels of the projected image, beside which

@@ -70,7 +70,7 @@ QUESTIONS = (
         "then at the encoded image (cross-attention). Class, box and mask of a query are all "
         "predicted from its one embedding.",
         "Here {queries} queries give {embeddings_shape} numbers; {above_threshold} of them score "
-        "above {score_thresh}.",
+        "above {score_thresh:.2f}.",
     ),
     Question(
         "attention_maps",

@@ -114,9 +114,9 @@ STOPS: tuple[Stop, ...] = (
     Stop(
         "queries",
         "Object queries",
-        "Q learned vectors, the same for every image: the position encoding of the decoder's "
+        "N learned vectors, the same for every image: the position encoding of the decoder's "
         "slots. Its content starts as zeros.",
-        "Q x d",
+        "N x d",
         (),
         lambda model: [(Transformer.forward, "self.decoder(")],
     ),
@@ -125,7 +125,7 @@ STOPS: tuple[Stop, ...] = (
         "Box embeddings",
         "The output of the last decoder layer, one d-vector per query: what the query has gathered "
         "from the encoded image and from the other queries. Not a box yet.",
-        "Q x d",
+        "N x d",
         ("queries", "encoded", "position"),
         lambda model: [(TransformerDecoder.forward, ""), (TransformerDecoderLayer.forward, "")],
     ),
@@ -133,7 +133,7 @@ STOPS: tuple[Stop, ...] = (
         "scores",
         "Class scores",
         "A linear layer on each box embedding, and softmax over the K classes and \"no object\".",
-        "Q x (K + 1)",
+        "N x (K + 1)",
         ("embeddings",),
         lambda model: [(BoxHead.forward, "")],
     ),
@@ -142,7 +142,7 @@ STOPS: tuple[Stop, ...] = (
         "Boxes",
         "A small MLP on each box embedding, and a sigmoid: centre, width and height as fractions "
         "of the image. The masks do not use them.",
-        "Q x 4",
+        "N x 4",
         ("embeddings",),
         lambda model: [(BoxHead.forward, ""), (MLP.forward, "")],
     ),
@@ -151,7 +151,7 @@ STOPS: tuple[Stop, ...] = (
         "Bbox attention",
         "Each box embedding is compared with every cell of the encoded image by M heads; softmax "
         "makes M maps of weights. No values are added up: the weights are the result.",
-        "Q x M x H/32 x W/32",
+        "N x M x H/32 x W/32",
         ("embeddings", "encoded"),
         lambda model: [(_mask_parts(model)[0].forward, "")],
         True,
@@ -161,7 +161,7 @@ STOPS: tuple[Stop, ...] = (
         "Concatenation",
         "For each query: the d channels of the projected image and that query's M maps, stacked. "
         "From here on the queries are a batch: each runs through the mask head alone.",
-        "Q x (d + M) x H/32 x W/32",
+        "N x (d + M) x H/32 x W/32",
         ("projected", "bbox_attention"),
         lambda model: [(_mask_parts(model)[1].forward, "")],
         True,
@@ -171,7 +171,7 @@ STOPS: tuple[Stop, ...] = (
         "FPN-style CNN",
         "Five 3 x 3 convolutions. Three times the map is enlarged twofold, and Res4, Res3, Res2, "
         "brought to the same number of channels by a 1 x 1 convolution, are added.",
-        "Q x d/16 x H/4 x W/4",
+        "N x d/16 x H/4 x W/4",
         ("concat", "res4", "res3", "res2"),
         lambda model: [
             (
@@ -188,7 +188,7 @@ STOPS: tuple[Stop, ...] = (
         "Mask logits",
         "A last convolution with one output channel: one map of logits for each query. Above 0 "
         "means that the pixel rather belongs to the query than not.",
-        "Q x H/4 x W/4",
+        "N x H/4 x W/4",
         ("fpn",),
         lambda model: [(_mask_parts(model)[1].forward, ""), (unpad_and_resize, "")],
         True,

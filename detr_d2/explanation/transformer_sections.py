@@ -12,6 +12,7 @@ from detr_d2.explanation.factors import attention_factors, rounding_step, weight
 from detr_d2.explanation.feature_pictures import picture_features
 from detr_d2.explanation.packing import Packer
 from detr_d2.explanation.recorded_pass import RecordedPass
+from detr_d2.modeling.class_predictions import predict_classes
 
 FEATURES = ("res2", "res3", "res4", "res5", "projected", "position", "encoded")
 
@@ -93,7 +94,8 @@ def query_section(recorded: RecordedPass, packer: Packer) -> dict[str, Any]:
     ]
     embeddings = recorded.trace.get("embeddings")
     packer.add("embeddings", embeddings, "box embeddings, one row a query")
-    return {"queries": queries, "embeddings": "embeddings"}
+    packer.add("queries", recorded.trace.get("queries"), "learned queries, one row each")
+    return {"queries": queries, "embeddings": "embeddings", "query_embed": "queries"}
 
 
 def encoder_section(recorded: RecordedPass, packer: Packer, detail: Detail) -> dict[str, Any]:
@@ -129,8 +131,20 @@ def decoder_section(
     cross = torch.stack([call.weights()[0][:, followed] for call in trace.decoder_cross])
     own = torch.stack([call.weights()[0][:, followed] for call in trace.decoder_self])
     cross = cross.transpose(1, 2).unflatten(3, cells)
+    layers = [
+        (predict_classes(logits[followed]), boxes[followed])
+        for logits, boxes in zip(trace.get("layer_logits"), trace.get("layer_boxes"), strict=True)
+    ]
     text = "decoder {}: layer x followed query x head x {}"
     return {
+        "layers": [
+            {
+                "scores": found.scores.tolist(),
+                "classes": found.classes.tolist(),
+                "boxes": [[round(value, 5) for value in box] for box in boxes.tolist()],
+            }
+            for found, boxes in layers
+        ],
         "cross": packer.add(
             "decoder-cross",
             cross,
