@@ -1,5 +1,6 @@
 """A tiny model and hand-made inputs for the tests of whole models."""
 
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,12 @@ def tiny_cfg(arch: str = "PanopticDetr") -> CfgNode:
     cfg.MODEL.DETR.DEC_LAYERS = 2
     cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = ()
     return cfg
+
+
+def processes(count: int, **arguments: Any) -> Namespace:
+    """Detectron2's options for some processes of this machine, and others of the test."""
+    options = {"num_gpus": count, "num_machines": 1, "machine_rank": 0, "dist_url": ""}
+    return Namespace(**options, **arguments)
 
 
 def give_weights(cfg: CfgNode, folder: Path) -> None:

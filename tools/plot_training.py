@@ -5,7 +5,6 @@ python tools/plot_training.py output/mine/boxes output/mine/panoptic --output ou
 """
 
 import argparse
-import json
 import sys
 from itertools import zip_longest
 from pathlib import Path
@@ -17,19 +16,17 @@ from detr_d2.ops.panoptic_ids import read_ids
 from detr_d2.utils.files import replacing
 from detr_d2.visualization import Palette, image_grid, render_segments
 from detr_d2.visualization.grid import PAPER
+from detr_d2.visualization.training_curves import (
+    PLOT_WIDTH,
+    plot_losses,
+    stack_pictures,
+)
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from PIL import Image
 
-DPI = 100
-PLOT_WIDTH, PLOT_HEIGHT = 420, 270
 # As demo.py --coco-panoptic calls it.
 JSON = "panoptic.json"
-
-# Iterations and values of each loss.
-Curves = dict[str, tuple[list[int], list[float]]]
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -51,59 +48,6 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("--width", type=int, default=220, help="width of each map, pixels")
     parser.add_argument("--output", default="output/training.png", help="the picture, PNG")
     return parser
-
-
-def read_losses(path: Path) -> Curves:
-    """Losses of the last layer and their sum, from what Detectron2 noted while training.
-
-    A training that was resumed, or begun again, goes back to an earlier iteration: what was noted
-    from there on before counts no longer. A last line that is still being written is skipped.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: a line is not JSON, or there is no loss in the file.
-    """
-    entries: list[dict[str, Any]] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(True), start=1):
-        if not line.endswith("\n"):
-            continue
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}: line {number} is not JSON: {error}") from None
-        while entries and entries[-1]["iteration"] >= entry["iteration"]:
-            entries.pop()
-        entries.append(entry)
-    names = {name for entry in entries for name in entry if is_loss(name)}
-    if not names:
-        raise ValueError(f"{path}: no loss in it; a training notes them every 20 iterations")
-    curves: Curves = {}
-    for name in sorted(names, key=lambda name: (name != "total_loss", name)):
-        points = [(entry["iteration"], entry[name]) for entry in entries if name in entry]
-        curves[name] = ([x for x, _ in points], [y for _, y in points])
-    return curves
-
-
-def is_loss(name: str) -> bool:
-    """Whether a metric is the sum or a loss that no digit marks as an earlier layer's."""
-    return name == "total_loss" or (name.startswith("loss_") and not name[-2:].strip("_").isdigit())
-
-
-def plot_losses(folders: list[Path], width: int) -> np.ndarray:
-    """Curves of every folder side by side: (PLOT_HEIGHT, width, 3) uint8 RGB."""
-    paper = tuple(value / 255 for value in PAPER)
-    figure = Figure((width / DPI, PLOT_HEIGHT / DPI), DPI, facecolor=paper, layout="constrained")
-    renderer = FigureCanvasAgg(figure)
-    for axes, folder in zip(
-        figure.subplots(1, len(folders), squeeze=False)[0], folders, strict=True
-    ):
-        for name, (iterations, values) in read_losses(folder / "metrics.json").items():
-            axes.plot(iterations, values, label=name, linewidth=2 if name == "total_loss" else 1.2)
-        axes.set(title=folder.name, xlabel="iteration", yscale="log", facecolor=paper)
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize="small", frameon=False)
-    renderer.draw()
-    return np.asarray(renderer.buffer_rgba())[..., :3]
 
 
 def read_maps(pngs: Path, panoptic_json: Path) -> dict[str, dict[str, Any]]:
@@ -191,12 +135,7 @@ def main(args: argparse.Namespace) -> None:
     """Render the picture and write it."""
     parts = [render_comparisons(args)] if args.compare else []
     width = max([PLOT_WIDTH * len(args.folders), *(part.shape[1] for part in parts)])
-    parts = [plot_losses(args.folders, width), *parts]
-    picture = np.full((sum(part.shape[0] for part in parts), width, 3), PAPER, np.uint8)
-    top = 0
-    for part in parts:
-        picture[top : top + part.shape[0], : part.shape[1]] = part
-        top += part.shape[0]
+    picture = stack_pictures([plot_losses(args.folders, width), *parts])
     with replacing(args.output) as temporary:
         # Flat colours, not a photograph: 256 colours are enough, and the file is a third as large.
         Image.fromarray(picture).quantize(256).save(temporary)

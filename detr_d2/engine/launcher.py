@@ -140,11 +140,14 @@ def _start_here(main: Main, args: argparse.Namespace) -> None:
             if process.is_alive() and process.pid:
                 os.kill(process.pid, number)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, forward)
-    for process in processes:
-        process.start()
-    failed = _wait(processes, received)
+    before = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        for process in processes:
+            process.start()
+        failed = _wait(processes, received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if received:
         sys.exit(128 + received[0])
     if failed is not None:

@@ -72,10 +72,13 @@ class Detr(nn.Module):
                 boxes, scores and what comes after the masks stay in float32.
 
         Raises:
-            ValueError: a thing class is none of the K, or the position encoding cannot have d
-                channels.
+            ValueError: a thing class is none of the K, the position encoding cannot have d
+                channels, or there are no queries.
         """
         super().__init__()
+        for name, value in (("NUM_QUERIES", num_queries), ("QUERY_GROUPS", query_groups)):
+            if value < 1:
+                raise ValueError(f"MODEL.DETR.{name} is {value}, must be an integer from 1")
         if not postprocess.thing_ids <= set(range(num_classes)):
             raise ValueError(
                 f"thing classes {sorted(postprocess.thing_ids)}: allowed are 0 to {num_classes - 1}"

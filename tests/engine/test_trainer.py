@@ -2,10 +2,12 @@ import itertools
 import json
 import os
 
+import numpy as np
 import pytest
 import torch
 from detectron2.engine import launch
 from detectron2.utils import comm
+from PIL import Image
 from toy_model import ToyModel  # noqa: F401  registers itself, in every process
 
 from detr_d2.engine import DetrTrainer
@@ -110,6 +112,9 @@ def test_training_evaluates_writes_the_figures_and_pictures(toy_cfg):
     assert figures["box_AP"] is None
     files = set(os.listdir(toy_cfg.OUTPUT_DIR))
     assert {"model_0000001.pth", "model_final.pth", "last_checkpoint"} <= files
+    # Curves, and three images with what was found in them.
+    picture = np.asarray(Image.open(os.path.join(toy_cfg.OUTPUT_DIR, "training.png")))
+    assert picture.shape[0] > 270 + 3 * 150 and picture.shape[1] >= 840
 
 
 def test_checkpoint_period_zero_writes_at_the_end_only(toy_cfg):
