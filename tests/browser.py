@@ -10,7 +10,7 @@ import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), None)
-# No sandbox: tests may run as root in a container. The rest keeps the browser itself off the network.
+# No sandbox: tests may run as root. The rest keeps the browser itself off the network.
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -51,7 +51,9 @@ class Visit:
     def show(self, selector: str) -> Any:
         """Scroll to an element and wait until it, and all exhibits in it, are drawn."""
         element = self.page.locator(selector)
-        element.evaluate("element => element.scrollIntoView({ block: 'center', behavior: 'instant' })")
+        element.evaluate(
+            "element => element.scrollIntoView({ block: 'center', behavior: 'instant' })"
+        )
         self.page.wait_for_selector(f"{selector}[data-drawn=true]")
         self.settle()
         return element
