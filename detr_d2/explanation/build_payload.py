@@ -220,7 +220,10 @@ def _pictures(meta: dict[str, Any]) -> dict[str, list[str]]:
     }
     layers = [name for layer in meta["encoder"]["layers"] for name in layer.values()]
     pictures["encoded"] += [name for name in layers if isinstance(name, str)]
-    pictures |= {"queries": ["queries"], "embeddings": ["embeddings", "decoder-cross", "decoder-self"]}
+    pictures |= {
+        "queries": ["queries"],
+        "embeddings": ["embeddings", "decoder-cross", "decoder-self"],
+    }
     if "masks" in meta:
         stages = [stage["maps"] for stage in meta["fpn"]["stages"]]
         pictures |= {

@@ -164,9 +164,7 @@ def _hook_detr(model: Detr, trace: Trace) -> Iterator[Any]:
 
 
 def _hook_attention(module: nn.MultiheadAttention, trace: Trace, name: str) -> Any:
-    def attention(
-        _: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Any], __: Any
-    ) -> None:
+    def attention(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Any], __: Any) -> None:
         call = AttentionCall(module, args[0], args[1], kwargs.get("key_padding_mask"))
         getattr(trace, name).append(call)
 

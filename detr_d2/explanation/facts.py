@@ -67,13 +67,15 @@ def head_facts(model: PanopticDetr, trace: Trace) -> dict[str, Any]:
     return {
         "concat_channels": weights[0].shape[1],
         "stage_channels": " -> ".join(
-            [str(weights[0].shape[1]), *(str(len(w)) for w in weights), str(len(head.output.weight))]
+            [
+                str(weights[0].shape[1]),
+                *(str(len(w)) for w in weights),
+                str(len(head.output.weight)),
+            ]
         ),
         "stage_sizes": " -> ".join(shape_text(size) for size in sizes),
         "added_channels": ", ".join(str(out) for out, *_ in laterals),
-        "concatenated_channels": ", ".join(
-            f"{out} + {channels}" for out, channels, *_ in laterals
-        ),
+        "concatenated_channels": ", ".join(f"{out} + {channels}" for out, channels, *_ in laterals),
         "last_channels": len(head.output.weight),
         "last_weight_shape": shape_text(head.output.weight),
     }

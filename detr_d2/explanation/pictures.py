@@ -10,11 +10,11 @@ from PIL import Image
 from torch import Tensor
 
 from detr_d2.explanation.capture import run_mask_head
+from detr_d2.explanation.feature_pictures import principal_colors, shrink
 from detr_d2.explanation.heat import grey, heat, heat_over, signed_heat, tile
 from detr_d2.explanation.mask_sections import Merge
 from detr_d2.explanation.payload import Payload
 from detr_d2.explanation.recorded_pass import RecordedPass
-from detr_d2.explanation.feature_pictures import principal_colors, shrink
 from detr_d2.modeling import PanopticDetr
 from detr_d2.utils.files import replacing
 from detr_d2.visualization import draw_segments, picture_sheet
@@ -116,8 +116,10 @@ class Pictures:
     def _box(self, query: int) -> np.ndarray:
         x, y, w, h = self.trace.get("boxes")[query].tolist()
         size = np.array([self.width, self.height])
-        corners = [(np.array(p) * size).round().astype(int).tolist() for p in
-                   ((x - w / 2, y - h / 2), (x + w / 2, y + h / 2))]
+        corners = [
+            (np.array(p) * size).round().astype(int).tolist()
+            for p in ((x - w / 2, y - h / 2), (x + w / 2, y + h / 2))
+        ]
         color = self.recorded.palette.colors[int(self.recorded.queries().classes[query])]
         picture = self.image.copy()
         for shade, line in (((0, 0, 0), 4), (color, 2)):

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.data import transforms as T
-from torch import Tensor
 
 from detr_d2.engine import Predictor
 from detr_d2.explanation.capture import Trace, record

@@ -10,8 +10,8 @@ from detr_d2.explanation.capture import Trace
 from detr_d2.explanation.code_links import code_link
 from detr_d2.modeling import Detr, FPNMaskHead, PanopticDetr
 from detr_d2.modeling.box_head import MLP, BoxHead
-from detr_d2.modeling.position_encoding import sine_position_encoding
 from detr_d2.modeling.panoptic_merge import panoptic_inference
+from detr_d2.modeling.position_encoding import sine_position_encoding
 from detr_d2.modeling.transformer import Transformer, TransformerDecoder, TransformerEncoder
 from detr_d2.modeling.transformer_layers import TransformerDecoderLayer, TransformerEncoderLayer
 from detr_d2.ops.masks import unpad_and_resize
@@ -73,9 +73,7 @@ STOPS: tuple[Stop, ...] = (
         "end of the mask head.",
         ("image",),
     ),
-    _features(
-        "res3", 8, "Second stage of the ResNet: half the size, more channels.", ("res2",)
-    ),
+    _features("res3", 8, "Second stage of the ResNet: half the size, more channels.", ("res2",)),
     _features("res4", 16, "Third stage of the ResNet: parts of objects.", ("res3",)),
     _features(
         "res5",
@@ -132,7 +130,7 @@ STOPS: tuple[Stop, ...] = (
     Stop(
         "scores",
         "Class scores",
-        "A linear layer on each box embedding, and softmax over the K classes and \"no object\".",
+        'A linear layer on each box embedding, and softmax over the K classes and "no object".',
         "N x (K + 1)",
         ("embeddings",),
         lambda model: [(BoxHead.forward, "")],

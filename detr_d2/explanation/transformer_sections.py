@@ -122,9 +122,7 @@ def encoder_section(recorded: RecordedPass, packer: Packer, detail: Detail) -> d
     return {"layers": layers, "cells": cells, "tolerance": worst}
 
 
-def decoder_section(
-    recorded: RecordedPass, packer: Packer, followed: list[int]
-) -> dict[str, Any]:
+def decoder_section(recorded: RecordedPass, packer: Packer, followed: list[int]) -> dict[str, Any]:
     """Attention of the followed queries, every layer and head."""
     trace = recorded.trace
     cells = trace.get("projected").shape[-2:]
