@@ -11,15 +11,13 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-# detr_d2 before detectron2, since it silences a warning of that import.
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_panoptic import read_panoptic_json
 from detr_d2.ops.panoptic_ids import read_ids
 from detr_d2.utils.files import replacing
-from detr_d2.visualization import Palette, draw_segments, picture_sheet
-from detr_d2.visualization.sheet import PAPER
+from detr_d2.visualization import Palette, image_grid, render_segments
+from detr_d2.visualization.grid import PAPER
 
-# isort: split
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -91,11 +89,11 @@ def is_loss(name: str) -> bool:
     return name == "total_loss" or (name.startswith("loss_") and not name[-2:].strip("_").isdigit())
 
 
-def draw_losses(folders: list[Path], width: int) -> np.ndarray:
+def plot_losses(folders: list[Path], width: int) -> np.ndarray:
     """Curves of every folder side by side: (PLOT_HEIGHT, width, 3) uint8 RGB."""
     paper = tuple(value / 255 for value in PAPER)
     figure = Figure((width / DPI, PLOT_HEIGHT / DPI), DPI, facecolor=paper, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
+    renderer = FigureCanvasAgg(figure)
     for axes, folder in zip(
         figure.subplots(1, len(folders), squeeze=False)[0], folders, strict=True
     ):
@@ -104,8 +102,8 @@ def draw_losses(folders: list[Path], width: int) -> np.ndarray:
         axes.set(title=folder.name, xlabel="iteration", yscale="log", facecolor=paper)
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small", frameon=False)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3]
+    renderer.draw()
+    return np.asarray(renderer.buffer_rgba())[..., :3]
 
 
 def read_maps(pngs: Path, panoptic_json: Path) -> dict[str, dict[str, Any]]:
@@ -121,7 +119,7 @@ def read_maps(pngs: Path, panoptic_json: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def draw_map(entry: dict[str, Any], table: CategoryTable, width: int) -> np.ndarray:
+def render_map(entry: dict[str, Any], table: CategoryTable, width: int) -> np.ndarray:
     """The segments of one PNG, `width` pixels wide, on white."""
     id_map = read_ids(entry["png"])
     indices = [table.contiguous_ids[segment["category_id"]] for segment in entry["segments_info"]]
@@ -130,10 +128,12 @@ def draw_map(entry: dict[str, Any], table: CategoryTable, width: int) -> np.ndar
         for i, segment in zip(indices, entry["segments_info"], strict=True)
     ]
     white = np.full((*id_map.shape, 3), 255, np.uint8)
-    return draw_segments(white, id_map, segments, Palette.from_categories(table.categories), width)
+    return render_segments(
+        white, id_map, segments, Palette.from_categories(table.categories), width
+    )
 
 
-def draw_pairs(
+def render_pairs(
     pngs: Path, panoptic_json: Path, found: Path, table: CategoryTable, args: argparse.Namespace
 ) -> list[list[np.ndarray]]:
     """Ground truth and prediction of up to `args.count` images of a set, spread evenly over it.
@@ -155,13 +155,13 @@ def draw_pairs(
                 f"demo.py on the set's folder of images; there are {sorted(predicted)[:3]} ..."
             )
         pairs.append(
-            [draw_map(maps[name], table, args.width) for maps in (ground_truth, predicted)]
+            [render_map(maps[name], table, args.width) for maps in (ground_truth, predicted)]
         )
     return pairs
 
 
-def draw_comparisons(args: argparse.Namespace) -> np.ndarray:
-    """A sheet with two columns for each set, ground truth and prediction.
+def render_comparisons(args: argparse.Namespace) -> np.ndarray:
+    """An image grid with two columns for each set, ground truth and prediction.
 
     Raises:
         ValueError: the files differ in their categories.
@@ -178,27 +178,27 @@ def draw_comparisons(args: argparse.Namespace) -> np.ndarray:
     columns: list[list[np.ndarray]] = []
     headings: list[str] = []
     for heading, pngs, panoptic_json, found in args.compare:
-        pairs = draw_pairs(Path(pngs), Path(panoptic_json), Path(found), tables[0], args)
+        pairs = render_pairs(Path(pngs), Path(panoptic_json), Path(found), tables[0], args)
         columns += [list(column) for column in zip(*pairs, strict=True)]
         headings += [f"{heading}: ground truth", "found"]
     blank = np.full((1, args.width, 3), PAPER, np.uint8)
     rows = list(zip_longest(*columns, fillvalue=blank))
     palette = Palette.from_categories(tables[0].categories)
-    return picture_sheet(rows, headings, palette=palette, categories=range(len(palette.names)))
+    return image_grid(rows, headings, palette=palette, categories=range(len(palette.names)))
 
 
 def main(args: argparse.Namespace) -> None:
-    """Draw the picture and write it."""
-    parts = [draw_comparisons(args)] if args.compare else []
+    """Render the picture and write it."""
+    parts = [render_comparisons(args)] if args.compare else []
     width = max([PLOT_WIDTH * len(args.folders), *(part.shape[1] for part in parts)])
-    parts = [draw_losses(args.folders, width), *parts]
+    parts = [plot_losses(args.folders, width), *parts]
     picture = np.full((sum(part.shape[0] for part in parts), width, 3), PAPER, np.uint8)
     top = 0
     for part in parts:
         picture[top : top + part.shape[0], : part.shape[1]] = part
         top += part.shape[0]
     with replacing(args.output) as temporary:
-        # Drawn, not imagegraphed: 256 colours are enough, and the file is a third as large.
+        # Flat colours, not a photograph: 256 colours are enough, and the file is a third as large.
         Image.fromarray(picture).quantize(256).save(temporary)
     print(args.output)
 

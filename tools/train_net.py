@@ -7,16 +7,14 @@ python tools/train_net.py --config-file configs/... --dataset NAME IMAGES PNGS J
 import argparse
 from typing import Any
 
-# detr_d2 before detectron2, since it silences a warning of that import.
-from detr_d2.engine import Checkpointer, DetrTrainer, command_line, setup_job
+from detr_d2.engine import Checkpointer, DetrTrainer, command_line, launch, setup_job
 
-# isort: split
 from detectron2.config import CfgNode
-from detectron2.engine import default_argument_parser, launch
+from detectron2.engine import default_argument_parser
 
 
 def argument_parser() -> argparse.ArgumentParser:
-    """Detectron2's arguments, and data sets to register."""
+    """Detectron2's arguments, and data sets to register. --config-file takes zoo names too."""
     parser = default_argument_parser()
     command_line.add_dataset_option(parser)
     return parser
@@ -45,12 +43,4 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    arguments = argument_parser().parse_args()
-    launch(
-        main,
-        arguments.num_gpus,
-        num_machines=arguments.num_machines,
-        machine_rank=arguments.machine_rank,
-        dist_url=arguments.dist_url,
-        args=(arguments,),
-    )
+    launch(main, argument_parser().parse_args())

@@ -11,7 +11,7 @@ from detectron2.engine import HookBase
 from detectron2.evaluation.evaluator import inference_context
 from torch import nn
 
-from detr_d2.visualization import Palette, comparison_row, picture_sheet
+from detr_d2.visualization import Palette, comparison_row, image_grid
 
 COLUMNS = ("image", "ground_truth", "prediction")
 
@@ -59,7 +59,7 @@ class PictureHook(HookBase):
             record = records[index]
             with inference_context(model), torch.no_grad():
                 (output,) = model([self.mapper(record)])
-            sheet = picture_sheet([comparison_row(record, output, palette)], COLUMNS)
+            sheet = image_grid([comparison_row(record, output, palette)], COLUMNS)
             chw = np.ascontiguousarray(sheet.transpose(2, 0, 1))
             name = f"{self.dataset_name}/{record['image_id']}"
             self.trainer.storage.put_image(name, torch.from_numpy(chw))

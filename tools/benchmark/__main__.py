@@ -24,12 +24,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# detr_d2 before detectron2, since it silences a warning of that import.
 from detr_d2 import add_detr_config
 from detr_d2.modeling import ForwardState, PanopticDetr
 from detr_d2.modeling.class_predictions import ClassPredictions
 
-# isort: split
 import torch
 from conversion_speed import measure_conversion
 from dense_mask_head import dense_masks
