@@ -9,7 +9,7 @@ from torch import nn
 from detr_d2.explanation.build_payload import build_payload
 from detr_d2.explanation.factors import weights_of_factors
 from detr_d2.explanation.packing import PackedArray, unpack
-from detr_d2.explanation.recorded_pass import record_pass
+from detr_d2.explanation.recorded_pass import choose_candidates, choose_followed, record_pass
 
 MASK_STOPS = {"bbox_attention", "concat", "fpn", "masks", "merge", "panoptic"}
 
