@@ -1,6 +1,6 @@
 """Explain a trained model on an image: a page to click through, and pictures for slides.
 
-python tools/explain.py --config-file output/mine --input image.jpg --output explain.html --pictures slides
+python tools/explain.py --config-file output/mine --input image.jpg --output explain.html
 """
 
 import argparse

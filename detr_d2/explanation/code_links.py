@@ -16,8 +16,8 @@ def code_link(target: Any, containing: str = "") -> dict[str, Any]:
         containing: show only from the first line with this text to the end of its statement.
 
     Returns:
-        id ("file::symbol", and "#text" of a part), file (below the checkout, of foreign code its name
-        alone), symbol, start and end (line numbers from 1, both included), source.
+        id ("file::symbol", and "#text" of a part), file (below the checkout, of foreign code its
+        name alone), symbol, start and end (line numbers from 1, both included), source.
 
     Raises:
         ValueError: the text is not in the source.

@@ -1,9 +1,10 @@
 """Encoder self-attention as two thin factors, from which any row or column can be computed again.
 
-The weights of one layer are A x S x S numbers, the queries and keys that make them A x S x d / A. Only
-these go into the page, which multiplies them itself. Softmax ignores what is equal for all keys of a
-row, so the mean key is taken off; a singular value decomposition of each head's logits then sorts what
-is left by size, and one rounding step for all components lets the small ones vanish.
+The weights of one layer are A x S x S numbers, the queries and keys that make them A x S x d / A.
+Only these go into the page, which multiplies them itself. Softmax ignores what is equal for all
+keys of a row, so the mean key is taken off; a singular value decomposition of each head's logits
+then sorts what is left by size, and one rounding step for all components lets the small ones
+vanish.
 
 Legend: A heads, S cells, r components (at most d / A).
 """
@@ -19,8 +20,8 @@ from detr_d2.explanation.capture import AttentionCall
 def attention_factors(call: AttentionCall) -> tuple[Tensor, Tensor]:
     """Balanced factors (A, r, S) of the logits of the first image, queries and keys.
 
-    softmax(queries[a].T @ keys[a]) equals the attention weights of head a. Components are in order of
-    their singular values, and queries and keys share each singular value evenly.
+    softmax(queries[a].T @ keys[a]) equals the attention weights of head a. Components are in order
+    of their singular values, and queries and keys share each singular value evenly.
     """
     query, key = (x[0].double() for x in call.projections())
     key = key - key.mean(1, keepdim=True)

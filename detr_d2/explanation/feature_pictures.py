@@ -1,4 +1,4 @@
-"""Show maps of many channels: principal components as colours, single channels, length of the vectors.
+"""Show maps of many channels: principal components as colours, single channels, lengths.
 
 Legend: C channels, (h, w) cells.
 """

@@ -119,8 +119,8 @@ def _stage_text(number: int, added: str | None) -> str:
     if added is None:
         return "3 x 3 convolution, GroupNorm, ReLU."
     return (
-        f"Enlarged to the size of {added.capitalize()}, which is added after its 1 x 1 convolution; "
-        "then 3 x 3 convolution, GroupNorm, ReLU."
+        f"Enlarged to the size of {added.capitalize()}, which is added after its 1 x 1 "
+        "convolution; then 3 x 3 convolution, GroupNorm, ReLU."
     )
 
 

@@ -1,4 +1,4 @@
-"""Follow the merge of masks to the panoptic map, argmax by argmax, as `panoptic_inference` does it."""
+"""Follow the merge of masks to the panoptic map, argmax by argmax."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

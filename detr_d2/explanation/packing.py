@@ -1,7 +1,7 @@
 """Pack arrays of numbers into little text; the page's reader is page/*.js.
 
-value = raw * scale + offset, see `payload`. Bytes are compressed with gzip, which every browser opens
-(DecompressionStream), and written in base64.
+value = raw * scale + offset, see `payload`. Bytes are compressed with gzip, which every browser
+opens (DecompressionStream), and written in base64.
 """
 
 import base64

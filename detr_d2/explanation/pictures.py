@@ -1,4 +1,4 @@
-"""Draw the steps of a recorded pass as PNG pictures, for slides and for readers without a browser."""
+"""Draw the steps of a recorded pass as PNG pictures, for slides and for documents."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,7 @@ from detr_d2.explanation.payload import Payload
 from detr_d2.explanation.recorded_pass import RecordedPass
 from detr_d2.modeling import PanopticDetr
 from detr_d2.utils.files import replacing
-from detr_d2.visualization import draw_segments, picture_sheet
+from detr_d2.visualization import image_grid, render_segments
 
 ROWS = 4
 Rows = list[list[np.ndarray]]
@@ -161,7 +161,7 @@ class Pictures:
             logits, _ = run_mask_head(model, self.trace, kept)
             values = Merge(self.recorded, kept, logits).masks(logits, kept).topk(2, 0).values
             best, margin = values[0], values[0] - values[1]
-        drawn = draw_segments(
+        drawn = render_segments(
             self.recorded.picture, ids.cpu().numpy(), segments, self.recorded.palette
         )
         shown = [signed_heat(best.numpy()), heat(margin.clamp(max=10).numpy(), "viridis"), drawn]
@@ -213,7 +213,7 @@ def write_pictures(
             continue
         rows, columns, captions, title = sheet
         path = Path(folder) / f"{name}.png"
-        picture = Image.fromarray(picture_sheet(rows, columns, captions=captions, title=title))
+        picture = Image.fromarray(image_grid(rows, columns, captions=captions, title=title))
         with replacing(path) as temporary:
             (picture.quantize(colors) if colors else picture).save(temporary, optimize=True)
         written.append(path)

@@ -1,7 +1,8 @@
 """Questions and misunderstandings about the model, with short answers: one text for page and guide.
 
 `seen` texts have {placeholders} for facts of a recorded pass (`facts.measure`). Where a model lacks
-one of these, because its mask head is another, the sentence or the whole misunderstanding is left away.
+one of these, because its mask head is another, the sentence or the whole misunderstanding is left
+away.
 """
 
 import string
@@ -66,7 +67,8 @@ QUESTIONS = (
         ("embeddings", "queries"),
         "What are the d x N box embeddings, and where do they come from?",
         "They are the output of the transformer decoder: one vector of d numbers for each of the N "
-        "queries. In every decoder layer a query first looks at the other queries (self-attention), "
+        "queries. In every decoder layer a query first looks at the other queries "
+        "(self-attention), "
         "then at the encoded image (cross-attention). Class, box and mask of a query are all "
         "predicted from its one embedding.",
         "Here {queries} queries give {embeddings_shape} numbers; {above_threshold} of them score "
@@ -80,7 +82,8 @@ QUESTIONS = (
         "through a linear layer, the d/M numbers of a head are multiplied and added up, divided by "
         "the square root of d/M, and softmax makes weights of them. There is no value projection: "
         "the weights themselves are the maps.",
-        "Here {bbox_attention_shape}. With `NORMALIZE: {normalize}` the weights of one query add up "
+        "Here {bbox_attention_shape}. With `NORMALIZE: {normalize}` the weights of one query "
+        "add up "
         "to {joint_sum:.2f} over all heads and cells.",
     ),
     Question(
@@ -88,7 +91,8 @@ QUESTIONS = (
         ("concat", "res5"),
         "What are they concatenated with, and where does Res5 come from?",
         "With the projected image: d channels that a 1 x 1 convolution makes of Res5, the last "
-        "stage of the ResNet, before the transformer. These d channels are the same for all queries "
+        "stage of the ResNet, before the transformer. These d channels are the same for all "
+        "queries "
         "of an image; the M maps are each query's own. Together d + M channels.",
         "Here {d} + {maps} = {concat_channels} channels of {cells} cells for each query.",
     ),
@@ -111,7 +115,8 @@ QUESTIONS = (
         "logits are enlarged to the size of the image, and at every pixel the largest one wins "
         "(argmax). Segments with too few pixels are dropped and argmax is repeated without them. "
         "Then the segments of one stuff class are united.",
-        "Here {above_threshold} queries compete, {dropped} are dropped, {segments} segments remain.",
+        "Here {above_threshold} queries compete, {dropped} are dropped, {segments} segments "
+        "remain.",
     ),
     Question(
         "training",
@@ -129,8 +134,10 @@ QUESTIONS = (
         (),
         "How are custom masks turned into boxes and records, and stuff labelled by a pretrained "
         "model without leaks?",
-        "Masks of any annotation format become one map of segment ids for each image, without overlap; "
-        "the box of a segment is measured from its mask, again after every augmentation. Where only "
+        "Masks of any annotation format become one map of segment ids for each image, without "
+        "overlap; "
+        "the box of a segment is measured from its mask, again after every augmentation. Where "
+        "only "
         "things have masks, a pretrained model labels the stuff: custom masks always win, and a "
         "predicted thing that lies under a mask to more than a fifth goes as a whole, with the rim "
         "that would stick out around the mask. Its pixels get the nearest stuff.",
@@ -143,7 +150,8 @@ MISUNDERSTANDINGS = (
         "encoded",
         "The encoded image is the output of the CNN.",
         "It is the output of the transformer encoder; the CNN's output is its input.",
-        "In this pass the two have a cosine similarity of {encoder_cosine:.2f} on average, and their "
+        "In this pass the two have a cosine similarity of {encoder_cosine:.2f} on average, and "
+        "their "
         "difference is {encoder_change:.1f} times as long as the input.",
     ),
     Misunderstanding(
@@ -165,7 +173,8 @@ MISUNDERSTANDINGS = (
         "softmax_per_head",
         "bbox_attention",
         "Softmax is over the pixels of each head.",
-        "The published code normalises over heads and pixels together, so that all M maps of a query "
+        "The published code normalises over heads and pixels together, so that all M maps of a "
+        "query "
         "add up to 1; `NORMALIZE: per_head` is our alternative.",
         "This model has `{normalize}`: the heads of one query add up to {head_sums}, together "
         "{joint_sum:.2f}.",
@@ -175,7 +184,8 @@ MISUNDERSTANDINGS = (
         "concat",
         "The 2048 channels of Res5 are concatenated.",
         "Its 1 x 1 projection of d channels is.",
-        "The first convolution takes {concat_channels} = {d} + {maps} channels, not {res5_channels} + "
+        "The first convolution takes {concat_channels} = {d} + {maps} channels, not "
+        "{res5_channels} + "
         "{maps}.",
     ),
     Misunderstanding(
@@ -183,7 +193,8 @@ MISUNDERSTANDINGS = (
         "fpn",
         "Res4, Res3 and Res2 are concatenated, as in a U-Net.",
         "They are projected by 1 x 1 convolutions and added.",
-        "After the additions there are {added_channels} channels, as before them; concatenation would "
+        "After the additions there are {added_channels} channels, as before them; "
+        "concatenation would "
         "give {concatenated_channels}.",
     ),
     Misunderstanding(
@@ -208,7 +219,8 @@ MISUNDERSTANDINGS = (
         "Logits compete by argmax at every pixel; small segments are dropped and their pixels "
         "reassigned.",
         "Above 0 are two or more masks at {overlap_share:.1%} of the pixels and none at "
-        "{uncovered_share:.1%}; argmax still gives each pixel one segment. {reassigned_pixels} pixels "
+        "{uncovered_share:.1%}; argmax still gives each pixel one segment. {reassigned_pixels} "
+        "pixels "
         "changed hands when small segments were dropped.",
     ),
 )

@@ -103,7 +103,8 @@ def choose_candidates(recorded: RecordedPass, count: int) -> tuple[list[int], fl
 def choose_followed(recorded: RecordedPass, candidates: list[int], count: int) -> list[int]:
     """Choose the queries whose every stage is shown: the best of the candidates, ascending.
 
-    Where there is no candidate at all it is the best query of all, so that there is something to see.
+    Where there is no candidate at all it is the best query of all, so that there is something to
+    see.
     """
     scores = recorded.queries().scores
     pool = candidates or [int(scores.argmax())]

@@ -1,7 +1,7 @@
 // Decoder attention of the followed query: to the cells of the image, and to the other queries.
 
 function decoderExhibit(page) {
-  const { decoder, model, encoder, image } = page.meta;
+  const { decoder, model, image } = page.meta;
   if (!decoder) return null;
   const { state, arrays, queries } = page;
   const cells = page.meta.arrays[decoder.cross].shape.slice(-2);
@@ -18,7 +18,7 @@ function decoderExhibit(page) {
   const headChoice = choice("head", [["all", "all (mean)"], ...heads.map((head) => [head, head + 1])],
     (decoderHead) => state.set({ decoderHead }));
   const tiles = layers.map((layer) => tile(`layer ${layer + 1}`, cells,
-    () => state.set({ decoderLayer: layer }), `mean of all heads in layer ${layer + 1}`));
+    () => state.set({ decoderLayer: layer }), `attention of layer ${layer + 1}, and what class and score are after it`));
   const others = make("div", { class: "chips" });
   const lookers = make("div", { class: "chips" });
 
@@ -32,11 +32,14 @@ function decoderExhibit(page) {
     const values = decoderHead === "all" ? mean(decoderLayer) : cross.values(decoderLayer, row, decoderHead);
     view.show(values, { range: [0, extent(values)[1]],
       caption: `Where ${queries.name(query)} looks. Layer ${decoderLayer + 1}, `
-        + `${decoderHead === "all" ? "mean of all heads" : `head ${decoderHead + 1}`}; sums to 1.` });
-    boxes.show([query]);
+        + `${decoderHead === "all" ? "mean of all heads" : `head ${decoderHead + 1}`}; sums to 1. The box is `
+        + "what the box head makes of the query after this layer." });
+    boxes.show([query], () => decoder.layers[decoderLayer].boxes[row]);
     tiles.forEach((small, layer) => {
       const map = mean(layer);
+      const { classes, scores } = decoder.layers[layer];
       small.show(map, [0, extent(map)[1]]);
+      small.label(`layer ${layer + 1} \u00b7 ${queries.className(classes[row])} ${scores[row].toFixed(2)}`);
       small.press(layer === decoderLayer);
     });
     const weights = meanOf(heads.map((head) => self.values(decoderLayer, row, head)));

@@ -75,7 +75,7 @@ function boxesExhibit(page) {
   const output = make("output", { class: "readout" });
   pointPicker(state, frame, page.cells, { picked: ([y, x]) => {
     const inside = kept.filter((query) => queries.canFollow(query)).filter((query) => {
-      const [left, top, w, h] = queries.corner(query);
+      const [left, top, w, h] = corner(queries.box(query));
       return x >= left && x <= left + w && y >= top && y <= top + h;
     });
     const area = (query) => meta.queries[query].box[2] * meta.queries[query].box[3];

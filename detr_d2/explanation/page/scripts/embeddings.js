@@ -1,13 +1,24 @@
-// The N box embeddings as a picture: one row a query, one column a channel.
+// Vectors of all queries as a picture: one row a query, one column a channel.
 
 function embeddingsExhibit(page) {
+  const { embeddings } = page.meta;
+  return [embeddings ? vectorTable(page, embeddings, "box embeddings") : null, decoderExhibit(page)];
+}
+
+// The learned queries, which know nothing of the image yet.
+function queriesExhibit(page) {
+  const name = page.meta.query_embed;
+  return name ? vectorTable(page, name, "learned queries") : null;
+}
+
+// name: of an array (Q, d); what: its rows, in words.
+function vectorTable(page, name, what) {
   const { state, arrays, queries, meta } = page;
-  if (!meta.embeddings) return null;
-  const [count, channels] = meta.arrays[meta.embeddings].shape;
+  const [count, channels] = meta.arrays[name].shape;
   const canvas = make("canvas", { width: channels, height: count, "aria-hidden": "true" });
   const mark = make("div", { class: "row-mark", "aria-hidden": "true" });
   const frame = make("div", { class: "matrix", tabindex: 0, role: "application",
-    "aria-label": "Box embeddings, one row a query. Arrow up and down follow another query." },
+    "aria-label": `All ${what}, one row a query. Arrow up and down follow another query.` },
   canvas, mark);
   const vector = make("canvas", { class: "vector", width: channels, height: 1, "aria-hidden": "true" });
   const output = make("output", { class: "readout" });
@@ -15,7 +26,7 @@ function embeddingsExhibit(page) {
   let loaded = null;
 
   async function draw() {
-    loaded ||= (await arrays.load(meta.embeddings)).values();
+    loaded ||= (await arrays.load(name)).values();
     const { query } = state.values;
     const range = symmetric(loaded);
     paint(canvas, [count, channels], loaded, range, "tide");
@@ -26,7 +37,7 @@ function embeddingsExhibit(page) {
     read(query, null);
   }
   function read(query, channel) {
-    output.textContent = channel === null ? `${queries.name(query)}: the row below, ${channels} numbers`
+    output.textContent = channel === null ? `${queries.name(query)}: ${channels} numbers`
       : `query ${query}, channel ${channel}: ${number(loaded[query * channels + channel], 4)}`;
   }
   function at(event) {
@@ -49,8 +60,8 @@ function embeddingsExhibit(page) {
     page.followNext(step);
   });
   const exhibit = make("div", { class: "exhibit" }, make("figure", { class: "picture" },
-    make("figcaption", {}, `All ${count} box embeddings: rows are queries, columns the ${channels} channels`),
-    frame, make("figcaption", {}, "The followed query's embedding"), vector, output, bar.element));
+    make("figcaption", {}, `All ${count} ${what}: rows are queries, columns the ${channels} channels`),
+    frame, make("figcaption", {}, "The row of the followed query"), vector, output, bar.element));
   drawWhenSeen(state, exhibit, ["query"], draw);
-  return [exhibit, decoderExhibit(page)];
+  return exhibit;
 }

@@ -41,7 +41,7 @@ function argmaxWithoutSmall(masks, pixels, minArea, replacement, grow) {
     giveFreePixels(raw, masks, alive);
     const owner = grow(raw).map((query) => replacement[query]);
     const areas = new Array(count).fill(0);
-    for (const query of owner) areas[query]++;
+    for (let p = 0; p < owner.length; p++) areas[owner[p]]++;
     const dropped = alive.filter((query) => areas[query] < Math.max(minArea, 1));
     passes.push({ areas, dropped });
     if (!dropped.length) return { owner, areas, passes };
@@ -56,16 +56,18 @@ function argmaxWithoutSmall(masks, pixels, minArea, replacement, grow) {
 // The best living mask for every pixel without an owner (-1). A pixel whose owner lives keeps it:
 // among fewer rivals it would win again. At a tie the first query wins, as in torch.
 function giveFreePixels(raw, masks, alive) {
-  const best = new Float64Array(raw.length).fill(-Infinity);
-  const free = [];
-  for (let p = 0; p < raw.length; p++) if (raw[p] < 0) free.push(p);
-  for (const p of free) raw[p] = alive[0];
+  const free = new Int32Array(raw.length);
+  let count = 0;
+  for (let p = 0; p < raw.length; p++) if (raw[p] < 0) free[count++] = p;
+  const best = new Float64Array(count).fill(-Infinity);
+  for (let i = 0; i < count; i++) raw[free[i]] = alive[0];
   for (const query of alive) {
     const mask = masks[query];
-    for (const p of free) {
-      if (mask[p] > best[p]) {
-        best[p] = mask[p];
-        raw[p] = query;
+    for (let i = 0; i < count; i++) {
+      const value = mask[free[i]];
+      if (value > best[i]) {
+        best[i] = value;
+        raw[free[i]] = query;
       }
     }
   }

@@ -15,15 +15,14 @@ function queryBook(meta) {
       const { class: id, score } = meta.queries[query];
       return `query ${query}: ${className(id)} ${score.toFixed(2)}`;
     },
-    // Boxes are centre, width and height as fractions: here left, top, width, height.
-    corner(query) {
-      const [x, y, w, h] = meta.queries[query].box;
-      return [x - w / 2, y - h / 2, w, h];
-    },
+    box: (query) => meta.queries[query].box,
   };
 }
 
 const css = (rgb) => `rgb(${rgb.join(" ")})`;
+
+// Boxes are centre, width and height as fractions: here left, top, width, height.
+const corner = ([x, y, w, h]) => [x - w / 2, y - h / 2, w, h];
 
 // A button that follows a query; disabled where its maps are not in the page. `markChosen` keeps
 // its pressed state.
@@ -50,9 +49,9 @@ function boxLayer(page, queries) {
   const [height, width] = page.meta.image.network;
   const layer = svg("svg", { class: "boxes", viewBox: `0 0 ${width} ${height}`,
     preserveAspectRatio: "none", "aria-hidden": "true" });
-  function show(list = queries) {
+  function show(list = queries, boxOf = page.queries.box) {
     layer.replaceChildren(...list.map((query) => {
-      const [x, y, w, h] = page.queries.corner(query);
+      const [x, y, w, h] = corner(boxOf(query));
       return svg("rect", { x: x * width, y: y * height, width: w * width, height: h * height,
         stroke: css(page.queries.colour(query)), "vector-effect": "non-scaling-stroke",
         class: query === page.state.values.query ? "chosen" : "" });

@@ -5,6 +5,7 @@ const EXHIBITS = {
   res2: featureView, res3: featureView, res4: featureView, res5: featureView,
   projected: featureView, position: featureView,
   encoded: encoderExhibit,
+  queries: queriesExhibit,
   embeddings: embeddingsExhibit,
   scores: scoresExhibit,
   boxes: boxesExhibit,

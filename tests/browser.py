@@ -10,7 +10,7 @@ import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), None)
-# No sandbox: tests may run as root in a container. The rest keeps the browser itself off the network.
+# No sandbox: tests may run as root. The rest keeps the browser itself off the network.
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",

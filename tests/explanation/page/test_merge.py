@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from detr_d2.modeling.panoptic_merge import panoptic_inference
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "detr_d2/explanation/page/scripts"
+SCRIPTS = Path(__file__).resolve().parents[3] / "detr_d2/explanation/page/scripts"
 NODE = shutil.which("node")
 pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
 
