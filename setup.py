@@ -64,6 +64,6 @@ setup(
     ],
     python_requires=">=3.10",
     packages=find_packages(include=["detr_d2", "detr_d2.*"]),
-    package_data={"detr_d2": ["py.typed"]},
+    package_data={"detr_d2": ["py.typed", "**/*.html", "**/*.css", "**/*.js"]},
     cmdclass={"build_py": BuildWithCopies},
 )

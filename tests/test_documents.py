@@ -113,12 +113,23 @@ def test_command_names_existing_files_targets_options_and_keys(
         assert module.with_suffix(".py").is_file() or (module / "__main__.py").is_file()
     else:
         arguments = parse(words[1], words[2:], monkeypatch)
+        check_trailing_pair(words, arguments, monkeypatch)
         file = getattr(arguments, "config_file", "")
         if file and not file.startswith("output/"):
             of_ours = checkout / file
             command_line.load_config(str(of_ours) if of_ours.is_file() else file, arguments.opts)
         elif hasattr(arguments, "opts"):
             command_line.load_config("", arguments.opts)
+
+
+def check_trailing_pair(
+    words: list[str], arguments: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No option may swallow a KEY VALUE pair that is appended to the command."""
+    if hasattr(arguments, "opts"):
+        more = parse(words[1], [*words[2:], "MODEL.DEVICE", "cpu"], monkeypatch)
+        assert more.opts == [*arguments.opts, "MODEL.DEVICE", "cpu"]
+        assert {**vars(more), "opts": arguments.opts} == vars(arguments)
 
 
 def check_make(words: list[str]) -> None:

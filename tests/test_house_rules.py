@@ -41,6 +41,8 @@ LAYERS = {
     },
     # A trained model makes data here.
     "pseudo_labels": {"ops", "utils", "data", "conversion", "visualization", "engine"},
+    # Looks into the model, so it knows its parts.
+    "explanation": {"ops", "utils", "modeling", "visualization", "engine"},
     "__init__": {"_requirements", "config", "register", "modeling", "engine.Predictor"},
 }
 # Packages from outside that a part may import; the parts not named here may import any.

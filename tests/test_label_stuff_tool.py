@@ -139,4 +139,4 @@ def test_commands_of_the_recipe_are_what_the_tools_take(tmp_path, monkeypatch):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_the_remedy_is_printed(arguments, capsys):
     assert label_stuff.main([*arguments, "MODEL.DEVICE", "cuda"]) == 2
-    assert "append MODEL.DEVICE cpu" in capsys.readouterr().err
+    assert "MODEL.DEVICE cpu runs here" in capsys.readouterr().err

@@ -6,6 +6,7 @@ python tools/visualize_data.py --config-file configs/... --dataset NAME IMAGES P
 
 import argparse
 import itertools
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -100,4 +101,7 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main(argument_parser().parse_args())
+    try:
+        main(argument_parser().parse_args())
+    except (OSError, ValueError) as error:
+        sys.exit(f"visualize_data.py: {error}")

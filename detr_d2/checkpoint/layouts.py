@@ -142,7 +142,10 @@ def open_weights(location: str) -> Weights:
     tensors = {ours: state[name] for name, ours in renamed.items() if ours}
     unknown = {name: state[name] for name, ours in renamed.items() if not ours}
     if layout.name.startswith("Hugging"):
-        tensors = fuse_attention(tensors)
+        try:
+            tensors = fuse_attention(tensors)
+        except RuntimeError as error:
+            raise WeightsError(f"{location}: attention of unequal shapes ({error})") from error
     if layout.name.startswith("Caffe2"):
         tensors |= _folded_statistics(tensors)
     weights = Weights(location, layout.name, tensors, unknown, rest=rest)
@@ -170,9 +173,11 @@ def _split(contents: Contents) -> tuple[dict[str, Tensor], dict[str, Any]]:
     tensors = {}
     for name, value in state.items():
         if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
-            tensors[name] = torch.from_numpy(np.array(value))
+            tensors[str(name)] = torch.from_numpy(np.array(value))
         elif isinstance(value, Tensor):
-            tensors[name] = value
+            if value.layout != torch.strided or value.is_meta or value.is_quantized:
+                raise WeightsError(f"{contents.path}: {name} is no ordinary tensor of numbers")
+            tensors[str(name)] = value
     if not tensors:
         raise WeightsError(f"{contents.path} holds no tensors; its keys are {list(data)[:8]}")
     if all(name.startswith("module.") for name in tensors):
@@ -190,10 +195,13 @@ def _folded_statistics(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _classes(weights: Weights, contents: Contents, layout: Layout) -> Names | None:
     """Names of the rows: those in the file, of its config, or written beside it in training."""
-    if CLASS_WEIGHT not in weights.tensors:
-        return None
-    rows = len(weights.tensors[CLASS_WEIGHT]) - 1
     listed = weights.rest.pop("classes", None)
+    if listed is not None and not isinstance(listed, list | tuple):
+        raise WeightsError(f"{weights.path}: classes is {listed!r:.80}, must be a list of names")
+    weight = weights.tensors.get(CLASS_WEIGHT)
+    if weight is None or weight.ndim != 2 or not len(weight):
+        return None
+    rows = len(weight) - 1
     if listed is None and layout.name == OURS.name and len(contents.categories) == rows:
         listed = contents.categories
     given = {i: str(name) for i, name in enumerate(listed or []) if name is not None}
@@ -208,7 +216,7 @@ def _settings_of(config: Mapping[str, Any], args: Any) -> dict[str, Any]:
             "MODEL.DETR.NHEADS": config.get("encoder_attention_heads", 8),
             "MODEL.RESNETS.RES5_DILATION": 2 if config.get("dilation") else 1,
         }
-    if args is None or not hasattr(args, "nheads"):
+    if type(getattr(args, "nheads", None)) is not int:
         return {}
     return {
         "MODEL.DETR.NHEADS": args.nheads,

@@ -136,18 +136,23 @@ class _Loader:
         """The new value of a tensor of the model, None if it keeps its own."""
         ours, theirs = self.own[name], self.weights.tensors.get(name)
         if name.endswith(COUNTER):
-            return theirs
+            return theirs if theirs is not None and theirs.shape == ours.shape else None
         if theirs is None:
             return self._keep(name, "not in the file")
         if name.startswith(BOX_HEAD) and not self.rules.box_head:
             return self._keep(name, "LOAD.BOX_HEAD False")
-        if name in CLASSIFIER and self.plan is not None:
+        if name in CLASSIFIER and self.plan is not None and self._has_rows(ours, theirs):
             return self._rows(name, ours, theirs, self.plan)
-        if name == QUERIES and ours.shape[1:] == theirs.shape[1:]:
+        if name == QUERIES and ours.shape[1:] == theirs.shape[1:] and len(theirs):
             return self._queries(name, ours, theirs)
         if ours.shape != theirs.shape:
             return self._keep(name, "other shape in the file", theirs)
         return self._take(name, theirs)
+
+    def _has_rows(self, ours: Tensor, theirs: Tensor) -> bool:
+        """Whether a tensor of the file has a row for each class of the file's classifier."""
+        rows = self.weights.tensors[CLASS_WEIGHT].shape[:1]
+        return theirs.shape[:1] == rows and theirs.shape[1:] == ours.shape[1:]
 
     def _take(self, name: str, value: Tensor, note: str = "") -> Tensor:
         self.statuses.append(TensorStatus("loaded", name, tuple(value.shape), note))

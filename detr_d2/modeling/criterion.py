@@ -114,6 +114,23 @@ class SetCriterion:
         }
         return weighted, matching
 
+    def group_losses(
+        self, logits: Tensor, boxes: Tensor, targets: Targets
+    ) -> tuple[dict[str, Tensor], Matching]:
+        """Mean of `box_losses` over G query groups, each matched on its own.
+
+        Args:
+            logits: float32 (G, L, N, Q, K + 1); boxes: float32 (G, L, N, Q, 4).
+
+        Returns:
+            The losses, and the matching of the first group.
+        """
+        groups = [self.box_losses(*pair, targets) for pair in zip(logits, boxes, strict=True)]
+        losses = groups[0][0]
+        for others, _ in groups[1:]:
+            losses = {name: value + others[name] for name, value in losses.items()}
+        return {name: value / len(groups) for name, value in losses.items()}, groups[0][1]
+
     def select(self, logits: Tensor, matching: Matching) -> Matching:
         """The pairs of the last layer whose masks are trained, as a matching of one layer.
 

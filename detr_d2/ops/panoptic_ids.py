@@ -25,7 +25,9 @@ def rgb_to_id(rgb: np.ndarray) -> np.ndarray:
         raise ValueError(f"expected an (H, W, 3) uint8 array, found {rgb.shape} {rgb.dtype}")
     # The four bytes of a little-endian integer: a tenth of the time of shifting and adding.
     rgba = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2RGBA)
-    return rgba.view("<i4")[..., 0] & MAX_ID
+    ids: np.ndarray = rgba.view("<i4")[..., 0]
+    ids &= MAX_ID
+    return ids
 
 
 def read_id_rgb(path: str | os.PathLike[str]) -> np.ndarray:

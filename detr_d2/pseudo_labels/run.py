@@ -16,11 +16,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from detectron2.config import CfgNode
 from detectron2.utils import comm
+from torch import distributed as dist
 
 from detr_d2.conversion.formats.base import Skipped
 from detr_d2.data.categories import CategoryTable
@@ -41,6 +43,7 @@ from detr_d2.utils.files import read_json, write_json
 from detr_d2.utils.partial_folder import PartialFolder
 
 REPORT = "labelling.json"
+PATIENCE = timedelta(days=365)
 
 
 @dataclass
@@ -132,8 +135,10 @@ def label_stuff(
         folder.prepare(fingerprint)
     comm.synchronize()
     labelling = Labelling(cfg, folder.path, custom, plan, rules, images)
+    group = patient_group()
+    skipped_here = label_images(labelling, tasks, batch, progress)
     # It arrives when all processes are done.
-    gathered: list[list[Skipped]] = comm.gather(label_images(labelling, tasks, batch, progress))
+    gathered: list[list[Skipped]] = comm.gather(skipped_here, group=group)
     if not comm.is_main_process():
         return None
     skipped = [item for part in gathered for item in part]
@@ -142,6 +147,16 @@ def label_stuff(
     write_json(folder.path / REPORT, content, indent=1)
     folder.finish()
     return report
+
+
+def patient_group() -> dist.ProcessGroup | None:
+    """Processes that wait for each other as long as it takes; None where there is only one.
+
+    PyTorch's own limit of half an hour would end all of them when one has images left that long.
+    """
+    if comm.get_world_size() == 1:
+        return None
+    return dist.new_group(backend="gloo", timeout=PATIENCE)
 
 
 def _finished_report(target: Path, fingerprint: str, replace: bool) -> LabellingReport | None:

@@ -74,7 +74,14 @@ def image_grid(
 
 
 def save_picture(path: str | os.PathLike[str], picture: np.ndarray) -> None:
-    """Write an RGB picture atomically, in the format of the path's extension."""
+    """Write an RGB picture atomically, in the format of the path's extension.
+
+    Raises:
+        ValueError: the path has no extension of an image format.
+    """
+    extension = os.path.splitext(path)[1].lower()
+    if Image.registered_extensions().get(extension) not in Image.SAVE:
+        raise ValueError(f"{path}: an image needs an extension such as .png or .jpg")
     with replacing(path) as temporary:
         Image.fromarray(picture).save(temporary)
 

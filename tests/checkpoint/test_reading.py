@@ -73,7 +73,7 @@ def test_detectron2_pickles_of_arrays_are_read(tmp_path, protocol):
 
 
 def test_bytes_in_a_pickle_must_be_latin1():
-    from detr_d2.checkpoint.reading import _encode
+    from detr_d2.checkpoint.array_pickle import _encode
 
     assert _encode("\xff", "latin1") == b"\xff"
     with pytest.raises(pickle.UnpicklingError, match="zlib"):

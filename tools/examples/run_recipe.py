@@ -1,4 +1,4 @@
-"""Pseudo-labels for stuff and a model that learns them: the recipe of docs/PSEUDO_LABELS.md.
+"""Masks of one class, pseudo-labels for stuff, both stages: docs/PSEUDO_LABELS.md, start to end.
 
 On the drawn building site, with the demo's weights in the place of published ones: they know brick,
 pipe and barrel. Of 200 images only the crates have masks. The full ground truth is known, so the
@@ -24,7 +24,7 @@ from typing import Any
 from detr_d2.utils.files import write_json
 
 from tabulate import tabulate
-from two_stages import CONFIGS, ROOT, device
+from two_stages import CONFIGS, ROOT
 
 DEMO = ROOT / "output/demo"
 THINGS = ("brick", "pipe", "barrel", "crate", "crate")
@@ -162,7 +162,7 @@ class Recipe:
         command += ["--config-file", CONFIGS / f"Site/recipe_{stage}.yaml"]
         for name, files in sets.items():
             command += ["--dataset", name, *files]
-        return [*command, "MODEL.WEIGHTS", weights, "MODEL.DEVICE", device(), "OUTPUT_DIR", out]
+        return [*command, "MODEL.WEIGHTS", weights, "OUTPUT_DIR", out]
 
     def look(self) -> Command:
         """The model's pictures of the images of "val"."""

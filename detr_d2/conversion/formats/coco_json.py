@@ -49,7 +49,7 @@ class CocoJson(AnnotationFormat):
     semantic_pattern: str = "{image}"
     values: tuple[SourceClass, ...] = ()
     void: tuple[int, ...] = ()
-    background: tuple[int, ...] = (0,)
+    background: tuple[int, ...] | None = None
 
     def find_samples(self) -> list[Sample]:
         """Read the JSON, choose the categories and find the images."""
@@ -58,6 +58,7 @@ class CocoJson(AnnotationFormat):
         self._void_keys = {c["id"] for c in categories if c["name"] in NOT_A_CLASS}
         classes = [_source_class(c) for c in categories if c["id"] not in self._void_keys]
         own = {c.name: c.key for c in classes}
+        self._labels = value_labels(self.values, self.void, self.background)
         self._keys = [own.get(c.name, ("value", c.key)) for c in self.values]
         extra = [c for c in self.values if c.name not in own]
         classes += [replace(c, key=("value", c.key), wanted_id=None) for c in extra]
@@ -127,8 +128,8 @@ class CocoJson(AnnotationFormat):
         height, width = expected if None in size else size
         annotation = ImageAnnotation(info.size)
         if semantic is not None:
-            labels = value_labels(self.values, self.void, self.background)
-            annotation.class_map = self._renumber(read_class_map(self, semantic, info, labels))
+            class_map = read_class_map(self, semantic, info, self._labels)
+            annotation.class_map = self._renumber(class_map)
         keys = {c.key for c in self.classes}
         for entry in entries:
             key = entry.get("category_id")

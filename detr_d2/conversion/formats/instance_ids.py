@@ -20,14 +20,15 @@ class InstanceIds(ImageFolderFormat):
 
     - `label`: all are of this class;
     - `divisor`: number = value of the class x divisor + n, as Cityscapes has it (1000); numbers
-      below the divisor are whole regions of the class of that value;
+      below the divisor are regions of the class of that value: a crowd if it is a thing;
     - `semantic`: the class that most of its pixels have in the semantic mask. Pixels of the
       semantic mask outside of instances are stuff; of things they are void.
 
     Args:
         values: the classes, whose keys are pixel values of the semantic mask or of the division.
         void: values, in either mask, that are declared as void.
-        background: values of the semantic mask or of the division that mean "not labelled".
+        background: values of the semantic mask or of the division that mean "not labelled"; None =
+            0, unless it has another meaning.
         semantic, semantic_pattern: folder and names of the semantic masks.
     """
 
@@ -41,7 +42,7 @@ class InstanceIds(ImageFolderFormat):
     semantic: str | None = None
     semantic_pattern: str = "{image}"
     void: tuple[int, ...] = ()
-    background: tuple[int, ...] = (0,)
+    background: tuple[int, ...] | None = None
 
     def find_samples(self) -> list[Sample]:
         """Match instance masks, and semantic masks, to images."""
@@ -54,6 +55,7 @@ class InstanceIds(ImageFolderFormat):
             if not self.values:
                 raise ValueError("instance-ids: classes with pixel values are needed, VALUE=NAME")
             self.classes = list(self.values)
+            self._labels = value_labels(self.values, self.void, self.background)
         found, images = self.matches()
         partners = {}
         if self.semantic is not None:
@@ -87,33 +89,41 @@ class InstanceIds(ImageFolderFormat):
         numbers = self.align(read_values(path), info, path).astype(np.int32)
         for value in self.void:
             numbers[numbers == value] = -1
+        if self.divisor is not None:
+            self._by_division(annotation, numbers, path)
+            return annotation
         annotation.instance_map = numbers
         present, positions = compact(numbers)
-        present = [number for number in present if number > 0]
         if self.label is not None:
-            annotation.instance_classes = dict.fromkeys(present, (self.label, False))
-        elif self.divisor is not None:
-            self._by_division(annotation, present, path)
+            found = [number for number in present if number > 0]
+            annotation.instance_classes = dict.fromkeys(found, (self.label, False))
         else:
-            labels = value_labels(self.values, self.void, self.background)
-            annotation.class_map = read_class_map(self, semantic, info, labels)
+            annotation.class_map = read_class_map(self, semantic, info, self._labels)
             self._by_majority(annotation, positions, path)
         return annotation
 
-    def _by_division(self, annotation: ImageAnnotation, present: list[int], path: str) -> None:
-        assert self.divisor is not None and annotation.instance_map is not None
-        keys = {c.key for c in self.classes}
-        for number in present:
-            value = number // self.divisor if number >= self.divisor else number
-            if value in keys:
-                annotation.instance_classes[number] = (value, False)
-            elif value in self.void:
-                annotation.instance_map[annotation.instance_map == number] = -1
-            elif value not in self.background:
+    def _by_division(self, annotation: ImageAnnotation, numbers: np.ndarray, path: str) -> None:
+        assert self.divisor is not None
+        present, positions = compact(numbers)
+        # Renumbered from 1, since 0 may be a class.
+        instances = np.zeros(len(present), np.int32)
+        for position, number in enumerate(present):
+            whole_class = number < self.divisor
+            value = number if whole_class else number // self.divisor
+            label = -1 if number < 0 else self._labels.get(value)
+            if label is None:
+                keys = sorted(str(c.key) for c in self.classes)
                 raise UnreadableError(
                     f"{path}: number {number} is of value {value}, which is no declared class, "
-                    f"void or background; declared: {sorted(str(key) for key in keys)}"
+                    f"void or background; declared: {keys}"
                 )
+            instances[position] = label
+            if label > 0:
+                source = self.classes[label - 1]
+                instances[position] = position + 1
+                crowd = whole_class and source.isthing
+                annotation.instance_classes[position + 1] = (source.key, crowd)
+        annotation.instance_map = instances[positions]
 
     def _by_majority(self, annotation: ImageAnnotation, positions: np.ndarray, path: str) -> None:
         assert annotation.class_map is not None and annotation.instance_map is not None

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import combinations
 from typing import ClassVar
 
 import numpy as np
@@ -40,6 +41,7 @@ class SemanticPng(ImageFolderFormat):
         if wrong or not self.values:
             raise ValueError(f"semantic-png: classes need pixel values, VALUE=NAME; found {wrong}")
         self.classes = list(self.values)
+        self._labels = value_labels(self.values, self.void, self.background)
         found, images = self.matches()
         self.reject_several(found)
         return self.make_samples(found, images)
@@ -50,16 +52,30 @@ class SemanticPng(ImageFolderFormat):
         if not matches:
             return ImageAnnotation(info.size)
         path = joined(self.masks, matches[0].mask)
-        labels = value_labels(self.values, self.void, self.background)
-        class_map = read_class_map(self, path, info, labels, self.nearest)
+        class_map = read_class_map(self, path, info, self._labels, self.nearest)
         return ImageAnnotation(info.size, class_map)
 
 
 def value_labels(
-    classes: Iterable[SourceClass], void: Iterable[int], background: Iterable[int]
+    classes: Iterable[SourceClass], void: Iterable[int], background: Iterable[int] | None
 ) -> dict[int, int]:
-    """The label of every pixel value: index of the class + 1, 0 = unlabelled, -1 = void."""
+    """The label of every pixel value: index of the class + 1, 0 = unlabelled, -1 = void.
+
+    Args:
+        classes: their keys are pixel values.
+        void: values declared as void.
+        background: values that mean "not labelled"; None = 0, unless it has another meaning.
+
+    Raises:
+        ValueError: a value with two meanings.
+    """
     labels = {int(c.key): index for index, c in enumerate(classes, start=1)}  # type: ignore[call-overload]
+    if background is None:
+        background = {0} - set(labels) - set(void)
+    meanings = {"a class": set(labels), "background": set(background), "void": set(void)}
+    for (one, values), (other, others) in combinations(meanings.items(), 2):
+        if both := sorted(values & others):
+            raise ValueError(f"pixel values {both} are both {one} and {other}")
     return labels | dict.fromkeys(background, 0) | dict.fromkeys(void, -1)
 
 
