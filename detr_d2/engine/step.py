@@ -61,6 +61,7 @@ class AccumulatingTrainer(SimpleTrainer):
         super().__init__(model, data_loader, optimizer)
         if accumulate < 1:
             raise ValueError(f"SOLVER.ACCUMULATE {accumulate}, must be an integer from 1")
+        self._data_loader_iter_obj: Any = None
         self.accumulate = accumulate
         self.clip = clip
         self.precision = precision
