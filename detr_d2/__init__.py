@@ -9,7 +9,7 @@ import warnings
 from typing import Any
 
 __version__ = "0.2.0"
-__all__ = ["Predictor", "add_detr_config", "register_dataset"]
+__all__ = ["Predictor", "add_detr_config", "register_dataset", "register_masks"]
 
 # fvcore, which detectron2 imports, still uses torch.jit.script: nothing that a user could change.
 warnings.filterwarnings("ignore", r"`torch\.jit\.script` is deprecated", FutureWarning)
@@ -18,7 +18,7 @@ _import_error: Exception | None = None
 try:
     from detr_d2 import modeling  # noqa: F401  only registration
     from detr_d2.config import add_detr_config
-    from detr_d2.register import register_dataset
+    from detr_d2.register import register_dataset, register_masks
 except Exception as error:  # a broken compiled package raises whatever it likes
     # Raised by the first use, not here: `python -m detr_d2.doctor` imports this file too, and must
     # start in a broken environment.

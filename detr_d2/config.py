@@ -70,6 +70,13 @@ def _add_model_keys(cfg: CfgNode) -> None:
     # The MLP that predicts boxes; False starts it afresh.
     detr.LOAD.BOX_HEAD = True
 
+    # Fold frozen batch norms into the convolutions as they run: equal but for rounding, weights and
+    # checkpoints stay as they are; False computes them apart.
+    detr.FOLD_FROZEN_NORMS = True
+    # Infer in bfloat16 (autocast): faster where the processor knows it, masks differ by a few
+    # pixels at their borders. Training has SOLVER.AMP.
+    detr.BF16_INFERENCE = False
+
     # Switches of the outputs. PANOPTIC_ON and SEM_SEG_ON need the mask head of PanopticDetr.
     detr.INSTANCE_ON = True
     # Thing queries above this score become `instances`. Average precision counts all

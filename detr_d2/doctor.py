@@ -25,6 +25,7 @@ PROBES = {
     "opencv": "cv2",
     # It imports most of what detectron2 depends on.
     "detectron2": "detectron2.modeling",
+    "hotcoco": "hotcoco",
 }
 # Verdicts of what detr_d2 cannot do without.
 BAD = ("missing", "wrong")
@@ -142,6 +143,7 @@ def judge(found: Findings) -> list[Row]:
         _judge_detectron2(found),
         *(_judge_version(found, name, "any version", fix) for name, fix in install.items()),
         _judge_version(found, "numpy", *numpy),
+        _judge_hotcoco(found),
     ]
 
 
@@ -176,6 +178,13 @@ def _judge_cuda(found: Findings) -> Row:
     if not found.devices:
         return Row("CUDA", f"{build}, no device", "optional", "note", "everything runs on the CPU")
     return Row("CUDA", f"{build}, {', '.join(found.devices)}", "optional", "ok")
+
+
+def _judge_hotcoco(found: Findings) -> Row:
+    package, remark = found.get("hotcoco"), "pycocotools counts average precision, ten times slower"
+    if package.error:
+        return Row("hotcoco", package.version or "none", "optional", "note", remark)
+    return Row("hotcoco", str(package.version), "optional", "ok")
 
 
 def _judge_detectron2(found: Findings) -> Row:

@@ -21,6 +21,7 @@ GOOD = {
     "scipy": Package("1.15.3", ("scipy",)),
     "opencv": Package("4.11.0", ("opencv-python-headless",)),
     "numpy": Package("1.26.4", ("numpy",)),
+    "hotcoco": Package("1.3.0", ("hotcoco",)),
 }
 ABSENT = Package(error="ModuleNotFoundError: No module named 'it'")
 
@@ -52,11 +53,17 @@ def test_python(version, verdict):
     assert rows(python=version)["Python"].verdict == verdict
 
 
-@pytest.mark.parametrize("name", list(GOOD))
+@pytest.mark.parametrize("name", [name for name in GOOD if name != "hotcoco"])
 def test_absent_package_is_missing_and_can_be_installed(name):
     row = rows(**{name: ABSENT})[name]
     assert (row.verdict, row.found) == ("missing", "none")
     assert "-m pip install" in row.fix
+
+
+def test_without_hotcoco_average_precision_is_only_slower():
+    row = rows(hotcoco=ABSENT)["hotcoco"]
+    assert (row.verdict, row.found, row.fix) == ("note", "none", "")
+    assert "pycocotools" in row.remark
 
 
 def test_installing_a_package_holds_numpy():

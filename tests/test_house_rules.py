@@ -41,11 +41,13 @@ LAYERS = {
     },
     # A trained model makes data here.
     "pseudo_labels": {"ops", "utils", "data", "conversion", "visualization", "engine"},
+    # Looks into the model, so it knows its parts.
+    "explanation": {"ops", "utils", "modeling", "visualization", "engine"},
     "__init__": {"_requirements", "config", "register", "modeling", "engine.Predictor"},
 }
 # Packages from outside that a part may import; the parts not named here may import any.
 OUTSIDE = {
-    "ops": {"torch", "torchvision", "numpy", "cv2", "pycocotools"},
+    "ops": {"torch", "torchvision", "numpy", "cv2", "PIL", "pycocotools"},
     "config": {"detectron2.config"},
     "_requirements": set(),
 }

@@ -16,7 +16,7 @@ from detr_d2.data.panoptic_folder import PanopticFolder
 from detr_d2.engine import Predictor, command_line, registered_categories, use_model_categories
 from detr_d2.engine.predictor import panoptic_map
 from detr_d2.utils.files import replacing
-from detr_d2.visualization import Palette, draw_output, read_image, save_picture
+from detr_d2.visualization import Palette, read_image, render_output, save_picture
 from detr_d2.visualization.video import Source, find_sources, read_frames, write_video
 
 import cv2
@@ -104,7 +104,7 @@ class Demo:
                 for (source, image), output in zip(batch, outputs, strict=True):
                     self._note(source.stem, source.path.name, output)
                     if self.pictures is not None:
-                        picture = draw_output(image, output, self.palette, self.args.width)
+                        picture = render_output(image, output, self.palette, self.args.width)
                         save_picture(self.pictures / f"{source.stem}.jpg", picture)
                 bar.update(min(self.args.batch, len(sources) - start))
         return faults
@@ -131,7 +131,7 @@ class Demo:
             while frames := read_frames(capture, self.args.batch):
                 for frame, output in zip(frames, self.predictor(frames), strict=True):
                     self._note(f"{source.stem}/{number:06d}", f"{number:06d}.jpg", output)
-                    yield draw_output(frame, output, self.palette, self.args.width)
+                    yield render_output(frame, output, self.palette, self.args.width)
                     number += 1
                     bar.update()
 

@@ -66,11 +66,11 @@ def measure(ground_truth: Labels, custom: Labels, labels: Labels, band: int) -> 
             f"{ground_truth.path}: {len(missing)} images: no ground truth: {missing[:3]}"
         )
     for image in tqdm(sorted(labels.images), desc=labels.path, disable=None):
-        right, masks = ground_truth.find(image), custom.find(image)
-        assert right is not None
+        full, masks = ground_truth.find(image), custom.find(image)
+        assert full is not None
         given = class_map(*labels.read(image), names)
         inside = np.zeros(given.shape, bool) if masks is None else custom.read(masks)[0] != 0
-        quality.add(class_map(*ground_truth.read(right), names), given, inside)
+        quality.add(class_map(*ground_truth.read(full), names), given, inside)
     return quality.figures()
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Label the rest of the picture: your things manually, all else by a pretrained panoptic model.
+"""Pseudo-labels for stuff: your things labelled manually, all else by a pretrained panoptic model.
 
 python tools/label_stuff.py --dataset mine mine/images mine/panoptic mine/panoptic.json \
     --stuff supercategories --out mine_labelled
@@ -97,7 +97,7 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
         "never (default: %(default)s)",
     )
     rules.add_argument(
-        "--rim", type=int, metavar="PIXELS", help="thinner remains go (default: 1 %% of the side)"
+        "--halo", type=int, metavar="PIXELS", help="thinner remains go (default: 1 %% of the side)"
     )
     rules.add_argument(
         "--min-area", type=int, metavar="PIXELS", help="smaller remains go (default: 0.1 %%)"

@@ -15,9 +15,9 @@ from detectron2.structures import BoxMode
 from PIL import Image
 
 from detr_d2.data.categories import IGNORE_LABEL, CategoryTable
-from detr_d2.data.coco_panoptic import load_records, read_id_png
+from detr_d2.data.coco_panoptic import load_records
 from detr_d2.ops.coco_instances import coco_instances
-from detr_d2.ops.panoptic_ids import compact, rgb_to_id
+from detr_d2.ops.panoptic_ids import compact, read_ids
 from detr_d2.utils.files import read_json, replacing, write_json
 
 INSTANCES, STUFF, SEMANTIC = "instances.json", "stuff", "semantic"
@@ -41,7 +41,7 @@ def derive(records: list[Record], table: CategoryTable, folder: str | os.PathLik
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for record in records:
-        ids = rgb_to_id(read_id_png(record["pan_seg_file_name"]))
+        ids = read_ids(record["pan_seg_file_name"])
         present, positions = compact(ids)
         column = {number: place for place, number in enumerate(present)}
         labels = np.full((2, len(present)), IGNORE_LABEL, np.uint8)
@@ -101,7 +101,7 @@ def load_as(
             masks = STUFF if kind == "separated" else SEMANTIC
             record["sem_seg_file_name"] = str(semantic_path(Path(folder), masks, record))
         if kind != "separated":
-            # Whoever looks for panoptic ground truth would take these for it.
+            # Models for panoptic ground truth would use these.
             del record["segments_info"], record["pan_seg_file_name"]
     return records
 

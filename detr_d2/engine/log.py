@@ -15,6 +15,8 @@ WINDOW = 20
 class MetricsFile(JSONWriter):
     """Detectron2's metrics.json, from which a resumed training removes what it will do again."""
 
+    _last_write: int
+
     def __init__(self, path: str) -> None:
         super().__init__(path)
         self.path = path

@@ -21,7 +21,7 @@ from detr_d2.data.panoptic_folder import PanopticFolder
 from detr_d2.engine.command_line import load_config
 from detr_d2.engine.model_categories import registered_categories, use_model_categories
 from detr_d2.utils.device import use_available_device
-from detr_d2.visualization import Palette, draw_output, read_image
+from detr_d2.visualization import Palette, read_image, render_output
 from detr_d2.visualization.video import find_sources
 
 ImageLike: TypeAlias = np.ndarray | str | os.PathLike[str]
@@ -154,7 +154,7 @@ class Predictor:
             A Pillow image, which a notebook shows and `.save(path)` writes.
         """
         palette = Palette.from_categories(self.categories.categories)
-        return Image.fromarray(draw_output(as_rgb(image), output, palette, width))
+        return Image.fromarray(render_output(as_rgb(image), output, palette, width))
 
     def save_coco_panoptic(
         self, folder: str | os.PathLike[str], images: Sequence[str | os.PathLike[str]]

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import build_detection_test_loader, get_detection_dataset_dicts
+from detectron2.data import build_detection_test_loader
 from detectron2.engine import DefaultTrainer, HookBase, TrainerBase, create_ddp_model, hooks
 from detectron2.evaluation import DatasetEvaluators
 from detectron2.utils import comm
@@ -19,13 +19,14 @@ from detr_d2.checkpoint import LoadingRules
 from detr_d2.checkpoint.checkpointer import Checkpointer
 from detr_d2.data.mapper import DetrMapper
 from detr_d2.engine.ema import WeightAverageHook
-from detr_d2.engine.hooks import PictureHook
+from detr_d2.engine.hooks import PictureHook, TrainingPictureHook
 from detr_d2.engine.interruption import EvaluationHook, InterruptionHook
 from detr_d2.engine.log import LogHook, MetricsFile
 from detr_d2.engine.randomness import derive_seed, fix_seed, seed_generators
 from detr_d2.engine.solver import build_gradient_clipper, build_optimizer
 from detr_d2.engine.step import AccumulatingTrainer, choose_precision
 from detr_d2.engine.train_loader import build_train_loader
+from detr_d2.engine.training_records import training_records
 from detr_d2.evaluation import build_evaluators, flat_results
 from detr_d2.utils.files import write_json
 
@@ -102,12 +103,13 @@ class DetrTrainer(DefaultTrainer):
         ours.append(interruption)
         # A checkpoint is written before these, so that a fault in them loses nothing.
         evaluation: list[HookBase] = [EvaluationHook(cfg.TEST.EVAL_PERIOD, evaluate, interruption)]
+        mapper = DetrMapper(cfg, is_train=False)
         if comm.is_main_process() and cfg.TEST.VISUALIZE > 0 and cfg.DATASETS.TEST:
-            mapper = DetrMapper(cfg, is_train=False)
             evaluation.append(PictureHook(cfg, model_to_evaluate, mapper))
         self._log = LogHook(self.build_writers() if comm.is_main_process() else [])
         self._after_checkpoint = [*evaluation, self._log]
-        return [*ours, *self._after_checkpoint]
+        picture = [TrainingPictureHook(cfg, model_to_evaluate, mapper)]
+        return [*ours, *self._after_checkpoint, *(picture if comm.is_main_process() else [])]
 
     def build_writers(self) -> list[EventWriter]:
         """Detectron2's: console, metrics.json, TensorBoard."""
@@ -162,7 +164,7 @@ class DetrTrainer(DefaultTrainer):
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> Iterable[list[dict[str, Any]]]:
         """Endless micro-batches of SOLVER.IMS_PER_BATCH / SOLVER.ACCUMULATE images."""
-        return build_train_loader(cfg, _training_records(cfg), DetrMapper(cfg, is_train=True))
+        return build_train_loader(cfg, training_records(cfg), DetrMapper(cfg, is_train=True))
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Iterable[list[dict[str, Any]]]:
@@ -203,32 +205,3 @@ def _wrap_for_processes(model: nn.Module, device: torch.device) -> nn.Module:
     return create_ddp_model(
         model, broadcast_buffers=False, find_unused_parameters=True, device_ids=ids
     )
-
-
-def _training_records(cfg: CfgNode) -> list[dict[str, Any]]:
-    """Records of DATASETS.TRAIN, by DATALOADER.FILTER_EMPTY_ANNOTATIONS without the empty ones.
-
-    Detectron2's own filter looks for "annotations" and never sees a panoptic record.
-    """
-    records: list[dict[str, Any]] = get_detection_dataset_dicts(
-        list(cfg.DATASETS.TRAIN), filter_empty=False
-    )
-    # Weighted samplers count the records themselves, before any filter.
-    if not cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS or "Weighted" in cfg.DATALOADER.SAMPLER_TRAIN:
-        return records
-    kept = [record for record in records if _has_object(record)]
-    if len(kept) < len(records):
-        logger.info(
-            "Skipped %d of %d images without a segment; DATALOADER.FILTER_EMPTY_ANNOTATIONS "
-            "False keeps them",
-            len(records) - len(kept),
-            len(records),
-        )
-    if not kept:
-        raise ValueError(f"no image of {', '.join(cfg.DATASETS.TRAIN)} has a segment to learn")
-    return kept
-
-
-def _has_object(record: dict[str, Any]) -> bool:
-    segments = record.get("segments_info", record.get("annotations", [{}]))
-    return any(not segment.get("iscrowd", 0) for segment in segments)

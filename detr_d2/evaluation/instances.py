@@ -32,6 +32,7 @@ class InstanceEvaluator(COCOEvaluator):
 
     def __init__(self, dataset_name: str, tasks: Sequence[str], output_dir: str) -> None:
         super().__init__(dataset_name, tuple(tasks), output_dir=output_dir, use_fast_impl=False)
+        self._backend = choose_backend()
         # pycocotools takes the id 0 for "no match": what it matches there would count as missed.
         for number, annotation in enumerate(self._coco_api.dataset.get("annotations", []), start=1):
             annotation["id"] = number
@@ -78,10 +79,11 @@ class InstanceEvaluator(COCOEvaluator):
                 )
             result["category_id"] = dataset_ids[result["category_id"]]
         write_json(os.path.join(self._output_dir, "coco_instances_results.json"), results)
-        backend = choose_backend()
-        logger.info("%s counts the average precision of %d instances", backend, len(results))
+        logger.info("%s counts the average precision of %d instances", self._backend, len(results))
         for task in sorted(self._tasks):
-            counted = count_precision(self._coco_api, results, task, backend) if results else None
+            counted = None
+            if results:
+                counted = count_precision(self._coco_api, results, task, self._backend)
             names = self._metadata.thing_classes
             self._results[task] = self._derive_coco_results(counted, task, class_names=names)
 

@@ -4,6 +4,7 @@ Legend: see `forward_state.py`.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -12,14 +13,14 @@ from detectron2.structures import ImageList
 from torch import Tensor, nn
 
 from detr_d2.compat import put_scalars
+from detr_d2.modeling import folding
 from detr_d2.modeling.backbone import PIXEL_MEAN, PIXEL_STD
 from detr_d2.modeling.box_head import BoxHead
 from detr_d2.modeling.class_metadata import class_names_of, classes_of
 from detr_d2.modeling.class_predictions import predict_classes
 from detr_d2.modeling.criterion import SetCriterion, metrics
 from detr_d2.modeling.forward_state import ForwardState
-from detr_d2.modeling.inputs import group_by_size, output_size
-from detr_d2.modeling.matcher import Matching
+from detr_d2.modeling.inputs import batch_images, group_by_size, output_size
 from detr_d2.modeling.position_encoding import check_channels, sine_position_encoding
 from detr_d2.modeling.postprocess import PostProcess
 from detr_d2.modeling.targets import Targets
@@ -50,6 +51,8 @@ class Detr(nn.Module):
         pixel_mean: Sequence[float] = PIXEL_MEAN,
         pixel_std: Sequence[float] = PIXEL_STD,
         class_names: tuple[str, ...] = (),
+        fold_frozen_norms: bool = True,
+        bf16_inference: bool = False,
     ) -> None:
         """
         Args:
@@ -64,16 +67,25 @@ class Detr(nn.Module):
             position_temperature: see `sine_position_encoding`.
             pixel_mean, pixel_std: per channel, in the order and units of the mapper's images.
             class_names: names of the K classes, kept with the weights; empty if unknown.
+            fold_frozen_norms: see `folding.py`; equal but for rounding.
+            bf16_inference: infer in bfloat16 where the result allows it, as autocast decides;
+                boxes, scores and what comes after the masks stay in float32.
 
         Raises:
-            ValueError: a thing class is none of the K, or the position encoding cannot have d
-                channels.
+            ValueError: a thing class is none of the K, the position encoding cannot have d
+                channels, or there are no queries.
         """
         super().__init__()
+        for name, value in (("NUM_QUERIES", num_queries), ("QUERY_GROUPS", query_groups)):
+            if value < 1:
+                raise ValueError(f"MODEL.DETR.{name} is {value}, must be an integer from 1")
         if not postprocess.thing_ids <= set(range(num_classes)):
             raise ValueError(
                 f"thing classes {sorted(postprocess.thing_ids)}: allowed are 0 to {num_classes - 1}"
             )
+        if fold_frozen_norms:
+            folding.fold_frozen_norms(backbone)
+        self.bf16_inference = bf16_inference
         # Channels last: the same numbers, and convolutions a third faster.
         self.backbone = backbone.to(memory_format=torch.channels_last)
         self.in_feature = in_feature
@@ -113,6 +125,8 @@ class Detr(nn.Module):
             "postprocess": PostProcess(cfg),
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
+            "fold_frozen_norms": detr.FOLD_FROZEN_NORMS,
+            "bf16_inference": detr.BF16_INFERENCE,
         }
 
     @property
@@ -142,12 +156,7 @@ class Detr(nn.Module):
 
     def preprocess(self, batched_inputs: list[dict]) -> ImageList:
         """Normalise the images and pad them to a common size with zeros, the mean colour."""
-        images = [x["image"].to(self.device) for x in batched_inputs]
-        images = [(image - self.pixel_mean) / self.pixel_std for image in images]
-        images = [image.to(self.pixel_mean.dtype) for image in images]
-        batch = ImageList.from_tensors(images)
-        batch.tensor = batch.tensor.contiguous(memory_format=torch.channels_last)
-        return batch
+        return batch_images(batched_inputs, self.pixel_mean, self.pixel_std)
 
     def forward_detr(self, images: ImageList) -> ForwardState:
         """Run backbone, transformer and box head."""
@@ -183,21 +192,12 @@ class Detr(nn.Module):
         """Weighted class and box losses; errors for the log go to the event storage."""
         state = self.forward_detr(self.preprocess(batched_inputs))
         targets = self.targets(batched_inputs, with_masks=False)
-        losses, matching = self.box_losses(state, targets)
+        with torch.autocast(self.device.type, enabled=False):
+            losses, matching = self.criterion.group_losses(
+                state.all_logits, state.all_boxes, targets
+            )
         put_scalars(metrics(state.logits, targets, matching))
         return losses
-
-    def box_losses(
-        self, state: ForwardState, targets: Targets
-    ) -> tuple[dict[str, Tensor], Matching]:
-        """Mean over the query groups, each matched on its own; the matching of the first."""
-        with torch.autocast(self.device.type, enabled=False):
-            pairs = zip(state.all_logits, state.all_boxes, strict=True)
-            groups = [self.criterion.box_losses(*pair, targets) for pair in pairs]
-        losses = groups[0][0]
-        for others, _ in groups[1:]:
-            losses = {name: value + others[name] for name, value in losses.items()}
-        return {name: value / len(groups) for name, value in losses.items()}, groups[0][1]
 
     def targets(self, batched_inputs: list[dict], *, with_masks: bool) -> Targets:
         """Objects of the batch; the mapper puts them under "instances"."""
@@ -205,10 +205,11 @@ class Detr(nn.Module):
 
     def inference(self, batched_inputs: list[dict]) -> list[dict]:
         """Run images that `inference_groups` put together; outputs as `PostProcess` says."""
-        state = self.forward_detr(self.preprocess(batched_inputs))
-        classes = [predict_classes(logits) for logits in state.logits]
-        keep = [self.postprocess.needed_queries(x).nonzero()[:, 0] for x in classes]
-        masks = self.predict_masks(state, keep)
+        with self._inference_precision():
+            state = self.forward_detr(self.preprocess(batched_inputs))
+            classes = [predict_classes(logits) for logits in state.logits]
+            keep = [self.postprocess.needed_queries(x).nonzero()[:, 0] for x in classes]
+            masks = self.predict_masks(state, keep)
         return [
             self.postprocess(
                 classes[i].select(keep[i]),
@@ -218,6 +219,12 @@ class Detr(nn.Module):
             )
             for i, x in enumerate(batched_inputs)
         ]
+
+    def _inference_precision(self) -> AbstractContextManager:
+        """Autocast to bfloat16 if it is on; else the caller's own precision."""
+        if self.bf16_inference:
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return nullcontext()
 
     def predict_masks(self, state: ForwardState, queries: list[Tensor]) -> Sequence[Tensor | None]:
         """Predict the masks of chosen queries of each image; this model has none."""

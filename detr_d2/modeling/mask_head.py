@@ -7,7 +7,8 @@ the model, so it is arranged to compute nothing twice and nothing in vain:
 - it takes only the queries that somebody needs;
 - the first convolution sees [image, attention], and a convolution is linear, so the image part is
   computed once per image and the attention part (M of d + M channels) once per query;
-- the backbone features are added by broadcasting, never repeated per query.
+- the backbone features are convolved once per image, and the maps of the queries before they are
+  upsampled: see `upsampling.py`.
 
 Results are those of the dense computation, since GroupNorm works on each query alone.
 """
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from detr_d2.modeling.registry import MASK_HEAD_REGISTRY
+from detr_d2.modeling.upsampling import conv_upsampled_sum
 
 # Attention weights sum to 1 over all cells, so they are hundreds of times smaller than the image's
 # values beside them. With equal initial weights all queries would predict the same mask, and it
@@ -109,9 +111,9 @@ class FPNMaskHead(nn.Module):
         """One image: (C, h, w), (Q, M, h, w), features (C_k, h_k, w_k) -> (Q, h_last, w_last)."""
         weight = cast(nn.Conv2d, self.convs[0]).weight[:, self.image_channels :]
         x = F.conv2d(maps, weight, padding=1) + image
-        x = F.relu(self.norms[0](x))
-        x = F.relu(self.norms[1](self.convs[1](x)))
+        x = F.relu(self.norms[0](x), inplace=True)
+        x = F.relu(self.norms[1](self.convs[1](x)), inplace=True)
         for conv, norm, lateral in zip(self.convs[2:], self.norms[2:], laterals, strict=True):
-            x = F.interpolate(x, size=lateral.shape[-2:], mode="nearest") + lateral
-            x = F.relu(norm(conv(x)))
+            x = conv_upsampled_sum(x, lateral, cast(nn.Conv2d, conv))
+            x = F.relu(norm(x), inplace=True)
         return self.output(x)[:, 0]

@@ -46,6 +46,8 @@ class PanopticDetr(Detr):
         pixel_mean: Sequence[float] = PIXEL_MEAN,
         pixel_std: Sequence[float] = PIXEL_STD,
         class_names: tuple[str, ...] = (),
+        fold_frozen_norms: bool = True,
+        bf16_inference: bool = False,
     ) -> None:
         """
         Args:
@@ -72,6 +74,8 @@ class PanopticDetr(Detr):
             pixel_mean=pixel_mean,
             pixel_std=pixel_std,
             class_names=class_names,
+            fold_frozen_norms=fold_frozen_norms,
+            bf16_inference=bf16_inference,
         )
         if freeze and not self.criterion.needs_masks:
             raise ValueError(
@@ -124,7 +128,10 @@ class PanopticDetr(Detr):
             last = (state.all_logits[0, -1:], state.all_boxes[0, -1:])
             matching = self.criterion.matcher(*last, targets)
         else:
-            losses, matching = self.box_losses(state, targets)
+            with torch.autocast(self.device.type, enabled=False):
+                losses, matching = self.criterion.group_losses(
+                    state.all_logits, state.all_boxes, targets
+                )
         put_scalars(metrics(state.logits, targets, matching))
         if not with_masks:
             return losses

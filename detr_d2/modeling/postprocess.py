@@ -4,6 +4,7 @@ Legend: Q queries, K classes, (h, w) size of the mask head's result, (H, W) size
 """
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -123,12 +124,13 @@ class PostProcess:
             early = self.resize == "ids"
             size = sizes.image_size if early else sizes.output_size
             result["panoptic_seg"] = panoptic_inference(
-                self._resize(masks[segments], sizes, size),
+                masks[segments],
                 found.scores[segments],
                 found.classes[segments],
                 thing_ids=self.thing_ids,
                 min_area=self.min_area,
                 unite_stuff=self.unite_stuff,
+                resize=partial(self._resize, sizes=sizes, size=size),
                 size=sizes.output_size,
             )
         if self.instance_on:

@@ -85,15 +85,16 @@ class Transformer(nn.Module):
         shape = image.shape
         image = image.flatten(2).transpose(1, 2)
         image_position = image_position.flatten(2).transpose(1, 2)
-        padding = padding.flatten(1)
-        memory = self.encoder(image, padding, image_position)
+        # Where nothing is padded no mask is needed, and attention takes a faster way.
+        mask = padding.flatten(1) if padding.any() else None
+        memory = self.encoder(image, mask, image_position)
         # Each group decodes every image on its own, as if the batch were G times as large.
         groups, batch = len(query_position), len(image)
         query_position = query_position.repeat_interleave(batch, 0)
         queries = self.decoder(
             torch.zeros_like(query_position),
             memory.repeat(groups, 1, 1),
-            padding.repeat(groups, 1),
+            None if mask is None else mask.repeat(groups, 1),
             query_position,
             image_position.repeat(groups, 1, 1),
         )
@@ -110,8 +111,8 @@ class TransformerEncoder(nn.Module):
         self.layers = nn.ModuleList(TransformerEncoderLayer(*layer) for _ in range(num_layers))
         self.norm = nn.LayerNorm(hidden_dim) if pre_norm else nn.Identity()
 
-    def forward(self, image: Tensor, padding: Tensor, position: Tensor) -> Tensor:
-        """(N, S, d), padding (N, S), position (N, S, d) -> (N, S, d)."""
+    def forward(self, image: Tensor, padding: Tensor | None, position: Tensor) -> Tensor:
+        """(N, S, d), padding (N, S) or None, position (N, S, d) -> (N, S, d)."""
         for layer in self.layers:
             image = layer(image, padding, position)
         return self.norm(image)
@@ -129,7 +130,7 @@ class TransformerDecoder(nn.Module):
         self,
         queries: Tensor,
         image: Tensor,
-        padding: Tensor,
+        padding: Tensor | None,
         query_position: Tensor,
         image_position: Tensor,
     ) -> Tensor:

@@ -36,8 +36,8 @@ class _Layer(nn.Module):
 class TransformerEncoderLayer(_Layer):
     """Self-attention over the image, then feed-forward."""
 
-    def forward(self, image: Tensor, padding: Tensor, position: Tensor) -> Tensor:
-        """(N, S, d), padding (N, S), position (N, S, d) -> (N, S, d)."""
+    def forward(self, image: Tensor, padding: Tensor | None, position: Tensor) -> Tensor:
+        """(N, S, d), padding (N, S) or None, position (N, S, d) -> (N, S, d)."""
 
         def attend(x: Tensor) -> Tensor:
             key = x + position
@@ -66,7 +66,7 @@ class TransformerDecoderLayer(_Layer):
         self,
         queries: Tensor,
         image: Tensor,
-        padding: Tensor,
+        padding: Tensor | None,
         query_position: Tensor,
         image_position: Tensor,
     ) -> Tensor:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from detectron2.modeling import META_ARCH_REGISTRY
 from PIL import Image
-from tiny_model import build, tiny_cfg
+from tiny_model import build, give_weights, tiny_cfg
 from torch import nn
 
 import detr_d2
@@ -38,9 +38,10 @@ class EchoModel(nn.Module):
 
 
 @pytest.fixture
-def echo_cfg(toy_cfg):
+def echo_cfg(toy_cfg, tmp_path):
     seen.clear()
     toy_cfg.MODEL.META_ARCHITECTURE = "EchoModel"
+    give_weights(toy_cfg, tmp_path)
     toy_cfg.INPUT.MIN_SIZE_TEST = 20
     toy_cfg.INPUT.MAX_SIZE_TEST = 100
     return toy_cfg

@@ -7,10 +7,11 @@ import shutil
 
 import pytest
 import torch
-from detectron2.engine import HookBase, launch
-from tiny_model import tiny_cfg
+from detectron2.engine import HookBase
+from detectron2.utils import comm
+from tiny_model import processes, tiny_cfg
 
-from detr_d2.engine import DetrTrainer
+from detr_d2.engine import DetrTrainer, launch
 from detr_d2.engine.train_loader import TrainLoader
 
 # Kept apart from the rest of a line of metrics.json: they differ from run to run.
@@ -107,8 +108,7 @@ def log_of(folder):
     return [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize(("accumulate", "mixed"), [(1, False), (2, True)])
+@pytest.mark.parametrize(("workers", "accumulate", "mixed"), [(0, 1, False), (2, 2, True)])
 def test_killed_and_resumed_is_the_same(cfg, tmp_path, workers, accumulate, mixed):
     cfg.DATALOADER.NUM_WORKERS = workers
     cfg.SOLVER.ACCUMULATE = accumulate
@@ -186,23 +186,23 @@ def test_an_evaluation_that_was_cut_short_is_done_at_the_resume(cfg, tmp_path, m
     assert log_of(cfg.OUTPUT_DIR) == whole
 
 
-def two_processes(cfg, register_arguments, hooks, resume):
+def two_processes(args):
+    """Train, and go on from what a kill would have left."""
     from detr_d2 import register_dataset
 
-    register_dataset(cfg.DATASETS.TRAIN[0], **register_arguments)
+    register_dataset(args.cfg.DATASETS.TRAIN[0], **args.register)
     torch.set_num_threads(1)
-    # One process copies the files, when the other has written.
-    from detectron2.utils import comm
-
-    train(cfg, resume, hooks if comm.is_main_process() else ())
+    copy = CopyFolder(5, args.cfg.OUTPUT_DIR, args.parts)
+    # One process copies the files, after it has written them.
+    train(args.cfg, hooks=[copy] if comm.is_main_process() else [])
+    args.cfg.OUTPUT_DIR = args.parts
+    train(args.cfg, resume=True)
 
 
 def test_killed_and_resumed_is_the_same_in_two_processes(cfg, tiny_set, tmp_path):
     whole, parts = cfg.OUTPUT_DIR, str(tmp_path / "parts")
-    hooks = [CopyFolder(5, whole, parts)]
-    launch(two_processes, 2, dist_url="auto", args=(cfg, tiny_set.paths(), hooks, False))
-    cfg.OUTPUT_DIR = parts
-    launch(two_processes, 2, dist_url="auto", args=(cfg, tiny_set.paths(), (), True))
+    args = processes(2, cfg=cfg, register=tiny_set.paths(), parts=parts)
+    launch(two_processes, args)
     assert_same(whole, parts)
 
 

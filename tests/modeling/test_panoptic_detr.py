@@ -244,3 +244,22 @@ def test_masks_compete_at_the_size_of_the_outputs_or_of_the_image(half_empty_bat
     blocks = panoptic.view(64, 2, 96, 2)
     whole = (blocks.amax((1, 3)) == blocks.amin((1, 3))).all()
     assert bool(whole) == (resize == "ids")
+
+
+def test_bfloat16_inference_is_switched_by_the_config(half_empty_batch, monkeypatch):
+    cfg = tiny_cfg()
+    cfg.MODEL.DETR.BF16_INFERENCE = True
+    model, expected = build(cfg).eval(), build(tiny_cfg()).eval()
+    for each in (model, expected):
+        make_it_see(each)
+    precisions = []
+    model.mask_head.register_forward_hook(lambda *args: precisions.append(args[2][0].dtype))
+    with torch.no_grad():
+        found, wanted = model(half_empty_batch[:1])[0], expected(half_empty_batch[:1])[0]
+    assert precisions == [torch.bfloat16]
+    assert found["instances"].scores.dtype == torch.float32
+    torch.testing.assert_close(
+        found["instances"].scores, wanted["instances"].scores, atol=0.05, rtol=0
+    )
+    same = found["panoptic_seg"][0].bool() == wanted["panoptic_seg"][0].bool()
+    assert same.float().mean() > 0.9

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from detr_d2.modeling.panoptic_merge import panoptic_inference
+from detr_d2.ops.masks import resize
 
 THINGS = frozenset({0, 1})  # Class 2 is stuff.
 
@@ -130,3 +131,47 @@ def test_winners_are_enlarged_and_areas_are_those_of_the_output():
     assert [s["area"] for s in segments] == [12, 84]
     panoptic, segments = published_merge(torch.zeros(0, 2, 8), [], min_area=5, size=(6, 16))
     assert panoptic.shape == (6, 16) and segments == []
+
+
+def ids_of_all_masks_at_once(masks, min_area):
+    """Winner per pixel among the masks that stay large, all held at the full size."""
+    alive = torch.arange(len(masks))
+    while len(alive):
+        winner = alive[masks[alive].argmax(0)]
+        large = torch.bincount(winner.flatten(), minlength=len(masks))[alive] >= min_area
+        if large.all():
+            return winner
+        alive = alive[large]
+    return torch.full(masks.shape[-2:], len(masks))
+
+
+@pytest.mark.parametrize("count", [0, 1, 15])
+@pytest.mark.parametrize(("small", "full"), [((7, 9), (83, 71)), ((20, 30), (80, 120))])
+@pytest.mark.parametrize("min_area", [1, 5, 150, 10**6])
+def test_one_mask_after_the_other_gives_the_ids_of_all_at_once(count, small, full, min_area):
+    generator = torch.Generator().manual_seed(count)
+    # Below 128 rows and columns together PyTorch resizes one mask with other rounding than many.
+    # Whole numbers, so that many pixels have several best masks: the first of them wins.
+    masks = torch.randint(-2, 3, (count, *small), generator=generator).float()
+    seen = []
+
+    def enlarge(some):
+        seen.append(len(some))
+        return resize(some, full)
+
+    panoptic, segments = panoptic_inference(
+        masks,
+        torch.full((count,), 0.9),
+        torch.zeros(count, dtype=torch.int64),
+        thing_ids=THINGS,
+        min_area=min_area,
+        resize=enlarge,
+    )
+    winner = ids_of_all_masks_at_once(resize(masks, full), min_area)
+    # Ids count the winners in the order of their queries.
+    winners = [i for i in winner.unique().tolist() if i < count]
+    expected = torch.zeros(count + 1, dtype=torch.int32)
+    expected[winners] = torch.arange(1, len(winners) + 1, dtype=torch.int32)
+    assert torch.equal(panoptic, expected[winner])
+    assert [s["area"] for s in segments] == [(winner == i).sum().item() for i in winners]
+    assert max(seen) <= 1, "no two masks at the full size"

@@ -99,7 +99,7 @@ def measure_format(root: Path, name: str, workers: int) -> dict[str, Any]:
     convert_set(annotation_format, root / f"out-{name}", workers=workers, progress=look)
     seconds = time.perf_counter() - start
     peaks = {"before": before, "main": peak_memory(os.getpid()), "worker": largest}
-    speed = round(len(annotation_format.samples()) / seconds, 1)
+    speed = round(len(annotation_format.samples) / seconds, 1)
     return {"images_a_second": speed, "peak_memory_mib": peaks}
 
 

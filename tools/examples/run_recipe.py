@@ -31,7 +31,7 @@ THINGS = ("brick", "pipe", "barrel", "crate", "crate")
 PARTS = {"train": 200, "val": 100}
 SEED = 7
 # What people did before: the model as published, its map with the masks cut out.
-NAIVE = ("--overlap=1", "--rim=0", "--min-area=0", "--min-confidence=0", "--min-score=0.85")
+NAIVE = ("--overlap=1", "--halo=0", "--min-area=0", "--min-confidence=0", "--min-score=0.85")
 Command = list[str | Path]
 
 

@@ -15,10 +15,10 @@ from detr_d2.register import register_dataset
 from detr_d2.utils.files import write_json
 from detr_d2.visualization import (
     Palette,
-    draw_ground_truth,
-    draw_output,
-    picture_sheet,
+    image_grid,
     read_image,
+    render_ground_truth,
+    render_output,
     resize_image,
     save_picture,
 )
@@ -152,10 +152,10 @@ def image_grid_of(
             image = np.full_like(image, 255)
         row = {
             "image": resize_image(image, width),
-            "ground truth": draw_ground_truth(image, record, palette, width),
-            "prediction": draw_output(image, output, palette, width),
+            "ground truth": render_ground_truth(image, record, palette, width),
+            "prediction": render_output(image, output, palette, width),
         }
         rows.append([row[column] for column in columns])
         for segments in (record["segments_info"], output["panoptic_seg"][1]):
             categories |= {segment["category_id"] for segment in segments}
-    return picture_sheet(rows, columns, palette=palette, categories=categories)
+    return image_grid(rows, columns, palette=palette, categories=categories)
