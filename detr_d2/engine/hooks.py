@@ -83,9 +83,10 @@ class TrainingPictureHook(HookBase):
     def after_train(self) -> None:
         """Write, unless the training ended early."""
         metrics = self.folder / "metrics.json"
-        if self.trainer.iter < self.trainer.max_iter or not metrics.is_file():
+        if self.trainer.iter < self.trainer.max_iter:
             return
-        parts = [plot_training(self.folder)] if metrics.stat().st_size else []
+        has_log = metrics.is_file() and metrics.stat().st_size > 0
+        parts = [plot_training(self.folder)] if has_log else []
         if self.datasets:
             rows = compare(self.datasets[0], EXAMPLES, self.model(), self.mapper, EXAMPLE_WIDTH)
             parts += [image_grid(list(rows.values()), COLUMNS)] if rows else []

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 
 import pytest
 import torch
@@ -112,10 +111,8 @@ def die_in_process(args):
 
 
 def test_a_process_that_is_killed_ends_the_others_and_is_named(cfg, tiny_set):
-    start = time.monotonic()
     with pytest.raises(SystemExit, match=r"process 1 of 2 on .* ended with signal SIGKILL; the"):
         launch(die_in_process, processes(2, cfg=cfg, register=tiny_set.paths()))
-    assert time.monotonic() - start < 600
 
 
 def interrupt_in_process(args):

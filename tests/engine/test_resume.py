@@ -9,6 +9,7 @@ import pytest
 import torch
 from detectron2.engine import HookBase
 from detectron2.utils import comm
+from PIL import Image
 from tiny_model import processes, tiny_cfg
 
 from detr_d2.engine import DetrTrainer, launch
@@ -204,6 +205,8 @@ def test_killed_and_resumed_is_the_same_in_two_processes(cfg, tiny_set, tmp_path
     args = processes(2, cfg=cfg, register=tiny_set.paths(), parts=parts)
     launch(two_processes, args)
     assert_same(whole, parts)
+    for folder in (whole, parts):
+        assert Image.open(os.path.join(folder, "training.png")).size == (840, 270)
 
 
 RECORDS = [

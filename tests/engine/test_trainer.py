@@ -112,9 +112,9 @@ def test_training_evaluates_writes_the_figures_and_pictures(toy_cfg):
     assert figures["box_AP"] is None
     files = set(os.listdir(toy_cfg.OUTPUT_DIR))
     assert {"model_0000001.pth", "model_final.pth", "last_checkpoint"} <= files
-    # Curves, and three images with what was found in them.
+    # Three images with what was found in them; there is no log here for the curves.
     picture = np.asarray(Image.open(os.path.join(toy_cfg.OUTPUT_DIR, "training.png")))
-    assert picture.shape[0] > 270 + 3 * 150 and picture.shape[1] >= 840
+    assert picture.shape[0] > 3 * 150 and picture.shape[1] > 3 * 270
 
 
 def test_checkpoint_period_zero_writes_at_the_end_only(toy_cfg):
