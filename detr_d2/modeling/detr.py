@@ -21,6 +21,7 @@ from detr_d2.modeling.class_predictions import predict_classes
 from detr_d2.modeling.criterion import SetCriterion, metrics
 from detr_d2.modeling.forward_state import ForwardState
 from detr_d2.modeling.inputs import batch_images, group_by_size, output_size
+from detr_d2.modeling.padding import PaddingEraser, erase_padding
 from detr_d2.modeling.position_encoding import check_channels, sine_position_encoding
 from detr_d2.modeling.postprocess import PostProcess
 from detr_d2.modeling.targets import Targets
@@ -53,6 +54,7 @@ class Detr(nn.Module):
         class_names: tuple[str, ...] = (),
         fold_frozen_norms: bool = True,
         bf16_inference: bool = False,
+        erase_padding: bool = False,
     ) -> None:
         """
         Args:
@@ -70,10 +72,11 @@ class Detr(nn.Module):
             fold_frozen_norms: see `folding.py`; equal but for rounding.
             bf16_inference: infer in bfloat16 where the result allows it, as autocast decides;
                 boxes, scores and what comes after the masks stay in float32.
+            erase_padding: see `padding.py`; False as published.
 
         Raises:
             ValueError: a thing class is none of the K, the position encoding cannot have d
-                channels, or there are no queries.
+                channels, padding is to be erased and shown, or there are no queries.
         """
         super().__init__()
         for name, value in (("NUM_QUERIES", num_queries), ("QUERY_GROUPS", query_groups)):
@@ -83,6 +86,12 @@ class Detr(nn.Module):
             raise ValueError(
                 f"thing classes {sorted(postprocess.thing_ids)}: allowed are 0 to {num_classes - 1}"
             )
+        if erase_padding and not postprocess.crop_padding:
+            raise ValueError(
+                "MODEL.DETR.ERASE_PADDING is True and MODEL.DETR.POSTPROCESS.CROP_PADDING False: "
+                "masks that know no padding cannot show it; change one of them"
+            )
+        self.eraser = PaddingEraser(backbone) if erase_padding else None
         if fold_frozen_norms:
             folding.fold_frozen_norms(backbone)
         self.bf16_inference = bf16_inference
@@ -127,6 +136,7 @@ class Detr(nn.Module):
             "pixel_std": cfg.MODEL.PIXEL_STD,
             "fold_frozen_norms": detr.FOLD_FROZEN_NORMS,
             "bf16_inference": detr.BF16_INFERENCE,
+            "erase_padding": detr.ERASE_PADDING,
         }
 
     @property
@@ -151,7 +161,9 @@ class Detr(nn.Module):
         return results
 
     def inference_groups(self, batched_inputs: list[dict]) -> list[list[int]]:
-        """Which inputs run together at inference: those of one size, so that none is padded."""
+        """Which inputs run together at inference: those that see no padding of each other."""
+        if self.eraser:
+            return [list(range(len(batched_inputs)))]
         return group_by_size(batched_inputs)
 
     def preprocess(self, batched_inputs: list[dict]) -> ImageList:
@@ -160,8 +172,14 @@ class Detr(nn.Module):
 
     def forward_detr(self, images: ImageList) -> ForwardState:
         """Run backbone, transformer and box head."""
-        features = self.backbone(images.tensor)
+        image_sizes = [tuple(size) for size in images.image_sizes]
+        padded_size = tuple(images.tensor.shape[-2:])
+        erase = self.eraser.images(image_sizes, padded_size) if self.eraser else nullcontext()
+        with erase:
+            features = self.backbone(images.tensor)
         projected = self.input_proj(features[self.in_feature])
+        if self.eraser:
+            projected = erase_padding(projected, image_sizes, padded_size)
         padding = padding_mask(
             images.image_sizes, projected.shape[-2:], self.stride, projected.device
         )
@@ -177,8 +195,8 @@ class Detr(nn.Module):
             # In 16 bits a box is off by pixels: bfloat16 cannot tell 0.996 from 1.
             logits, boxes = self.box_head(embeddings.to(self.query_embed.weight.dtype))
         return ForwardState(
-            image_sizes=[tuple(size) for size in images.image_sizes],
-            padded_size=tuple(images.tensor.shape[-2:]),
+            image_sizes=image_sizes,
+            padded_size=padded_size,
             features=features,
             projected=projected,
             padding=padding,
@@ -186,6 +204,7 @@ class Detr(nn.Module):
             box_embeddings=embeddings[0, -1],
             all_logits=logits,
             all_boxes=boxes,
+            mask_extents=image_sizes if self.eraser else [padded_size] * len(image_sizes),
         )
 
     def losses(self, batched_inputs: list[dict]) -> dict[str, Tensor]:
