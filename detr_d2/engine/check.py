@@ -88,7 +88,7 @@ def _evaluate(trainer: DetrTrainer, name: str) -> list[Row]:
     """Run the first batch of a test set through model and evaluators."""
     cfg, model = trainer.cfg, trainer.checkpointer.model
     evaluators = build_evaluators(cfg, name, os.path.join(cfg.OUTPUT_DIR, name))
-    loader = trainer.build_test_loader(cfg, name)
+    loader: Any = trainer.build_test_loader(cfg, name)
     batch = next(iter(loader))
     start = time.perf_counter()
     with inference_context(model), torch.no_grad():

@@ -19,6 +19,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from detectron2.utils import comm
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from detr_d2.engine.watch import Watch
 from detr_d2.engine.world import World, find_world
@@ -89,9 +91,7 @@ def _join(world: World) -> Watch:
         count = torch.cuda.device_count()
         torch.cuda.set_device(0 if count == 1 else world.local_rank)
     try:
-        store, rank, size = next(
-            dist.rendezvous(world.url, world.rank, world.size, timeout=MEETING)
-        )
+        store, rank, size = next(rendezvous(world.url, world.rank, world.size, timeout=MEETING))
     except RuntimeError as error:
         raise RuntimeError(
             f"process {world.rank} has not met all {world.size} at {world.url} in {MEETING}; are "
@@ -99,13 +99,13 @@ def _join(world: World) -> Watch:
         ) from error
     dist.init_process_group(
         "nccl" if use_gpu else "gloo",
-        store=dist.PrefixStore("group", store),
+        store=PrefixStore("group", store),
         rank=rank,
         world_size=size,
         timeout=EXCHANGE,
     )
     comm.create_local_process_group(world.local_size)
-    watch = Watch(dist.PrefixStore("watch", store.clone()), rank, size, _end_at_once)
+    watch = Watch(PrefixStore("watch", store.clone()), rank, size, _end_at_once)
     watch.start()
     comm.synchronize()
     return watch

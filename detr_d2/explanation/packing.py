@@ -94,8 +94,8 @@ class Packer:
         raw: np.ndarray,
         text: str,
         delta: bool,
-        scale: np.ndarray,
-        offset: np.ndarray,
+        scale: np.ndarray | np.floating,
+        offset: np.ndarray | np.floating,
         error: float,
     ) -> None:
         if name in self.arrays:
@@ -110,14 +110,19 @@ class Packer:
         for key, value in (("scale", scale), ("offset", offset)):
             if value.ndim and value.any():
                 description[key] = f"{name}.{key}"
-                self._store_floats(f"{name}.{key}", value, f"{key} of {name}")
+                table = np.asarray(value)
+                self._store_floats(f"{name}.{key}", table, f"{key} of {name}")
             else:
                 description[key] = float(value) if not value.ndim else 0.0
         stored = _differences(raw) if delta else raw
         self.arrays[name] = PackedArray(description, compress(_planes(stored)))
 
     def _store_floats(self, name: str, values: np.ndarray, text: str) -> None:
-        description = {"dtype": "float32", "filter": "none", "shape": list(values.shape)}
+        description: dict[str, Any] = {
+            "dtype": "float32",
+            "filter": "none",
+            "shape": list(values.shape),
+        }
         description |= {"scale": 1.0, "offset": 0.0, "tolerance": 0.0, "text": text}
         data = values.astype("<f4").tobytes()
         self.arrays[name] = PackedArray(description, compress(data))
@@ -153,7 +158,7 @@ def unpack(array: PackedArray, others: dict[str, PackedArray]) -> np.ndarray:
     data = gzip.decompress(base64.b64decode(array.text))
     if what["dtype"] == "float32":
         return np.frombuffer(data, "<f4").reshape(what["shape"]).astype(np.float64)
-    raw = np.frombuffer(data, np.uint8)
+    raw: np.ndarray = np.frombuffer(data, np.uint8)
     if what["dtype"] == "uint16":
         low, high = np.split(raw.astype(np.uint16), 2)
         raw = low | high << 8
@@ -168,7 +173,7 @@ def unpack(array: PackedArray, others: dict[str, PackedArray]) -> np.ndarray:
 
 def _factor(value: float | str, axes: int, others: dict[str, PackedArray]) -> np.ndarray:
     if not isinstance(value, str):
-        return np.float64(value)
+        return np.asarray(value, np.float64)
     values = unpack(others[value], others)
     return values.reshape(values.shape + (1,) * (axes - values.ndim))
 

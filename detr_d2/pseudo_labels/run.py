@@ -156,7 +156,8 @@ def patient_group() -> dist.ProcessGroup | None:
     """
     if comm.get_world_size() == 1:
         return None
-    return dist.new_group(backend="gloo", timeout=PATIENCE)
+    group: dist.ProcessGroup = dist.new_group(backend="gloo", timeout=PATIENCE)  # type: ignore[assignment]
+    return group
 
 
 def _finished_report(target: Path, fingerprint: str, replace: bool) -> LabellingReport | None:

@@ -125,8 +125,13 @@ def _curves(entries: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> 
 
 
 def _figure(width: int) -> Figure:
-    paper = tuple(value / 255 for value in PAPER)
-    return Figure((width / DPI, PLOT_HEIGHT / DPI), DPI, facecolor=paper, layout="constrained")
+    red, green, blue = (value / 255 for value in PAPER)
+    return Figure(
+        (width / DPI, PLOT_HEIGHT / DPI),
+        DPI,
+        facecolor=(red, green, blue),
+        layout="constrained",
+    )
 
 
 def _plot(axes: Axes, curves: Curves, title: str, marker: str = "") -> None:
