@@ -149,8 +149,8 @@ def label_stuff(
     return report
 
 
-def patient_group() -> dist.ProcessGroup | None:
-    """Processes that wait for each other as long as it takes; None where there is only one.
+def patient_group() -> Any:
+    """The group of all processes, waiting as long as it takes; None where there is only one.
 
     PyTorch's own limit of half an hour would end all of them when one has images left that long.
     """
