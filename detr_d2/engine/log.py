@@ -20,6 +20,7 @@ class MetricsFile(JSONWriter):
     def __init__(self, path: str) -> None:
         super().__init__(path)
         self.path = path
+        self._last_write: int = -1
 
     def continue_from(self, start_iter: int) -> None:
         """Remove the lines from `start_iter` on, and a last one that a kill has cut short."""

@@ -92,6 +92,12 @@ class AccumulatingTrainer(SimpleTrainer):
         self._write_metrics({name: torch.tensor(v) for name, v in means.items()}, data_time)
         self._update_weights()
 
+    def close(self) -> None:
+        """End the data workers; the next step would start them again."""
+        iterator, self._data_loader_iter_obj = self._data_loader_iter_obj, None
+        if hasattr(iterator, "close"):
+            iterator.close()
+
     def _gradient_sync(self, last: bool) -> contextlib.AbstractContextManager[None]:
         """Processes exchange gradients once a step: in the backward pass of the last batch."""
         if last or not isinstance(self.model, DistributedDataParallel):

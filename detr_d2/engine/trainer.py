@@ -132,6 +132,13 @@ class DetrTrainer(DefaultTrainer):
             for hook in self._after_checkpoint:
                 hook.after_step()
 
+    def after_train(self) -> None:
+        """Besides the hooks' own: end the data workers, which the end of Python would wait for."""
+        try:
+            super().after_train()
+        finally:
+            self._trainer.close()
+
     def run_step(self) -> None:
         """One step, whose random numbers follow from SEED, iteration and process."""
         seed_generators(derive_seed(self.seed, self.iter, comm.get_rank()))

@@ -15,6 +15,7 @@ from detr_d2.visualization.grid import PAPER
 
 DPI = 100
 PLOT_WIDTH, PLOT_HEIGHT = 420, 270
+PAPER_COLOR = "#{:02x}{:02x}{:02x}".format(*PAPER)
 # Figures of an evaluation by Detectron2's names, and their labels.
 FIGURES = {
     "panoptic_seg/PQ": "PQ",
@@ -125,20 +126,15 @@ def _curves(entries: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> 
 
 
 def _figure(width: int) -> Figure:
-    red, green, blue = (value / 255 for value in PAPER)
-    return Figure(
-        (width / DPI, PLOT_HEIGHT / DPI),
-        DPI,
-        facecolor=(red, green, blue),
-        layout="constrained",
-    )
+    size = (width / DPI, PLOT_HEIGHT / DPI)
+    return Figure(size, DPI, facecolor=PAPER_COLOR, layout="constrained")
 
 
 def _plot(axes: Axes, curves: Curves, title: str, marker: str = "") -> None:
     for name, (iterations, values) in curves.items():
         wide = 2.0 if name == "total_loss" else 1.2
         axes.plot(iterations, values, label=name, linewidth=wide, marker=marker, markersize=4)
-    axes.set(title=title, xlabel="iteration", facecolor=tuple(value / 255 for value in PAPER))
+    axes.set(title=title, xlabel="iteration", facecolor=PAPER_COLOR)
     axes.grid(alpha=0.3)
     if curves:
         axes.legend(fontsize="small", frameon=False)

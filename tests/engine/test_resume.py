@@ -2,6 +2,7 @@
 
 import json
 import logging
+import multiprocessing
 import os
 import shutil
 
@@ -124,6 +125,8 @@ def test_data_workers_change_nothing(cfg, tmp_path):
     cfg.OUTPUT_DIR = str(tmp_path / "workers")
     train(cfg)
     assert_same(str(tmp_path / "whole"), str(tmp_path / "workers"))
+    # They would keep the program from ending.
+    assert multiprocessing.active_children() == []
 
 
 def test_the_seed_decides_the_weights(cfg, tmp_path):
