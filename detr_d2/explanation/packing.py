@@ -55,7 +55,7 @@ class Packer:
             from_zero: the offset is 0; for values that are not negative.
             step: the distance of two levels; the type is then the smallest that holds all levels, and
                 the step larger where uint16 would not.
-                None: 256 levels between the smallest and the largest value.
+                None: 256 levels from the smallest to the largest value.
             delta: store differences along the last axis; smaller for smooth maps.
 
         Returns:
