@@ -7,6 +7,7 @@ opens (DecompressionStream), and written in base64.
 import base64
 import gzip
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ from torch import Tensor
 
 # Added to differences, so that small ones of both signs fit into one byte.
 DELTA_BIAS = 128
+# Of a uint16 array.
+MAX_LEVELS = 65535
 
 
 @dataclass(frozen=True)
@@ -50,19 +53,21 @@ class Packer:
             text: what it is.
             leading: number of leading axes with a scale and an offset each; 0 = one for all.
             from_zero: the offset is 0; for values that are not negative.
-            step: the distance of two levels; the type is then the smallest that holds all levels.
-                None: 256 levels between the smallest and the largest value.
+            step: the distance of two levels; the type is then the smallest that holds all levels, and
+                the step larger where uint16 would not.
+                None: 256 levels from the smallest to the largest value.
             delta: store differences along the last axis; smaller for smooth maps.
 
         Returns:
             The name.
         """
         array = _numpy(values).astype(np.float64)
-        rows = array.reshape(*array.shape[:leading], -1)
+        rows = array.reshape(*array.shape[:leading], math.prod(array.shape[leading:]))
         low = rows.min(-1) if rows.size else np.zeros(rows.shape[:-1])
         high = rows.max(-1) if rows.size else np.zeros(rows.shape[:-1])
         low = np.zeros_like(low) if from_zero else low
-        if step:
+        if step and rows.size:
+            step = max(step, float((high - low).max()) / (MAX_LEVELS - 1))
             # Levels are multiples of the step, so that what is nearly 0 becomes 0.
             low = np.floor(low / step) * step
         # As the page reads them: float32 where they are arrays.

@@ -41,26 +41,25 @@ class Explained:
 
 
 def save_random_weights(cfg: CfgNode, path: Path) -> None:
-    """Weights with which the tiny model finds several things and two classes of stuff."""
+    """Weights with which the tiny model finds several things and stuff."""
     torch.manual_seed(SEED)
     model = build_model(cfg)
     with torch.no_grad():
         model.box_head.class_embed.weight *= 8
         model.query_embed.weight *= 3
-        model.mask_head.convs[0].weight[:, cfg.MODEL.DETR.HIDDEN_DIM :] *= 30
         # So that queries differ from one another, as those of a trained model do.
-        for part in (model.transformer.decoder, model.bbox_attention, model.transformer.encoder):
-            for parameter in part.parameters():
-                if parameter.dim() == 2:
-                    parameter *= 2
+        parts = [model.transformer]
+        if cfg.MODEL.META_ARCHITECTURE == "PanopticDetr":
+            model.mask_head.convs[0].weight[:, cfg.MODEL.DETR.HIDDEN_DIM :] *= 30
+            parts.append(model.bbox_attention)
+        for parameter in [p for part in parts for p in part.parameters() if p.dim() == 2]:
+            parameter *= 2
     torch.save({"model": model.state_dict()}, path)
 
 
-@pytest.fixture(scope="session")
-def explained(tmp_path_factory: pytest.TempPathFactory) -> Explained:
+def explain(folder: Path, arch: str) -> Explained:
     """The page of a tiny model with random weights, and of a non-square image."""
-    folder = tmp_path_factory.mktemp("page")
-    cfg = tiny_cfg()
+    cfg = tiny_cfg(arch)
     cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = SIZE
     cfg.MODEL.DETR.SCORE_THRESH = 0.3
     cfg.MODEL.WEIGHTS = str(folder / "model.pth")
@@ -72,11 +71,24 @@ def explained(tmp_path_factory: pytest.TempPathFactory) -> Explained:
     palette = Palette(NAMES, thing_ids=(0, 1))
     recorded = record_pass(predictor, picture, palette, title="<i>site</i>.jpg")
     payload = build_payload(recorded)
-    kinds = [s["isthing"] for s in payload.meta["merge"]["result"]["segments"]]
-    assert len(kinds) >= 3 and len(set(kinds)) == 2, "the seed gives a dull image: choose another"
     file = folder / "explain.html"
     file.write_text(build_page(payload), encoding="utf-8")
     return Explained(file, recorded, payload)
+
+
+@pytest.fixture(scope="session")
+def explained(tmp_path_factory: pytest.TempPathFactory) -> Explained:
+    """The page of a model that finds several segments."""
+    page = explain(tmp_path_factory.mktemp("page"), "PanopticDetr")
+    kinds = [s["isthing"] for s in page.payload.meta["merge"]["result"]["segments"]]
+    assert len(kinds) >= 3 and len(set(kinds)) == 2, "the seed gives a dull image: choose another"
+    return page
+
+
+@pytest.fixture(scope="session")
+def explained_boxes(tmp_path_factory: pytest.TempPathFactory) -> Explained:
+    """The page of a model without masks."""
+    return explain(tmp_path_factory.mktemp("boxes"), "Detr")
 
 
 @pytest.fixture(scope="session")
