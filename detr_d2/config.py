@@ -136,6 +136,10 @@ def _add_panoptic_keys(detr: CfgNode) -> None:
 
 
 def _add_training_keys(cfg: CfgNode) -> None:
+    # Decides every random number of a training: the same SEED gives the same weights. A negative
+    # one is replaced by a random number, which the log names.
+    cfg.SEED = 1
+
     # DETR's crop: with probability 0.5 resize the shorter side to one of RESIZE, cut a region
     # with sides drawn from SIZE (pixels), then resize as without a crop.
     cfg.INPUT.CROP.RESIZE = [400, 500, 600]
@@ -147,6 +151,8 @@ def _add_training_keys(cfg: CfgNode) -> None:
     # Micro-batches per step: IMS_PER_BATCH stays the batch of one optimizer step and is cut
     # into this many parts, which run one after the other.
     cfg.SOLVER.ACCUMULATE = 1
+    # Steps in a row that may be skipped because their gradient is not finite; then training stops.
+    cfg.SOLVER.MAX_SKIPPED_STEPS = 20
     # Exponential moving average of the weights, used in evaluation and saved as model_ema.pth.
     cfg.SOLVER.EMA = CfgNode()
     cfg.SOLVER.EMA.ENABLED = False

@@ -1,4 +1,4 @@
-"""Registration of data sets with Detectron2's catalogs."""
+"""Register data sets with Detectron2's catalogs: COCO-panoptic files, or masks of other formats."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ from detr_d2.data.categories import LABEL_DIVISOR, CategoryTable
 from detr_d2.data.coco_panoptic import load_records, read_panoptic_json, spot_check
 
 if TYPE_CHECKING:
-    # Only named in annotations: converting is loaded when it is asked for.
+    # Only named in annotations: the converters are loaded when they are needed.
     from detr_d2.conversion.convert import Split
     from detr_d2.conversion.formats import AnnotationFormat
     from detr_d2.conversion.rasterize import Rules
@@ -27,27 +27,18 @@ EVALUATOR_TYPE = "coco_panoptic_seg"
 def register_dataset(
     name: str,
     *,
-    image_root: Path | None = None,
-    panoptic_root: Path | None = None,
-    panoptic_json: Path | None = None,
+    image_root: Path,
+    panoptic_root: Path,
+    panoptic_json: Path,
     categories: Iterable[Mapping[str, Any]] | None = None,
     instances_json: Path | None = None,
-    annotation_format: "str | AnnotationFormat | None" = None,
-    rules: "Rules | None" = None,
-    split: "Split | None" = None,
-    part: str | None = None,
-    cache: Path | None = None,
-    workers: int = 1,
     records: str = "panoptic",
-    **options: Any,
+    cache: Path | None = None,
 ) -> None:
-    """Register a data set under `name`; the records are loaded when asked for.
+    """Register COCO-panoptic files under `name`; the records are loaded when they are needed.
 
-    Either a COCO-panoptic set, by `image_root`, `panoptic_root` and `panoptic_json`; or masks of
-    any other annotation format, by `annotation_format` and its options, which are converted now,
-    once, into the cache:
-
-        register_dataset("nuts", annotation_format="labelme", folder="nuts")
+    For masks of any other annotation format see `register_masks`. Registering the same name with
+    the same content again is allowed.
 
     Args:
         name: the name to use in `DATASETS.TRAIN` and `DATASETS.TEST`.
@@ -58,38 +49,15 @@ def register_dataset(
             from `panoptic_json` now; give them to leave a large file unread until it is needed.
         instances_json: COCO instance annotations of the same images, for the box and mask
             evaluators that read one (`json_file` in the metadata); None when there are none.
-        annotation_format: a name of `detr_d2.conversion.formats.FORMATS`, with its `options`, or
-            a built format.
-        rules, split, workers: see `detr_d2.conversion.convert.convert_set`.
-        part: with `split` "train" or "val".
-        cache: folder for what is converted or derived; None = `$DETR_D2_CACHE`, else
-            `~/.cache/detr_d2`. A set is converted again when an argument or an input has changed.
         records: "panoptic" for this package's models; for Detectron2's own: "separated" (Panoptic
             FPN), "instances" (Mask R-CNN) or "semantic" (semantic segmentation).
-
-    Registering the same name again is fine with the same content.
+        cache: folder for derived files of the other `records`; None = `$DETR_D2_CACHE`, else
+            `~/.cache/detr_d2`.
 
     Raises:
-        ValueError: the name is taken by other content, a category entry or an argument is wrong, or
-            no image could be converted.
+        ValueError: the name is taken by other content, or a category entry or an argument is wrong.
         FileNotFoundError: a file or folder is absent.
     """
-    if annotation_format is not None:
-        from detr_d2.conversion.cache import convert_into_cache
-
-        if (image_root, panoptic_root, panoptic_json, instances_json) != (None,) * 4:
-            raise ValueError(
-                f"{name}: give either an annotation format, or the files of a COCO-panoptic set"
-            )
-        paths = convert_into_cache(
-            name, annotation_format, options, rules, split, part, cache, workers
-        )
-        image_root, panoptic_root, panoptic_json = paths
-        categories = None
-    elif options or rules is not None or split is not None:
-        raise ValueError(f"{name}: {sorted(options) or 'rules, split'} need an annotation format")
-    if image_root is None or panoptic_root is None or panoptic_json is None:
-        raise ValueError(f"{name}: image_root, panoptic_root and panoptic_json are all needed")
     places = {
         "panoptic_json": os.fspath(panoptic_json),
         "image_root": os.fspath(image_root),
@@ -104,10 +72,58 @@ def register_dataset(
     _register(name, load, metadata)
 
 
+def register_masks(
+    name: str,
+    annotation_format: "str | AnnotationFormat",
+    *,
+    rules: "Rules | None" = None,
+    split: "Split | None" = None,
+    part: str | None = None,
+    records: str = "panoptic",
+    cache: Path | None = None,
+    workers: int = 1,
+    **options: Any,
+) -> None:
+    """Convert masks of any annotation format into the cache, once, and register the result.
+
+        register_masks("nuts", "labelme", folder="nuts")
+
+    A set is converted again when an argument or an input file has changed.
+
+    Args:
+        name: the name to use in `DATASETS.TRAIN` and `DATASETS.TEST`.
+        annotation_format: a name of `detr_d2.conversion.formats.FORMATS`, or an instance of its
+            class.
+        rules, split, workers: see `detr_d2.conversion.convert.convert_set`.
+        part: with `split`, the part to register: "train" or "val".
+        records: see `register_dataset`.
+        cache: folder for the result; None = `$DETR_D2_CACHE`, else `~/.cache/detr_d2`.
+        options: the fields of the format's class (`images`, `masks`, ...).
+
+    Raises:
+        ValueError: the name is taken by other content, an argument is wrong, or no image could be
+            converted.
+        FileNotFoundError: a file or folder is absent.
+    """
+    from detr_d2.conversion.cache import convert_into_cache
+
+    image_root, panoptic_root, panoptic_json = convert_into_cache(
+        name, annotation_format, options, rules, split, part, cache, workers
+    )
+    register_dataset(
+        name,
+        image_root=image_root,
+        panoptic_root=panoptic_root,
+        panoptic_json=panoptic_json,
+        records=records,
+        cache=cache,
+    )
+
+
 def _describe(
     name: str, records: str, places: Mapping[str, str], table: CategoryTable, cache: Path | None
 ) -> tuple[Loader, dict[str, Any]]:
-    """The loader of one kind of records, and the metadata that go with it.
+    """Make the loader of one kind of records, and the metadata that go with it.
 
     Args:
         name, records, cache: see `register_dataset`.
@@ -132,19 +148,19 @@ def _describe(
 def _load(
     panoptic_json: str, image_root: str, panoptic_root: str, table: CategoryTable
 ) -> list[dict[str, Any]]:
-    """`load_records`, and a look at a few PNGs."""
+    """Load the records, and compare a few PNGs with them."""
     records = load_records(panoptic_json, image_root, panoptic_root, table)
     for fault in spot_check(records):
-        logger.warning("%s (tools/check_dataset.py checks and mends the whole set)", fault)
+        logger.warning("%s (tools/check_dataset.py checks and fixes the whole set)", fault)
     return records
 
 
 def _register(name: str, load: Loader, metadata: Mapping[str, Any]) -> None:
-    """Enter a loader and its metadata into the catalogs, or check that they are there already."""
+    """Put a loader and its metadata into the catalogs, or check that they are there already."""
     registered = name in DatasetCatalog.list()
     known = MetadataCatalog.get(name).as_dict()
     # Compared here since Detectron2 would stop at the first changed value, with an assertion
-    # about that value alone. Further keys are no matter: evaluators add some of their own.
+    # about that value alone. Further keys are allowed: evaluators add some of their own.
     differing = {
         key: (known.get(key), value)
         for key, value in metadata.items()

@@ -120,11 +120,11 @@ def tiny_set(tmp_path: Path) -> TinySet:
 
 @pytest.fixture
 def register(request: pytest.FixtureRequest) -> Iterator[Callable[..., str]]:
-    """`register_dataset` under a name of the test's own, removed again afterwards."""
+    """Register under the test's own name, removed afterwards; by default COCO-panoptic files."""
     name = f"test_{request.node.name}"
 
-    def _register(**arguments: Any) -> str:
-        register_dataset(name, **arguments)
+    def _register(function: Callable[..., None] = register_dataset, **arguments: Any) -> str:
+        function(name, **arguments)
         return name
 
     yield _register

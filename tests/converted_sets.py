@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from detr_d2.conversion.convert import Report
-from detr_d2.data.coco_panoptic import read_id_png
-from detr_d2.ops.panoptic_ids import rgb_to_id
+from detr_d2.conversion.convert import ConversionReport
+from detr_d2.ops.panoptic_ids import read_ids
 
 
 def save_image(path: Path, size: tuple[int, int], seed: int = 0, **options: Any) -> None:
@@ -28,7 +27,7 @@ def save_mask(path: Path, values: np.ndarray, **options: Any) -> None:
 class Result:
     """A converted folder: id maps, segments by class name, the report."""
 
-    def __init__(self, folder: Path, report: Report) -> None:
+    def __init__(self, folder: Path, report: ConversionReport) -> None:
         self.folder, self.report = folder, report
         self.content = json.loads((folder / "panoptic.json").read_text())
         self.names = {c["id"]: c["name"] for c in self.content["categories"]}
@@ -40,7 +39,7 @@ class Result:
 
     def ids(self, name: str) -> np.ndarray:
         png = self.by_id[self.images[name]["id"]]["file_name"]
-        return rgb_to_id(read_id_png(self.folder / "panoptic" / png))
+        return read_ids(self.folder / "panoptic" / png)
 
     def masks(self, name: str) -> list[tuple[str, bytes]]:
         """Class and pixels of every segment, sorted: equal for equal partitions."""

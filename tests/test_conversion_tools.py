@@ -26,8 +26,15 @@ def source(tmp_path: Path) -> list[str]:
         values[4:20, 5 + number : 30] = 255
         save_mask(tmp_path / f"masks/{number}.png", values)
     arguments = ["binary-masks", "--images", str(tmp_path / "images"), "--class", "crack"]
-    arguments += ["--masks", str(tmp_path / "masks"), "--rest", "road", "--workers", "1"]
-    return [*arguments, "--out", str(tmp_path / "out")]
+    arguments += [
+        "--masks",
+        str(tmp_path / "masks"),
+        "--background-class",
+        "road",
+        "--workers",
+        "1",
+    ]
+    return [*arguments, "--workers", "1", "--out", str(tmp_path / "out")]
 
 
 def test_convert_then_check_then_break_then_fix(source, tmp_path, capsys):
@@ -86,7 +93,7 @@ def test_images_that_look_alike_stay_together_in_a_split(tmp_path):
     arguments += ["--split", "0.5", "--seed", "1", "--out"]
     apart, together = tmp_path / "apart", tmp_path / "together"
     assert convert_masks.main([*arguments, str(apart)]) == 0
-    assert convert_masks.main([*arguments, str(together), "--group-by", "look"]) == 0
+    assert convert_masks.main([*arguments, str(together), "--group-by", "perceptual-hash"]) == 0
 
     found = parts_of_scenes(together)
     assert sorted(map(sorted, found.values())) == [["train"]] * 3 + [["val"]] * 3

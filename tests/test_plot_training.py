@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from detr_d2.visualization import training_curves
+
 plot_training = importlib.import_module("plot_training")
 
 
@@ -29,7 +31,7 @@ def test_losses_of_the_last_layer_and_their_sum_are_taken(tmp_path):
             {"iteration": 40, "bbox/AP": 12.0},
         ],
     )
-    curves = plot_training.read_losses(path)
+    curves = training_curves.read_losses(path)
     assert curves == {"total_loss": ([19, 39], [6.0, 3.0]), "loss_l1": ([19, 39], [2.0, 1.0])}
     assert list(curves) == ["total_loss", "loss_l1"], "the sum first"
 
@@ -39,7 +41,7 @@ def test_what_a_resumed_training_did_again_counts_once(tmp_path):
     before = [{"iteration": i, "total_loss": 9.0} for i in (19, 39, 59)]
     after = [{"iteration": 39, "total_loss": 2.0}]
     path = write_log(tmp_path, before + after, unfinished='{"iteration": 59, "tot')
-    assert plot_training.read_losses(path) == {"total_loss": ([19, 39], [9.0, 2.0])}
+    assert training_curves.read_losses(path) == {"total_loss": ([19, 39], [9.0, 2.0])}
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,7 @@ def test_what_a_resumed_training_did_again_counts_once(tmp_path):
 def test_a_file_without_losses_is_named(tmp_path, text, message):
     path = write_log(tmp_path / "run", [], unfinished=text)
     with pytest.raises(ValueError, match=rf"run/metrics\.json: {message}"):
-        plot_training.read_losses(path)
+        training_curves.read_losses(path)
 
 
 @pytest.fixture

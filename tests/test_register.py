@@ -93,5 +93,5 @@ def test_a_few_pngs_are_looked_at_when_records_are_loaded(tiny_set, register, ca
     tiny_set.content["annotations"][0]["segments_info"][0]["area"] += 1
     tiny_set.write()
     DatasetCatalog.get(register(**tiny_set.paths()))
-    assert "a.png: segment 5 has" in caplog.text
+    assert "a.png: segment 5: wrong area" in caplog.text
     assert "tools/check_dataset.py" in caplog.text

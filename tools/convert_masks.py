@@ -1,11 +1,11 @@
 #!/usr/bin/env python
 """Convert masks of any annotation format into a COCO-panoptic data set.
 
-    python tools/convert_masks.py FORM ... --out DIR
-    python tools/convert_masks.py FORM --help
+    python tools/convert_masks.py FORMAT ... --out DIR
+    python tools/convert_masks.py FORMAT --help
 
-docs/DATASETS.md says which format is yours, and what the rules are. Exit status: 0 all converted,
-3 some were skipped (DIR/conversion.json says why), 2 nothing was written.
+docs/DATASETS.md lists the formats and the rules. Exit status: 0 all converted, 3 some images were
+skipped (DIR/conversion.json says why), 2 nothing was written.
 """
 
 import argparse
@@ -15,23 +15,24 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from detr_d2.conversion.classes import parse_value
-from detr_d2.conversion.convert import Report, Split, convert_set
+from detr_d2.conversion.convert import ConversionReport, Split, convert_set
 from detr_d2.conversion.formats import FORMATS, AnnotationFormat, open_format
 from detr_d2.conversion.rasterize import ORDERS, THINGS, Rules
+from detr_d2.conversion.splits import BY_HASH
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_panoptic import load_records, read_panoptic_json
 from detr_d2.utils.files import read_json
 from detr_d2.visualization import (
     Palette,
-    draw_ground_truth,
-    picture_sheet,
+    image_grid,
     read_image,
+    render_ground_truth,
     save_picture,
 )
 from detr_d2.visualization.overlay import resize_image
+
+from tqdm import tqdm
 
 EXIT_NOTHING, EXIT_SKIPPED, EXIT_STOPPED = 2, 3, 130
 SHOWN = 20
@@ -69,8 +70,8 @@ FIELDS: dict[str, dict[str, Any]] = {
     "semantic": {"metavar": "DIR", "help": "folder of semantic masks"},
     "semantic_pattern": {"help": "names of the semantic masks (default: {image})"},
     "ignore": {"type": names, "metavar": "LABELS", "help": "labels that are void"},
-    "skip": {"type": names, "metavar": "LABELS", "help": "labels that are not drawn"},
-    "exif": {"choices": ("upright", "stored"), "help": "what the masks were drawn on"},
+    "skip": {"type": names, "metavar": "LABELS", "help": "labels whose shapes are skipped"},
+    "exif": {"choices": ("upright", "stored"), "help": "orientation that the masks were drawn in"},
     "things": {"type": names, "metavar": "NAMES", "help": "the classes that are things"},
     "stuff": {"type": names, "metavar": "NAMES", "help": "the classes that are stuff"},
     "resize": {"action": "store_true", "help": "scale masks to their images"},
@@ -82,9 +83,9 @@ FROM_RULES = ("min_area", "closing", "one_region")
 
 
 def argument_parser() -> argparse.ArgumentParser:
-    """One sub-command an annotation format."""
+    """Make the parser: one sub-command per annotation format."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    formats = parser.add_subparsers(dest="annotation_format", required=True, metavar="FORM")
+    formats = parser.add_subparsers(dest="annotation_format", required=True, metavar="FORMAT")
     for name, annotation_format in FORMATS.items():
         text = (annotation_format.__doc__ or "").split("\n")[0]
         sub = formats.add_parser(name, help=text, description=text)
@@ -100,11 +101,13 @@ def argument_parser() -> argparse.ArgumentParser:
 
 def _add_rules(parser: argparse.ArgumentParser) -> None:
     rules = parser.add_argument_group("rules")
-    rules.add_argument("--order", choices=ORDERS, default="area", help="what lies on top")
-    rules.add_argument("--split-things", choices=THINGS, help="things of a label map")
+    rules.add_argument("--order", choices=ORDERS, default="area", help="which regions lie on top")
+    rules.add_argument("--split-things", choices=THINGS, help="things of a class map")
     rules.add_argument("--min-area", type=int, default=10, metavar="PIXELS")
     rules.add_argument("--closing", type=int, default=0, metavar="PIXELS")
-    rules.add_argument("--rest", metavar="NAME", help='the class of "everything else"; stuff')
+    rules.add_argument(
+        "--background-class", metavar="NAME", help="stuff class of all unlabelled pixels"
+    )
     rules.add_argument(
         "--base-categories", metavar="JSON", help="classes that the set should have too (COCO's)"
     )
@@ -116,7 +119,7 @@ def _add_result(parser: argparse.ArgumentParser) -> None:
     result.add_argument("--split", type=float, metavar="SHARE", help="share of training")
     result.add_argument("--seed", type=int, default=0, help="of the split and of the sheet")
     result.add_argument(
-        "--group-by", metavar="REGEX", help='what stays together in the split; or "look"'
+        "--group-by", metavar="REGEX", help=f"images that stay together in the split; or {BY_HASH}"
     )
     result.add_argument("--copy-images", action="store_true", help="never link them")
     result.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N")
@@ -125,7 +128,7 @@ def _add_result(parser: argparse.ArgumentParser) -> None:
 
 
 def make_format(args: argparse.Namespace) -> AnnotationFormat:
-    """The annotation format that the arguments describe."""
+    """Make the annotation format that the arguments describe."""
     fields = FORMATS[args.annotation_format].__dataclass_fields__
     options = {key: getattr(args, key) for key in fields if getattr(args, key, None) is not None}
     if "min_area" in fields:
@@ -134,7 +137,7 @@ def make_format(args: argparse.Namespace) -> AnnotationFormat:
     return open_format(args.annotation_format, **options)
 
 
-def describe(report: Report, out: str, dry_run: bool) -> str:
+def describe(report: ConversionReport, out: str, dry_run: bool) -> str:
     """The report as text."""
     lines = [f"{'class':30} segments  images"]
     for name, count in report.segments.items():
@@ -163,7 +166,7 @@ def draw_sheet(out: Path, seed: int) -> None:
     for record in chosen:
         image = read_image(record["file_name"])
         pair = [resize_image(image, PICTURE_WIDTH)]
-        pair.append(draw_ground_truth(image, record, palette, PICTURE_WIDTH))
+        pair.append(render_ground_truth(image, record, palette, PICTURE_WIDTH))
         cells.append(pair)
         captions.append(os.path.relpath(record["file_name"], out / "images"))
     if len(cells) % 2:
@@ -171,7 +174,7 @@ def draw_sheet(out: Path, seed: int) -> None:
         captions.append("")
     pairs = range(0, len(cells), 2)
     found = {s["category_id"] for record in chosen for s in record["segments_info"]}
-    sheet = picture_sheet(
+    sheet = image_grid(
         [cells[i] + cells[i + 1] for i in pairs],
         ["image", "segments"] * 2,
         palette=palette,
@@ -181,9 +184,10 @@ def draw_sheet(out: Path, seed: int) -> None:
     save_picture(out / "sheet.jpg", sheet)
 
 
-def convert(args: argparse.Namespace) -> Report:
+def convert(args: argparse.Namespace) -> ConversionReport:
     """Carry out the command."""
     split = Split(args.split, args.seed, args.group_by) if args.split is not None else None
+    rules = Rules(args.order, args.split_things, args.min_area, args.closing, args.background_class)
     base = read_json(args.base_categories) if args.base_categories else []
     with tqdm(unit=" images", disable=None) as bar:
 
@@ -194,7 +198,7 @@ def convert(args: argparse.Namespace) -> Report:
         return convert_set(
             make_format(args),
             args.out,
-            rules=Rules(args.order, args.split_things, args.min_area, args.closing, args.rest),
+            rules=rules,
             split=split,
             base_categories=base["categories"] if isinstance(base, dict) else base,
             images="copy" if args.copy_images else "link",
@@ -213,7 +217,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_NOTHING
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        print("stopped; the same command continues from here", file=sys.stderr)
         return EXIT_STOPPED
     if not args.dry_run and not args.no_sheet:
         draw_sheet(Path(args.out), args.seed)

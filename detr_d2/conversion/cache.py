@@ -1,4 +1,4 @@
-"""The cache of converted and derived sets: made once, made anew when their inputs change."""
+"""The cache of converted and derived sets: made once, and again when their inputs change."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from iopath.common.file_io import file_lock
 
 from detr_d2.conversion.convert import REPORT, Split, convert_set
 from detr_d2.conversion.formats import AnnotationFormat, open_format
-from detr_d2.conversion.plan import conversion_fingerprint, settle_rules
+from detr_d2.conversion.plan import complete_rules, conversion_fingerprint
 from detr_d2.conversion.rasterize import Rules
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_panoptic import load_records
@@ -22,7 +22,7 @@ from detr_d2.utils.files import write_text
 logger = logging.getLogger(__name__)
 
 VARIABLE, DEFAULT = "DETR_D2_CACHE", "~/.cache/detr_d2"
-MARK = "derived-from"
+FINGERPRINT = "derived-from"
 SKIPPED_SHOWN = 5
 
 
@@ -41,7 +41,7 @@ def convert_into_cache(
     cache: str | os.PathLike[str] | None,
     workers: int,
 ) -> tuple[str, str, str]:
-    """Convert an annotation format unless the cache has it.
+    """Convert a set unless the cache has it.
 
     Returns:
         image_root, panoptic_root and panoptic_json.
@@ -52,8 +52,9 @@ def convert_into_cache(
         annotation_format = open_format(annotation_format, **options)
     elif options:
         raise ValueError(f"{name}: options {sorted(options)} need the annotation format's name")
+    annotation_format.scan()
     fingerprint = conversion_fingerprint(
-        annotation_format, settle_rules(annotation_format, rules), split
+        annotation_format, complete_rules(annotation_format, rules), split
     )
     # Named by what was asked, not by what was found: a new state replaces the old one.
     asked = json.dumps([annotation_format.name, str(annotation_format), str(rules), str(split)])
@@ -64,7 +65,7 @@ def convert_into_cache(
     with file_lock(str(folder)):
         if _fingerprint_in(folder) != fingerprint:
             logger.info(
-                "%s: converting %d images into %s", name, len(annotation_format.samples()), folder
+                "%s: converting %d images into %s", name, len(annotation_format.samples), folder
             )
             report = convert_set(
                 annotation_format, folder, rules=rules, split=split, workers=workers
@@ -94,7 +95,7 @@ def derive_into_cache(
     """Derive instances and semantic masks from a COCO-panoptic set unless the cache has them.
 
     Returns:
-        The folder that `separated.derive` has written.
+        The folder that `detectron2_records.derive` has written.
     """
     place = [os.path.abspath(path) for path in (panoptic_json, image_root, panoptic_root)]
     key = hashlib.sha256(json.dumps([*place, table.to_json()]).encode()).hexdigest()[:16]
@@ -102,10 +103,10 @@ def derive_into_cache(
     folder.mkdir(parents=True, exist_ok=True)
     states = [os.stat(path) for path in (panoptic_json, panoptic_root)]
     state = json.dumps([[s.st_size, s.st_mtime_ns] for s in states])
-    mark = folder / MARK
+    note = folder / FINGERPRINT
     with file_lock(str(folder)):
-        if not mark.is_file() or mark.read_text(encoding="utf-8") != state:
+        if not note.is_file() or note.read_text(encoding="utf-8") != state:
             logger.info("%s: deriving instances and semantic masks into %s", name, folder)
             derive(load_records(panoptic_json, image_root, panoptic_root, table), table, folder)
-            write_text(mark, state)
+            write_text(note, state)
     return str(folder)

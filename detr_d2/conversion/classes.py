@@ -17,8 +17,8 @@ NOT_A_CLASS = frozenset({"__ignore__", "_background_", "__background__"})
 class SourceClass:
     """One class as its source names it.
 
-    `key` is what stands for it there: a pixel value, a category id, a label. `wanted_id` is the
-    category id it should keep, None for a new one.
+    `key` identifies it there: a pixel value, a category id, a label. `wanted_id` is the category id
+    it should keep, None for a new one.
     """
 
     key: Hashable
@@ -33,16 +33,16 @@ def parse_classes(text: str, isthing: bool = False) -> list[SourceClass]:
     """Read a list of classes.
 
     Args:
-        text: either "0=sky, 1=road, 8=car" (numbers, or colours as #rrggbb), or names alone (keys
-            are then the names), or the path of a file: `.json` with entries that have `name` and,
-            as they need, `id` or `value`, `isthing`, `color`; `.yaml` with `names` as YOLO's
-            data.yaml has them, numbered or from 0; or a text file with one class a line, whose
-            number counted from 0 is the value (a line of a name that means "no class", as
-            `__ignore__` on top, is not counted when it is the first).
-        isthing: for classes that do not say.
+        text: "0=sky, 1=road, 8=car" (numbers, or colours as #rrggbb), or names alone (which are
+            then the keys), or the path of a file: `.json` with entries that have `name` and
+            optionally `id` or `value`, `isthing`, `color`; `.yaml` with `names` as in YOLO's
+            data.yaml, numbered or from 0; or a text file with one class per line, whose value is
+            the line number from 0 (a first line `__ignore__`, as labelme writes it, does not
+            count).
+        isthing: of classes that do not say it themselves.
 
     Raises:
-        ValueError: an entry that is neither, or two entries for one key.
+        ValueError: a faulty entry, or two entries for one key.
     """
     if os.path.isfile(text):
         classes = _from_file(Path(text), isthing)

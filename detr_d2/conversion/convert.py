@@ -1,14 +1,14 @@
-"""Convert a whole set to COCO-panoptic, into a folder that is whole at every moment.
+"""Convert a whole set to COCO-panoptic, into a folder that is complete at every moment.
 
     FOLDER/
       images/  panoptic/          images and id PNGs, the same names but for the extension
       panoptic.json               or panoptic_train.json and panoptic_val.json
-      classes.json                how the source's classes are called and numbered in the result
+      classes.json                name and id in the result of the source's classes
       conversion.json             the report
 
-Work goes on in FOLDER.partial beside it, where a line of `done.jsonl` is written for every image.
-Only when all is done the folders change places. A conversion that was stopped goes on where it was,
-if neither its arguments nor its inputs have changed.
+Files are written to FOLDER.partial beside it, with a line of `done.jsonl` for every image. Only at
+the end do the folders change places. A conversion that was stopped continues where it was, if
+neither its arguments nor its inputs have changed.
 """
 
 import os
@@ -17,26 +17,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from detr_d2.conversion.convert_image import Work
 from detr_d2.conversion.formats.base import AnnotationFormat
 from detr_d2.conversion.plan import (
+    complete_rules,
     conversion_fingerprint,
+    map_classes,
     name_tasks,
-    settle_classes,
-    settle_rules,
 )
 from detr_d2.conversion.rasterize import Rules
-from detr_d2.conversion.report import Report, Tally
+from detr_d2.conversion.report import ConversionReport, Tally
 from detr_d2.conversion.splits import Split
-from detr_d2.conversion.workers import convert_images
+from detr_d2.conversion.workers import ImageConverter, convert_images
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_writer import write_panoptic_json
-from detr_d2.data.image_files import check_image_mode
+from detr_d2.data.image_io import check_image_mode
 from detr_d2.utils.files import write_json
 from detr_d2.utils.journal import Journal
 from detr_d2.utils.partial_folder import PartialFolder
 
-__all__ = ["Report", "Split", "convert_set"]
+__all__ = ["ConversionReport", "Split", "convert_set"]
 
 REPORT, DONE = "conversion.json", "done.jsonl"
 Progress = Callable[[int, int], None]
@@ -53,14 +52,13 @@ def convert_set(
     workers: int = 1,
     dry_run: bool = False,
     progress: Progress | None = None,
-) -> Report:
+) -> ConversionReport:
     """Convert a set.
 
     Args:
-        annotation format: what to read.
-        folder: where the result goes. What was there is replaced if an earlier conversion has
-            written it.
-        rules: how layers become segments.
+        annotation_format: the source.
+        folder: where the result goes. An earlier conversion there is replaced.
+        rules: how annotations become segments.
         split: write a part for training and one for validation.
         base_categories: another list of classes (COCO's, say) that the result should have too;
             classes that clash with it get new ids and names.
@@ -74,22 +72,24 @@ def convert_set(
 
     Raises:
         ValueError: an argument is wrong, or no image could be converted.
-        FileExistsError: the folder holds something that no conversion has written.
-        OSError: the result cannot be written; the earlier result is whole.
+        FileExistsError: the folder holds files that no conversion has written.
+        OSError: the result cannot be written; the earlier result stays.
     """
     check_image_mode(images)
-    rules = settle_rules(annotation_format, rules)
-    plan = settle_classes(annotation_format, rules, base_categories)
-    tasks = name_tasks(annotation_format.samples())
-    tally = Tally(plan.table(), annotation_format.skipped)
+    rules = complete_rules(annotation_format, rules)
+    annotation_format.scan()
+    mapping = map_classes(annotation_format, rules, base_categories)
+    tasks = name_tasks(annotation_format.samples)
+    tally = Tally(mapping.table(), annotation_format.skipped)
     if not tasks:
         raise ValueError(
             f"{annotation_format.name}: no image with annotation found; {tally.reasons()}"
         )
     partial = PartialFolder(folder, REPORT, scratch=(DONE,))
-    place = None if dry_run else str(partial.path)
-    work = Work(
-        annotation_format, plan.kinds(annotation_format), rules, plan.rest_id, place, images
+    target = None if dry_run else str(partial.path)
+    classes = mapping.targets(annotation_format)
+    converter = ImageConverter(
+        annotation_format, classes, rules, mapping.background_id, target, images
     )
 
     def count(result: Mapping[str, Any]) -> None:
@@ -98,7 +98,7 @@ def convert_set(
             progress(tally.report.images_in, len(tasks))
 
     if dry_run:
-        for result in convert_images(work, tasks, workers):
+        for result in convert_images(converter, tasks, workers):
             count(result)
         return tally.finish(split)
     fingerprint = conversion_fingerprint(annotation_format, rules, split, base_categories, images)
@@ -106,24 +106,21 @@ def convert_set(
     with Journal(partial.path / DONE, "sample") as journal:
         for sample in journal:
             tally.add(journal.read(sample))
-        waiting = [task for task in tasks if task[0].name not in journal]
-        for result in convert_images(work, waiting, workers):
+        waiting = [task for task in tasks if task.sample.name not in journal]
+        for result in convert_images(converter, waiting, workers):
             if "reason" not in result:
                 journal.write(result)
             count(result)
         report = tally.finish(split)
-        _write_parts(partial.path, journal, tally.parts, plan.table())
+        _write_parts(partial.path, journal, tally.parts, mapping.table())
     if not report.images_out:
         partial.discard()
         raise ValueError(
             f"{annotation_format.name}: no image could be converted; {tally.reasons()}"
         )
-    write_json(partial.path / "classes.json", plan.mapping(), indent=1)
-    content = {
-        "fingerprint": fingerprint,
-        "annotation_format": annotation_format.name,
-        **asdict(report),
-    }
+    write_json(partial.path / "classes.json", mapping.to_json(), indent=1)
+    content = {"fingerprint": fingerprint, "annotation_format": annotation_format.name}
+    content |= asdict(report)
     write_json(partial.path / REPORT, content, indent=1)
     partial.finish()
     return report
@@ -132,7 +129,7 @@ def convert_set(
 def _write_parts(
     folder: Path, journal: Journal, parts: Mapping[str, str], table: CategoryTable
 ) -> None:
-    """Write one panoptic JSON a part; entries go from file to file, never all in memory."""
+    """Write one panoptic JSON per part; entries go from file to file, never all in memory."""
     for part in sorted(set(parts.values())):
         chosen = sorted(sample for sample in parts if parts[sample] == part)
         write_panoptic_json(

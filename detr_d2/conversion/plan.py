@@ -1,4 +1,4 @@
-"""What a conversion will do, settled before the first image is read."""
+"""Decide classes, ids and names of a conversion before the first image is read."""
 
 import hashlib
 import json
@@ -9,40 +9,40 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from detr_d2.conversion.canvas import Kind
 from detr_d2.conversion.classes import SourceClass, assign_ids
-from detr_d2.conversion.convert_image import Task
 from detr_d2.conversion.formats.base import AnnotationFormat, Sample, files_of
-from detr_d2.conversion.rasterize import Rules
+from detr_d2.conversion.rasterize import Rules, TargetClass
 from detr_d2.conversion.splits import Split
+from detr_d2.conversion.workers import ImageTask
 from detr_d2.data.categories import CategoryTable
 
-REST_KEY = "everything else"
+BACKGROUND_KEY = "everything else"
 
 
 @dataclass(frozen=True)
-class ClassPlan:
-    """The source's classes and what becomes of them.
+class ClassMapping:
+    """The source's classes and their categories in the result.
 
-    `classes` are the format's, and the one for the rest if it is new; `ids` the category id of each
-    class' key; `entries` the categories of the result; `rest_id` the id for the rest, if any.
+    `classes` are the format's, and the background class if it is new; `ids` the category id of each
+    class' key; `entries` the categories of the result; `background_id` the background's, if any.
     """
 
     classes: tuple[SourceClass, ...]
     ids: Mapping[Hashable, int]
     entries: tuple[Mapping[str, Any], ...]
-    rest_id: int | None
+    background_id: int | None
 
     def table(self) -> CategoryTable:
         """The categories of the result."""
         return CategoryTable(self.entries)
 
-    def kinds(self, annotation_format: AnnotationFormat) -> tuple[Kind, ...]:
-        """The annotation format's classes as `paint` needs them."""
-        return tuple(Kind(c.key, c.isthing, self.ids[c.key]) for c in annotation_format.classes)
+    def targets(self, annotation_format: AnnotationFormat) -> tuple[TargetClass, ...]:
+        """The annotation format's classes as `rasterize` needs them."""
+        classes = annotation_format.classes
+        return tuple(TargetClass(c.key, c.isthing, self.ids[c.key]) for c in classes)
 
-    def mapping(self) -> list[dict[str, Any]]:
-        """How every class of the source is called and numbered in the result."""
+    def to_json(self) -> list[dict[str, Any]]:
+        """Name and id in the result of every class of the source."""
         names = {entry["id"]: entry["name"] for entry in self.entries}
         return [
             {
@@ -56,35 +56,38 @@ class ClassPlan:
         ]
 
 
-def settle_rules(annotation_format: AnnotationFormat, rules: Rules | None) -> Rules:
-    """The rules with the annotation format's own choice where they leave one."""
+def complete_rules(annotation_format: AnnotationFormat, rules: Rules | None) -> Rules:
+    """Complete the rules with the annotation format's own choice for things."""
     rules = rules or Rules()
     if rules.things is not None:
         return rules
     return replace(rules, things=annotation_format.default_things)  # type: ignore[arg-type]
 
 
-def settle_classes(
+def map_classes(
     annotation_format: AnnotationFormat, rules: Rules, base: Sequence[Mapping[str, Any]] = ()
-) -> ClassPlan:
-    """Number the format's classes, and one for the rest if the rules name it, beside `base`.
+) -> ClassMapping:
+    """Number the format's classes, and the background class if the rules name one, beside `base`.
 
     Raises:
-        ValueError: the class for the rest is a thing.
+        ValueError: the background class is a thing.
     """
     classes = list(annotation_format.classes)
-    rest = [c for c in classes if c.name == rules.rest]
-    if rest and rest[0].isthing:
-        raise ValueError(f"rest {rules.rest!r} is a thing; what is left can only be stuff")
-    if rules.rest is not None and not rest:
-        rest = [SourceClass(REST_KEY, rules.rest, False)]
-        classes += rest
+    background = [c for c in classes if c.name == rules.background_class]
+    if background and background[0].isthing:
+        raise ValueError(
+            f"background class {rules.background_class!r} is a thing; it must be stuff"
+        )
+    if rules.background_class is not None and not background:
+        background = [SourceClass(BACKGROUND_KEY, rules.background_class, False)]
+        classes += background
     entries, ids = assign_ids(classes, base)
-    return ClassPlan(tuple(classes), ids, tuple(entries), ids[rest[0].key] if rest else None)
+    background_id = ids[background[0].key] if background else None
+    return ClassMapping(tuple(classes), ids, tuple(entries), background_id)
 
 
-def name_tasks(samples: Sequence[Sample]) -> list[Task]:
-    """Give every sample its image id and its name in the result."""
+def name_tasks(samples: Sequence[Sample]) -> list[ImageTask]:
+    """Give every sample its image id and its file name in the result."""
     keep = all(sample.image_id is not None for sample in samples)
     bare = Counter(os.path.splitext(s.name.rsplit("/", 1)[-1])[0].lower() for s in samples)
     tasks = []
@@ -94,7 +97,7 @@ def name_tasks(samples: Sequence[Sample]) -> list[Task]:
             # Evaluators name their files by the image's bare name: put the folders into it.
             name = name.replace("/", "__")
         image_id = sample.image_id if keep and sample.image_id is not None else number
-        tasks.append((sample, image_id, name))
+        tasks.append(ImageTask(sample, image_id, name))
     return tasks
 
 
@@ -105,18 +108,18 @@ def conversion_fingerprint(
     base_categories: Sequence[Mapping[str, Any]] = (),
     images: str = "link",
 ) -> str:
-    """A hash of all that decides the result: arguments, and name, size and time of every input."""
+    """Hash everything the result depends on: arguments, and name, size and time of every input."""
     settings = asdict(annotation_format)
-    asked = [
+    arguments = [
         annotation_format.name,
         settings,
         asdict(rules),
         split and asdict(split),
         list(base_categories),
     ]
-    text = json.dumps([*asked, images], default=str, sort_keys=True)
+    text = json.dumps([*arguments, images], default=str, sort_keys=True)
     digest = hashlib.sha256(text.encode())
-    paths = set(files_of(annotation_format.samples()))
+    paths = set(files_of(annotation_format.samples))
     paths |= {str(v) for v in settings.values() if isinstance(v, (str, Path)) and os.path.isfile(v)}
     for path in sorted(paths):
         state = os.stat(path)

@@ -1,54 +1,55 @@
-"""From drawn layers to one id map: the rules of the conversion, as pure functions.
+"""Turn the annotation of one image into a panoptic id map: the rules, as pure functions.
 
 Legend: H, W size of the image. A pixel has one segment or none (void, id 0); ids count from 1.
 
 Rules, in the order in which they are carried out:
-1. The label map (if any) gives stuff one segment a class. Of things it gives every connected region
-   a segment (8 neighbours; regions closer than `closing` pixels belong together; less than
-   `min_area` pixels become void), or all pixels of the class one, or none (void).
+1. The class map (if any) gives each stuff class one segment. Of a thing class it gives every
+   connected region a segment (8 neighbours; regions closer than `closing` pixels belong together;
+   less than `min_area` pixels become void), or all pixels of the class one, or none (void).
 2. The instance map (if any) is laid over it.
-3. Layers are laid over that, the first in `order` below: large under small, or by the order of the
-   classes, or as they come; equal ones as they come. Layers of a stuff class are one segment,
-   layers of one group too.
-   Crowds of one class are one segment.
-4. Pixels that nothing has claimed become void, or the class "everything else". What the source
-   declares as void stays void.
+3. Regions are laid over that, the first in `order` below: large under small, or by the order of the
+   classes, or as they come; equal ones as they come. Regions of a stuff class are one segment,
+   regions of one group too. Crowds of one class are one segment.
+4. Pixels without any annotation become void, or the background class. What the source declares as
+   void stays void.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 
-from detr_d2.conversion.canvas import DECLARED_VOID, UNCLAIMED, Canvas, Kind
-from detr_d2.conversion.formats.drawing import VOID, Drawing, Layer
-from detr_d2.conversion.regions import split_regions
+from detr_d2.conversion.formats.base import VOID, ImageAnnotation, Region
+from detr_d2.data.coco_writer import describe_segments
 from detr_d2.ops.panoptic_ids import compact
 
 Order = Literal["area", "class", "annotation"]
 Things = Literal["components", "region", "void"]
 ORDERS: tuple[str, ...] = ("area", "class", "annotation")
 THINGS: tuple[str, ...] = ("components", "region", "void")
+# Values of an unfinished id map that are no segment: not annotated, or declared as void.
+UNLABELLED, DECLARED_VOID = 0, -1
 
 
 @dataclass(frozen=True)
 class Rules:
-    """How layers become segments.
+    """How annotations become segments.
 
-    `order`: what lies on top where layers overlap: "area" small over large, "class" later classes
-    over earlier ones, "annotation" later layers over earlier ones.
-    `things`: things of a label map: "components", "region" or "void"; None leaves it to the format.
+    `order`: what lies on top where regions overlap: "area" small over large, "class" later classes
+    over earlier ones, "annotation" later regions over earlier ones.
+    `things`: things of a class map: "components", "region" or "void"; None leaves it to the format.
     `min_area`: pixels a region of a thing needs to become a segment of its own.
     `closing`: regions of a thing that are no more than about this many pixels apart are one.
-    `rest`: name of the stuff class of all unlabelled pixels; None leaves them void.
+    `background_class`: name of the stuff class of all unlabelled pixels; None leaves them void.
     """
 
     order: Order = "area"
     things: Things | None = None
     min_area: int = 10
     closing: int = 0
-    rest: str | None = None
+    background_class: str | None = None
 
     def __post_init__(self) -> None:
         for name, allowed in (("order", ORDERS), ("things", (None, *THINGS))):
@@ -58,97 +59,179 @@ class Rules:
             raise ValueError(f"min_area {self.min_area}, closing {self.closing}: must be from 0")
 
 
-def paint(
-    drawing: Drawing, kinds: Sequence[Kind], rules: Rules, rest_id: int | None = None
-) -> tuple[np.ndarray, list[dict[str, Any]]]:
-    """Carry out the rules for one image.
+@dataclass(frozen=True)
+class TargetClass:
+    """A class in the result: its key in the source, whether it is a thing, its category id."""
+
+    key: Hashable
+    isthing: bool
+    category_id: int
+
+
+class SegmentMap:
+    """An unfinished id map `ids` (H, W) int32, and the category of each id.
 
     Args:
-        drawing: what the annotation format has read.
-        kinds: the annotation format's classes, in the order that `drawing.labels` counts.
+        size: (H, W).
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.ids = np.zeros(size, np.int32)
+        self._known: dict[Hashable, int] = {}
+        self._categories: dict[int, int] = {}
+        self._crowds: set[int] = set()
+
+    def segment_id(self, target: TargetClass, group: Hashable, crowd: bool) -> int:
+        """Id of a segment: the same again for the same stuff class or the same group.
+
+        Crowds of a class are one: panoptic quality knows one crowd per class and image, and counts
+        predictions on another as mistakes.
+        """
+        identity: Hashable = target.category_id
+        if target.isthing:
+            identity = (target.category_id, "crowd" if crowd else ("group", group))
+        if identity not in self._known:
+            self._known[identity] = number = len(self._known) + 1
+            self._categories[number] = target.category_id
+            if crowd and target.isthing:
+                self._crowds.add(number)
+        return self._known[identity]
+
+    def finish(self) -> tuple[np.ndarray, list[dict[str, Any]]]:
+        """Number the visible segments from 1 without gaps, and measure them."""
+        self.ids[self.ids < 0] = 0
+        areas = np.bincount(self.ids.ravel(), minlength=len(self._known) + 1)
+        seen = [int(i) for i in np.flatnonzero(areas) if i]
+        table = np.zeros(len(areas), np.int32)
+        table[seen] = np.arange(1, len(seen) + 1)
+        ids = table[self.ids]
+        categories = {int(table[i]): self._categories[i] for i in seen}
+        crowds = {int(table[i]) for i in seen if i in self._crowds}
+        return ids, describe_segments(ids, categories, crowds)
+
+
+def rasterize(
+    annotation: ImageAnnotation,
+    classes: Sequence[TargetClass],
+    rules: Rules,
+    background_id: int | None = None,
+) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """Apply the rules to one image.
+
+    Args:
+        annotation: read by the annotation format.
+        classes: of the format, in the order that `annotation.class_map` counts.
         rules: see `Rules`; `things` None means components.
-        rest_id: category id for `rules.rest`, None to leave unclaimed pixels void.
+        background_id: category id of `rules.background_class`, None to leave unlabelled pixels
+            void.
 
     Returns:
         (H, W) int32 id map and its `segments_info`, measured.
     """
-    canvas = Canvas(drawing.size)
-    by_key = {kind.key: kind for kind in kinds}
-    if drawing.labels is not None:
-        _paint_labels(canvas, drawing.labels, kinds, rules)
-    if drawing.instances is not None:
-        _paint_instances(canvas, drawing.instances, drawing.instance_classes, by_key)
-    ranks = {kind.key: rank for rank, kind in enumerate(kinds)}
-    for number, layer in _in_order(drawing.layers, rules.order, ranks):
-        if layer.key == VOID:
+    segments = SegmentMap(annotation.size)
+    by_key = {target.key: target for target in classes}
+    if annotation.class_map is not None:
+        _add_class_map(segments, annotation.class_map, classes, rules)
+    if annotation.instance_map is not None:
+        _add_instance_map(segments, annotation.instance_map, annotation.instance_classes, by_key)
+    ranks = {target.key: rank for rank, target in enumerate(classes)}
+    for number, region in _bottom_to_top(annotation.regions, rules.order, ranks):
+        if region.key == VOID:
             segment_id = DECLARED_VOID
         else:
-            kind = by_key[layer.key]
-            group = layer.group if layer.group is not None else ("layer", number)
-            segment_id = canvas.segment(kind, group, layer.crowd)
-        top, left = layer.corner
-        height, width = layer.mask.shape
-        canvas.ids[top : top + height, left : left + width][layer.mask] = segment_id
-    if rest_id is not None:
-        unclaimed = canvas.ids == UNCLAIMED
-        if unclaimed.any():
-            canvas.ids[unclaimed] = canvas.segment(Kind(None, False, rest_id), None, False)
-    canvas.ids[canvas.ids < 0] = 0
-    return canvas.finish()
+            group = region.group if region.group is not None else ("region", number)
+            segment_id = segments.segment_id(by_key[region.key], group, region.crowd)
+        region.window(segments.ids)[region.mask] = segment_id
+    if background_id is not None:
+        unlabelled = segments.ids == UNLABELLED
+        if unlabelled.any():
+            background = TargetClass(None, False, background_id)
+            segments.ids[unlabelled] = segments.segment_id(background, None, False)
+    return segments.finish()
 
 
-def _paint_labels(canvas: Canvas, labels: np.ndarray, kinds: Sequence[Kind], rules: Rules) -> None:
-    """Lay the label map on the bare canvas."""
-    table = np.zeros(len(kinds) + 2, np.int32)
-    table[0] = DECLARED_VOID
-    present = np.bincount((labels + 1).ravel(), minlength=len(table))
-    regions: list[Kind] = []
-    for index, kind in enumerate(kinds):
-        if not present[index + 2]:
-            continue
-        if not kind.isthing or rules.things == "region":
-            table[index + 2] = canvas.segment(kind, "region", False)
-        else:
-            table[index + 2] = DECLARED_VOID
-            if rules.things != "void":
-                regions.append(kind)
-    canvas.ids[:] = table[labels + 1]
-    order = {kind.key: index + 1 for index, kind in enumerate(kinds)}
-    for kind in regions:
-        mask = labels == order[kind.key]
-        for number, region in enumerate(split_regions(mask, rules.min_area, rules.closing)):
-            top, left, piece = region
-            window = canvas.ids[top : top + piece.shape[0], left : left + piece.shape[1]]
-            window[piece] = canvas.segment(kind, ("region", number), False)
-
-
-def _paint_instances(
-    canvas: Canvas,
-    instances: np.ndarray,
-    classes: Mapping[int, tuple[Hashable, bool]],
-    by_key: Mapping[Hashable, Kind],
+def _add_class_map(
+    segments: SegmentMap, class_map: np.ndarray, classes: Sequence[TargetClass], rules: Rules
 ) -> None:
-    """Lay an instance map over the canvas."""
-    numbers, inverse = compact(instances)
+    """Put a class map into the empty segment map."""
+    table = np.zeros(len(classes) + 2, np.int32)
+    table[0] = DECLARED_VOID
+    present = np.bincount((class_map + 1).ravel(), minlength=len(table))
+    split: list[tuple[int, TargetClass]] = []
+    for label, target in enumerate(classes, start=1):
+        if not present[label + 1]:
+            continue
+        if not target.isthing or rules.things == "region":
+            table[label + 1] = segments.segment_id(target, "region", False)
+        else:
+            table[label + 1] = DECLARED_VOID
+            if rules.things != "void":
+                split.append((label, target))
+    segments.ids[:] = table[class_map + 1]
+    for label, target in split:
+        components = split_components(class_map == label, rules.min_area, rules.closing)
+        for number, component in enumerate(components):
+            segment_id = segments.segment_id(target, ("component", number), False)
+            top, left, mask = component
+            height, width = mask.shape
+            segments.ids[top : top + height, left : left + width][mask] = segment_id
+
+
+def _add_instance_map(
+    segments: SegmentMap,
+    instance_map: np.ndarray,
+    instance_classes: Mapping[int, tuple[Hashable, bool]],
+    by_key: Mapping[Hashable, TargetClass],
+) -> None:
+    """Lay an instance map over what is there."""
+    numbers, positions = compact(instance_map)
     table = np.zeros(len(numbers), np.int32)
-    for index, number in enumerate(numbers):
+    for position, number in enumerate(numbers):
         if number < 0:
-            table[index] = DECLARED_VOID
-        elif number in classes:
-            key, crowd = classes[number]
-            table[index] = canvas.segment(by_key[key], ("instance", number), crowd)
-    painted = table[inverse]
-    np.copyto(canvas.ids, painted, where=painted != 0)
+            table[position] = DECLARED_VOID
+        elif number in instance_classes:
+            key, crowd = instance_classes[number]
+            table[position] = segments.segment_id(by_key[key], ("instance", number), crowd)
+    ids = table[positions]
+    np.copyto(segments.ids, ids, where=ids != 0)
 
 
-def _in_order(
-    layers: Sequence[Layer], order: str, ranks: Mapping[Hashable, int]
-) -> list[tuple[int, Layer]]:
-    """Layers with their numbers, undermost first."""
-    numbered = list(enumerate(layers))
+def _bottom_to_top(
+    regions: Sequence[Region], order: str, ranks: Mapping[Hashable, int]
+) -> list[tuple[int, Region]]:
+    """Regions with their numbers, the lowest first."""
+    numbered = list(enumerate(regions))
     if order == "area":
         numbered.sort(key=lambda pair: -int(pair[1].mask.sum()))
     elif order == "class":
         # Void, which is no class, lies on top.
         numbered.sort(key=lambda pair: ranks.get(pair[1].key, len(ranks)))
     return numbered
+
+
+def split_components(
+    mask: np.ndarray, min_area: int = 0, closing: int = 0
+) -> list[tuple[int, int, np.ndarray]]:
+    """Split a mask (H, W) bool into its connected components, 8 neighbours.
+
+    Closing only decides which pixels belong together: it adds none.
+
+    Returns:
+        (row, column, (h, w) bool) of every component of `min_area` pixels or more.
+    """
+    closed = mask.astype(np.uint8)
+    if closing:
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (closing + 1, closing + 1))
+        border = closing + 1
+        closed = cv2.morphologyEx(np.pad(closed, border), cv2.MORPH_CLOSE, disc)
+        # Closing with an even disc may lose a pixel at the edge: what was there stays.
+        closed = closed[border:-border, border:-border] | mask.astype(np.uint8)
+    _, numbers, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
+    components = []
+    for number in range(1, len(stats)):
+        left, top, width, height = (int(v) for v in stats[number, :4])
+        window = (slice(top, top + height), slice(left, left + width))
+        component = (numbers[window] == number) & mask[window]
+        if component.sum() >= max(min_area, 1):
+            components.append((top, left, component))
+    return components

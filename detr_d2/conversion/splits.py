@@ -5,13 +5,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+# `Split.group` for images that look alike.
+BY_HASH = "perceptual-hash"
+
 
 @dataclass(frozen=True)
 class Split:
-    """How images are divided: `share` of training, `seed`, and what stays together.
+    """How images are divided: `share` of training, `seed`, and which images stay together.
 
-    `group`: None every image is on its own; "look" images that look alike; else a regular
-    expression whose first bracket finds the group in the image's name.
+    `group`: None for every image on its own; "perceptual-hash" for images that look alike; else a
+    regular expression whose first group finds the image's group in its name.
     """
 
     share: float
@@ -19,20 +22,20 @@ class Split:
     group: str | None = None
 
 
-def divide(looks: Mapping[str, int], split: Split | None) -> dict[str, str]:
-    """The part of every image: "train" or "val", or "" for all without a split.
+def split_images(hashes: Mapping[str, int], split: Split | None) -> dict[str, str]:
+    """Give every image its part: "train" or "val", or "" for all without a split.
 
     Args:
-        looks: the look of every image (see `mask_files.look_at_image`), by its name.
+        hashes: perceptual hash of every image (see `image_io.inspect_image`), by its name.
         split: how to divide.
     """
-    names = sorted(looks)
+    names = sorted(hashes)
     if split is None or not names:
         return dict.fromkeys(names, "")
     if split.group is None:
         groups = names
-    elif split.group == "look":
-        groups = groups_by_look([looks[name] for name in names])
+    elif split.group == BY_HASH:
+        groups = groups_by_hash([hashes[name] for name in names])
     else:
         groups = groups_by_pattern(names, split.group)
     chosen = split_by_group(groups, split.share, split.seed)
@@ -42,8 +45,8 @@ def divide(looks: Mapping[str, int], split: Split | None) -> dict[str, str]:
 def split_by_group(groups: Sequence[str], share: float, seed: int) -> list[bool]:
     """Choose images for training, whole groups at a time.
 
-    Groups are shuffled by the seed, and each goes to training while that brings training nearer to
-    its share. Neither side stays empty where there are two groups or more.
+    Groups are shuffled by the seed, and each goes to training while that brings training closer to
+    its share. Neither part stays empty where there are two groups or more.
 
     Args:
         groups: the group of every image.
@@ -74,32 +77,32 @@ def split_by_group(groups: Sequence[str], share: float, seed: int) -> list[bool]
 
 
 def groups_by_pattern(names: Sequence[str], pattern: str) -> list[str]:
-    """The group of every image: what the first bracket of a regular expression finds in its name.
+    """Take the group of every image from its name: the first group of a regular expression.
 
     Raises:
-        ValueError: the expression has no bracket, or a name does not fit it.
+        ValueError: the expression has no group, or a name does not match it.
     """
     expression = re.compile(pattern)
     if expression.groups < 1:
-        raise ValueError(f"group pattern {pattern!r} has no bracket that marks the group")
+        raise ValueError(f"group pattern {pattern!r} has no brackets around the group")
     found = [expression.search(name) for name in names]
-    unfit = [name for name, match in zip(names, found, strict=True) if match is None]
-    if unfit:
-        raise ValueError(f"group pattern {pattern!r} does not fit {unfit[:5]}")
+    unmatched = [name for name, match in zip(names, found, strict=True) if match is None]
+    if unmatched:
+        raise ValueError(f"group pattern {pattern!r} does not match {unmatched[:5]}")
     return [match.group(1) for match in found if match is not None]
 
 
-def groups_by_look(looks: Sequence[int], distance: int = 5) -> list[str]:
+def groups_by_hash(hashes: Sequence[int], distance: int = 5) -> list[str]:
     """Put images that look alike into one group, directly or through others.
 
     Args:
-        looks: 64-bit hashes (see `mask_files.look_at_image`).
+        hashes: 64-bit perceptual hashes (see `image_io.inspect_image`).
         distance: bits in which two near-duplicates differ at most.
 
     Returns:
-        A name of its group for every image.
+        The name of the group of every image.
     """
-    parents = list(range(len(looks)))
+    parents = list(range(len(hashes)))
 
     def root(i: int) -> int:
         while parents[i] != i:
@@ -107,27 +110,27 @@ def groups_by_look(looks: Sequence[int], distance: int = 5) -> list[str]:
             i = parents[i]
         return i
 
-    for i, j in near_pairs(looks, distance):
+    for i, j in near_pairs(hashes, distance):
         parents[root(i)] = root(j)
-    return [str(root(i)) for i in range(len(looks))]
+    return [str(root(i)) for i in range(len(hashes))]
 
 
-def near_pairs(looks: Sequence[int], distance: int = 5) -> list[tuple[int, int]]:
+def near_pairs(hashes: Sequence[int], distance: int = 5) -> list[tuple[int, int]]:
     """Pairs of positions whose hashes differ in `distance` bits at most.
 
-    The 64 bits are cut into `distance` + 1 parts: hashes that near agree in one of them, so only
-    those that share a part are compared.
+    The 64 bits are cut into `distance` + 1 parts: hashes so close agree in at least one of them, so
+    only those that share a part are compared.
     """
     parts = distance + 1
     width = -(-64 // parts)
     pairs = set()
     for part in range(parts):
         buckets: dict[int, list[int]] = {}
-        for position, look in enumerate(looks):
-            buckets.setdefault(look >> (part * width) & ((1 << width) - 1), []).append(position)
+        for position, value in enumerate(hashes):
+            buckets.setdefault(value >> (part * width) & ((1 << width) - 1), []).append(position)
         for members in buckets.values():
             for place, i in enumerate(members):
                 for j in members[place + 1 :]:
-                    if (looks[i] ^ looks[j]).bit_count() <= distance:
+                    if (hashes[i] ^ hashes[j]).bit_count() <= distance:
                         pairs.add((i, j))
     return sorted(pairs)

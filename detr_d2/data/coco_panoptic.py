@@ -1,21 +1,48 @@
-"""Reading COCO-panoptic files: one JSON for the set and one RGB PNG of segment ids for each image.
+"""Read COCO-panoptic files: one JSON for the set and one RGB PNG of segment ids for each image.
 
-A set's faults are gathered and reported together: whoever mends a data set wants the whole list.
+All faults of a set are reported together: whoever fixes a data set wants the whole list.
 """
 
 import os
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
-from PIL import Image
 
 from detr_d2.data.categories import CategoryTable
-from detr_d2.data.coco_lists import read_coco_lists
-from detr_d2.ops.panoptic_ids import rgb_to_id
+from detr_d2.ops.panoptic_ids import compact, read_ids
+from detr_d2.utils.files import path_below, read_json
 
+LISTS = ("images", "annotations", "categories")
 FAULTS_SHOWN = 20
 SEGMENT_KEYS = ("id", "category_id", "iscrowd", "area")
+
+
+def missing_lists(content: Any) -> list[str]:
+    """Name those of the three lists that a JSON's content lacks."""
+    lists = content if isinstance(content, dict) else {}
+    return [name for name in LISTS if not isinstance(lists.get(name), list)]
+
+
+def read_coco_lists(
+    path: str | os.PathLike[str], annotation_format: str = "COCO JSON"
+) -> dict[str, Any]:
+    """Read a JSON of any COCO format and check that its three lists are there.
+
+    Args:
+        path: the file.
+        annotation_format: its name in messages.
+
+    Raises:
+        ValueError: not valid JSON, or a list is missing.
+        OSError: the file cannot be read.
+    """
+    content = read_json(path)
+    if missing := missing_lists(content):
+        raise ValueError(f"{path}: no list {', '.join(missing)}; {annotation_format} has {LISTS}")
+    return content
 
 
 def read_panoptic_json(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -101,6 +128,8 @@ def _annotation_faults(
     found = []
     if not isinstance(image.get("file_name"), str):
         found.append(f"{name}: image {image.get('id')!r} has no file_name")
+    else:
+        found += _leaving_names(name, image["file_name"])
     for side in ("height", "width"):
         if not isinstance(image.get(side), int) or image[side] < 1:
             found.append(f"{name}: {side} {image.get(side)!r}, must be an integer from 1")
@@ -112,6 +141,17 @@ def _annotation_faults(
     ids = [segment.get("id") for segment in segments]
     if len(set(ids)) < len(ids):
         found.append(f"{name}: a segment id occurs more than once")
+    return found
+
+
+def _leaving_names(*names: str) -> list[str]:
+    """Faults of the names that do not lie below the folder of the images or PNGs."""
+    found = []
+    for name in names:
+        try:
+            path_below("the set's folder", name)
+        except ValueError as error:
+            found.append(str(error))
     return found
 
 
@@ -156,7 +196,7 @@ def _set_faults(records: list[dict[str, Any]]) -> list[str]:
     """Faults that show only in the set as a whole: absent files and names that collide."""
     found = []
     for key, kind in (("file_name", "image"), ("pan_seg_file_name", "PNG")):
-        # One listing a folder is far cheaper than one look-up a file on a network disk.
+        # One listing per folder is far cheaper than one look-up per file on a network disk.
         present = _files_in({os.path.dirname(record[key]) for record in records})
         found += [f"{r[key]}: {kind} not found" for r in records if r[key] not in present]
     stems: dict[str, str] = {}
@@ -179,37 +219,68 @@ def _files_in(folders: Collection[str]) -> set[str]:
     }
 
 
-def read_id_png(path: str | os.PathLike[str]) -> np.ndarray:
-    """Read the PNG of one image's segment ids as (H, W, 3) uint8 colours, not yet decoded.
+@dataclass(frozen=True)
+class SegmentFault:
+    """A disagreement between `segments_info` and the pixels: `listed` against `measured`.
 
-    Raises:
-        ValueError: the file is not an RGB image; ids cannot be read from grey or palette files.
+    `kind` is "id not in the JSON", "id not in the PNG", "wrong area" or "wrong box".
     """
-    with Image.open(path) as png:
-        if png.mode not in ("RGB", "RGBA"):
-            raise ValueError(f"{path}: image mode {png.mode}, COCO-panoptic PNGs are RGB")
-        return np.asarray(png.convert("RGB"))
+
+    kind: str
+    segment_id: Any
+    listed: Any
+    measured: Any
+
+    def __str__(self) -> str:
+        return (
+            f"segment {self.segment_id}: {self.kind} "
+            f"(JSON {self.listed or 'none'}, PNG {self.measured or 'none'})"
+        )
+
+
+def compare_segments(
+    id_map: np.ndarray, segments: Sequence[Mapping[str, Any]], boxes: bool = True
+) -> list[SegmentFault]:
+    """Compare the listed segments of one image with its pixels.
+
+    Args:
+        id_map: (H, W) integers; 0 is void.
+        segments: entries of `segments_info`.
+        boxes: compare `bbox` too, where it is given.
+    """
+    present, positions = compact(id_map)
+    areas = np.bincount(positions.ravel(), minlength=len(present)).tolist()
+    where = {number: position for position, number in enumerate(present)}
+    listed = {segment.get("id") for segment in segments}
+    faults = [
+        SegmentFault("id not in the JSON", number, None, f"{areas[where[number]]} pixels")
+        for number in present
+        if number != 0 and number not in listed
+    ]
+    for segment in segments:
+        number, area, box = segment.get("id"), segment.get("area"), segment.get("bbox")
+        if number not in where:
+            faults.append(SegmentFault("id not in the PNG", number, f"{area} pixels", None))
+            continue
+        if area != areas[where[number]]:
+            faults.append(SegmentFault("wrong area", number, area, areas[where[number]]))
+        if boxes and box is not None:
+            found = list(cv2.boundingRect((positions == where[number]).view(np.uint8)))
+            if list(box) != found:
+                faults.append(SegmentFault("wrong box", number, box, found))
+    return faults
 
 
 def find_png_faults(record: Mapping[str, Any]) -> list[str]:
     """Compare a record with the content of its PNG: size, ids and areas.
 
-    This decodes the whole file, so it is for preparing and looking at data, not for every epoch.
-    The area matters: the panoptic-quality code trusts the JSON's.
+    This decodes the whole file, so it is for preparing and checking data, not for every epoch.
+    The area matters: the code of panoptic quality trusts the JSON's.
     """
     name = record["pan_seg_file_name"]
-    id_map = rgb_to_id(read_id_png(name))
+    id_map = read_ids(name)
     if id_map.shape != (record["height"], record["width"]):
         expected = f"{record['width']}x{record['height']}"
         return [f"{name}: size {id_map.shape[1]}x{id_map.shape[0]}, the JSON says {expected}"]
-    ids, counts = np.unique(id_map, return_counts=True)
-    areas = dict(zip(ids.tolist(), counts.tolist(), strict=True))
-    listed = {segment["id"]: segment["area"] for segment in record["segments_info"]}
-    found = [f"{name}: segment {i} of the JSON is not in the PNG" for i in listed.keys() - areas]
-    found += [f"{name}: id {i} is not in the JSON" for i in areas.keys() - listed.keys() - {0}]
-    found += [
-        f"{name}: segment {i} has {areas[i]} pixels, the JSON's area says {listed[i]}"
-        for i in listed.keys() & areas
-        if areas[i] != listed[i]
-    ]
-    return sorted(found)
+    faults = compare_segments(id_map, record["segments_info"], boxes=False)
+    return [f"{name}: {fault}" for fault in faults]

@@ -1,25 +1,30 @@
-"""Reading masks and images as people have them.
+"""Read masks and images of any kind, and put images into the folder of a data set.
 
-Every error is an `UnreadableError` that names the file, so that one bad file can be skipped and
-reported while a whole disk that fails (OSError on writing) still stops the work.
+Every error of reading is an `UnreadableError` that names the file, so that one bad file can be
+skipped and reported, while an error of writing (OSError) still stops the work.
 """
 
+import io
 import os
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from detr_d2.ops.panoptic_ids import rgb_to_id
+from detr_d2.utils.files import replacing
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 MASK_SUFFIXES = IMAGE_SUFFIXES | {".gif"}
 LOSSY_FORMATS = frozenset({"JPEG", "MPO"})
 IMAGE_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
 EXIF_ORIENTATION = 0x0112
-# Orientations that swap width and height.
-TURNED = frozenset({5, 6, 7, 8})
+# EXIF orientations that swap width and height.
+TRANSPOSED = frozenset({5, 6, 7, 8})
 HASH_SIZE = 8
+PLACE_MODES = ("link", "copy")
 
 
 class UnreadableError(ValueError):
@@ -27,23 +32,24 @@ class UnreadableError(ValueError):
 
 
 @dataclass(frozen=True)
-class ImageFacts:
-    """What a conversion needs of an image.
+class ImageInfo:
+    """Properties of an image.
 
     `size` is (height, width) of the upright image, as Detectron2 reads it; `orientation` the EXIF
-    number (1 = stored upright); `look` a 64-bit difference hash, near for images that look alike.
+    number (1 = stored upright); `perceptual_hash` a 64-bit difference hash, which differs in few
+    bits for images that look alike.
     """
 
     size: tuple[int, int]
     orientation: int
-    look: int
+    perceptual_hash: int
 
 
-def look_at_image(path: str | os.PathLike[str]) -> ImageFacts:
+def inspect_image(path: str | os.PathLike[str]) -> ImageInfo:
     """Decode an image (at low resolution where the format allows it) and measure it.
 
     Raises:
-        UnreadableError: no image, a damaged one, or of a kind that would be read as white.
+        UnreadableError: no image, a damaged one, or of a mode that would be read as white.
     """
     try:
         with Image.open(path) as image:
@@ -60,8 +66,8 @@ def look_at_image(path: str | os.PathLike[str]) -> ImageFacts:
         raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UnreadableError(f"{path}: not readable as an image ({error})") from error
-    size = (width, height) if orientation in TURNED else (height, width)
-    return ImageFacts(size, int(orientation), _difference_hash(grey))
+    size = (width, height) if orientation in TRANSPOSED else (height, width)
+    return ImageInfo(size, int(orientation), _difference_hash(grey))
 
 
 def _difference_hash(grey: Image.Image) -> int:
@@ -80,7 +86,7 @@ def read_values(
 
     Args:
         path: PNG, TIFF, BMP, GIF, WEBP or JPEG of 1, 8, 16 or 32 bits.
-        lossless: refuse JPEG, which changes the values it stores.
+        lossless: reject JPEG, which changes the values it stores.
         colors: give colours as R + 256 G + 65536 B in any case, those of a palette too.
 
     Returns:
@@ -129,12 +135,12 @@ def read_binary(path: str | os.PathLike[str], foreground: int | None = None) -> 
     Args:
         path: the file; JPEG is fine.
         foreground: the one value that means "inside". None takes the upper half of the range,
-            which drops what JPEG and smooth edges add: 1 of 0..1, 128 and more of 0..255, 32768
+            which drops the noise of JPEG and smooth edges: 1 of 0..1, 128 and more of 0..255, 32768
             and more of 0..65535.
 
     Raises:
-        UnreadableError: values that leave it open what is inside: none in the upper half of the
-            range, though some are above 1.
+        UnreadableError: ambiguous values: none in the upper half of the range, though some are
+            above 1.
     """
     values = read_values(path, lossless=False)
     if foreground is not None:
@@ -156,8 +162,8 @@ def read_binary(path: str | os.PathLike[str], foreground: int | None = None) -> 
     return values > half
 
 
-def turn_upright(values: np.ndarray, orientation: int) -> np.ndarray:
-    """Turn a mask drawn on an image's stored pixels as EXIF turns the image."""
+def apply_exif_orientation(values: np.ndarray, orientation: int) -> np.ndarray:
+    """Rotate a mask of an image's stored pixels as EXIF rotates the image."""
     turns = {
         1: lambda a: a,
         2: lambda a: a[:, ::-1],
@@ -174,7 +180,7 @@ def turn_upright(values: np.ndarray, orientation: int) -> np.ndarray:
 def files_below(folder: str | os.PathLike[str], suffixes: frozenset[str]) -> list[str]:
     """Relative paths (with "/") of the files with one of these suffixes, any case, sorted.
 
-    Hidden files and folders are passed over.
+    Hidden files and folders are skipped.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -191,3 +197,38 @@ def files_below(folder: str | os.PathLike[str], suffixes: frozenset[str]) -> lis
                 path = name if inside == "." else os.path.join(inside, name)
                 found.append(path.replace(os.sep, "/"))
     return sorted(found)
+
+
+def check_image_mode(mode: str) -> None:
+    """Raise ValueError unless the mode is one of PLACE_MODES."""
+    if mode not in PLACE_MODES:
+        raise ValueError(f"images {mode!r}, allowed: {PLACE_MODES}")
+
+
+def place_image(
+    source: str | os.PathLike[str] | io.BytesIO, target: str | os.PathLike[str], mode: str = "link"
+) -> None:
+    """Put an image at `target`, atomically; an earlier file is replaced, folders are made.
+
+    Args:
+        source: the image's file, or its bytes.
+        target: the new path, with the image's own extension: nothing is encoded again.
+        mode: "link": a hard link where the disk allows it, else a copy; or "copy".
+
+    Raises:
+        ValueError: another mode.
+        OSError: the image cannot be read or written.
+    """
+    check_image_mode(mode)
+    with replacing(target) as temporary:
+        if isinstance(source, io.BytesIO):
+            Path(temporary).write_bytes(source.getvalue())
+            return
+        if mode == "link":
+            try:
+                os.link(os.path.realpath(source), temporary)
+                return
+            except OSError:
+                # Another disk, or a file of someone else's.
+                pass
+        shutil.copyfile(source, temporary)

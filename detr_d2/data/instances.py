@@ -1,7 +1,7 @@
-"""The objects to learn, made from each kind of record.
+"""Make the training objects (`Instances`) from each kind of record.
 
 Legend: h, w size of the augmented image; M number of objects, may be 0. Crowds are never objects,
-and neither is what has no pixel left.
+and neither are segments without a pixel left.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,13 +12,13 @@ import torch
 from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Boxes, BoxMode, Instances
 
-from detr_d2.data.segmentations import decode_rle, draw_polygons
+from detr_d2.data.segmentations import decode_rle, rasterize_polygons
 
 Size = tuple[int, int]
 
 
 def instances_of_segments(id_map: np.ndarray, segments: Sequence[Mapping[str, Any]]) -> Instances:
-    """Split the id map of a panoptic record into one instance a segment. Void becomes none.
+    """Split the id map of a panoptic record into one instance per segment; void is none.
 
     Args:
         id_map: (h, w) integers after augmentation, 0 = void.
@@ -98,10 +98,10 @@ def _without_crowds(objects: Sequence[Mapping[str, Any]]) -> list[Mapping[str, A
 def _draw(segmentation: Any, transforms: T.TransformList, size: Size, source: str) -> np.ndarray:
     """The mask (h, w) of a segmentation after augmentation."""
     if isinstance(segmentation, list):
-        # Detectron2 would cut polygons at a crop with shapely, which it does not install. Drawing
-        # cuts them as well: what lies outside is not drawn.
+        # Detectron2 would cut polygons at a crop with shapely, which it does not install.
+        # Rasterizing cuts them as well: pixels outside do not exist.
         points = [np.array(polygon, np.float64).reshape(-1, 2) for polygon in segmentation]
-        return draw_polygons([transforms.apply_coords(p).reshape(-1) for p in points], *size)
+        return rasterize_polygons([transforms.apply_coords(p).reshape(-1) for p in points], *size)
     if isinstance(segmentation, dict):
         return transforms.apply_segmentation(decode_rle(segmentation).view(np.uint8))
     raise ValueError(

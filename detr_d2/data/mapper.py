@@ -1,4 +1,4 @@
-"""From a record of a data set to the model's input.
+"""Map a record of a data set to the model's input.
 
 Legend: H, W size of the file; h, w size after augmentation.
 """
@@ -14,9 +14,8 @@ from detectron2.data import transforms as T
 from detectron2.structures import Instances
 
 from detr_d2.data.augmentation import build_augmentation
-from detr_d2.data.coco_panoptic import read_id_png
 from detr_d2.data.instances import instances_of_annotations, instances_of_segments
-from detr_d2.ops.panoptic_ids import rgb_to_id
+from detr_d2.ops.panoptic_ids import read_id_rgb, rgb_to_id
 
 
 class DetrMapper:
@@ -105,7 +104,7 @@ class DetrMapper:
         The id map goes through the augmentation as the RGB picture that it is stored as: one uint8
         picture instead of a mask a segment, and the only kind that Detectron2's resize takes.
         """
-        image.sem_seg = id_rgb = read_id_png(id_name)
+        image.sem_seg = id_rgb = read_id_rgb(id_name)
         if id_rgb.shape[:2] != image.image.shape[:2]:
             raise ValueError(
                 f"{id_name} is {id_rgb.shape[1]}x{id_rgb.shape[0]} pixels, but its image "

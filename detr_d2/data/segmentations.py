@@ -1,4 +1,4 @@
-"""Segmentations as COCO's files write them, drawn as pycocotools draws them."""
+"""Rasterize segmentations of COCO files: polygons and run-length codes, as pycocotools does."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,16 +8,16 @@ from pycocotools import mask as coco_mask
 
 from detr_d2.data.image_io import UnreadableError
 
-# x and y of three points: what has fewer has no area, and pycocotools would take it for a box.
+# x and y of three points: a shorter list has no area, and pycocotools would take it for a box.
 SHORTEST = 6
 
 
-def draw_polygons(polygons: Sequence[Any], height: int, width: int) -> np.ndarray:
-    """Draw polygons into one mask, (H, W) bool.
+def rasterize_polygons(polygons: Sequence[Any], height: int, width: int) -> np.ndarray:
+    """Rasterize polygons into one mask, (H, W) bool.
 
     Args:
         polygons: flat lists x, y, x, y, ... in pixels from the upper left corner.
-        height, width: size of the mask; what lies outside is cut off.
+        height, width: size of the mask; parts outside are cut off.
     """
     polygons = [polygon for polygon in polygons if len(polygon) >= SHORTEST]
     if not polygons:
@@ -33,10 +33,10 @@ def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
     return coco_mask.decode(rle).view(bool)
 
 
-def draw_segmentation(
+def rasterize_segmentation(
     annotation: Mapping[str, Any], height: int, width: int, where: str
 ) -> np.ndarray:
-    """Draw the segmentation of a COCO annotation, (H, W) bool; empty when there is none.
+    """Rasterize the segmentation of a COCO annotation, (H, W) bool; empty when there is none.
 
     Args:
         annotation: with `segmentation` as polygons, run-length code or packed code.
@@ -44,7 +44,7 @@ def draw_segmentation(
         where: names the annotation in messages.
 
     Raises:
-        UnreadableError: it cannot be drawn, is of another size, or there is only a box.
+        UnreadableError: it is malformed, of another size, or there is only a box.
     """
     shape = annotation.get("segmentation")
     if not shape and len(annotation.get("bbox") or ()) == 4:
@@ -54,12 +54,12 @@ def draw_segmentation(
             if shape and not isinstance(shape[0], Sequence):
                 # One polygon without a list around it, as older versions of VIA write it.
                 shape = [shape]
-            return draw_polygons(shape, height, width)
+            return rasterize_polygons(shape, height, width)
         if not isinstance(shape, Mapping) or "counts" not in shape:
             return np.zeros((height, width), bool)
         mask = decode_rle(shape)
     except Exception as error:  # pycocotools raises bare Exceptions
-        raise UnreadableError(f"{where}: segmentation cannot be drawn ({error})") from error
+        raise UnreadableError(f"{where}: malformed segmentation ({error})") from error
     if mask.shape != (height, width):
         found = f"{mask.shape[1]}x{mask.shape[0]}"
         raise UnreadableError(f"{where}: RLE of {found} pixels, its image has {width}x{height}")

@@ -93,7 +93,9 @@ class SetCriterion:
         values: dict[str, Tensor] = {}
         if "class" in self.weights:
             classes = target_classes(logits, targets, matching)
-            values["class"] = losses.class_loss(logits, classes, self.no_object_weight)
+            values["class"] = losses.class_loss(
+                logits, classes, self.no_object_weight, mean_over_processes
+            )
         count = normalizer(targets)
         row = torch.arange(layers, device=boxes.device)[:, None]
         matched, expected = (
@@ -115,7 +117,7 @@ class SetCriterion:
     def group_losses(
         self, logits: Tensor, boxes: Tensor, targets: Targets
     ) -> tuple[dict[str, Tensor], Matching]:
-        """Mean of `box_losses` over G query groups, each matched on its own.
+        """Mean of `box_losses` over G query groups, each matched on its own; never in 16 bits.
 
         Args:
             logits: float32 (G, L, N, Q, K + 1); boxes: float32 (G, L, N, Q, 4).
@@ -123,7 +125,8 @@ class SetCriterion:
         Returns:
             The losses, and the matching of the first group.
         """
-        groups = [self.box_losses(*pair, targets) for pair in zip(logits, boxes, strict=True)]
+        with torch.autocast(logits.device.type, enabled=False):
+            groups = [self.box_losses(*pair, targets) for pair in zip(logits, boxes, strict=True)]
         losses = groups[0][0]
         for others, _ in groups[1:]:
             losses = {name: value + others[name] for name, value in losses.items()}
@@ -177,11 +180,16 @@ class SetCriterion:
 
 
 def normalizer(targets: Targets) -> float:
-    """Mean number of objects per process, at least 1: the same for all processes."""
+    """Mean number of objects per process, from at least 1 in all: the same for all processes."""
     count = torch.tensor(float(len(targets.classes)), device=targets.classes.device)
+    return max(mean_over_processes(count).item(), 1.0 / comm.get_world_size())
+
+
+def mean_over_processes(value: Tensor) -> Tensor:
+    """Mean of a tensor without gradient over all processes."""
     if comm.get_world_size() > 1:
-        torch.distributed.all_reduce(count)
-    return max(count.item() / comm.get_world_size(), 1.0)
+        torch.distributed.all_reduce(value)
+    return value / comm.get_world_size()
 
 
 def target_classes(logits: Tensor, targets: Targets, matching: Matching) -> Tensor:

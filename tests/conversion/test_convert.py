@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from converted_sets import Result, save_image, save_mask
 
-from detr_d2.conversion import convert_image
+from detr_d2.conversion import workers
 from detr_d2.conversion.convert import Split, convert_set
 from detr_d2.conversion.formats import AnnotationFormat, open_format
 from detr_d2.conversion.rasterize import Rules
@@ -60,7 +60,7 @@ def test_result_and_report(source, tmp_path):
     assert json.loads((out / "classes.json").read_text())[1] == {
         "source": 1, "source_name": "box", "id": 2, "name": "box", "isthing": 1,
     }  # fmt: skip
-    assert not (tmp_path / "out.partial").exists()
+    assert not (tmp_path / ".out.partial").exists()
 
 
 def test_dry_run_counts_and_writes_nothing(source, tmp_path):
@@ -145,7 +145,7 @@ def test_a_category_that_nobody_declared(tmp_path):
     with pytest.raises(ValueError, match=r"coco\.json: annotation 5 of a\.jpg has category_id 9"):
         convert_set(annotation_format, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    assert not (tmp_path / "out.partial").exists()
+    assert not (tmp_path / ".out.partial").exists()
 
 
 def test_a_full_disk_stops_and_the_rest_follows_later(source, tmp_path, monkeypatch):
@@ -153,7 +153,7 @@ def test_a_full_disk_stops_and_the_rest_follows_later(source, tmp_path, monkeypa
     convert_set(semantic(source), out)
     before = (out / "conversion.json").read_bytes()
     save_mask(source / "masks/00.png", np.ones(SIZE, np.uint8))
-    written, write = [], convert_image.write_id_png
+    written, write = [], workers.write_id_png
 
     def full(path, ids):
         if len(written) == 3:
@@ -161,18 +161,18 @@ def test_a_full_disk_stops_and_the_rest_follows_later(source, tmp_path, monkeypa
         written.append(path)
         write(path, ids)
 
-    monkeypatch.setattr(convert_image, "write_id_png", full)
+    monkeypatch.setattr(workers, "write_id_png", full)
     with pytest.raises(OSError, match=r"No space left on device: .*03\.png"):
         convert_set(semantic(source), out)
     assert (out / "conversion.json").read_bytes() == before
-    done = (tmp_path / "out.partial/done.jsonl").read_text()
+    done = (tmp_path / ".out.partial/new/done.jsonl").read_text()
     assert done.count("\n") == 3
 
     # The last line was cut short: that image is converted again, the two others are not.
-    (tmp_path / "out.partial/done.jsonl").write_text(done[:-20])
+    (tmp_path / ".out.partial/new/done.jsonl").write_text(done[:-20])
     again = []
     monkeypatch.setattr(
-        convert_image, "write_id_png", lambda p, ids: (again.append(p.name), write(p, ids))
+        workers, "write_id_png", lambda p, ids: (again.append(p.name), write(p, ids))
     )
     convert_set(semantic(source), out)
     assert again == ["02.png", "03.png", "04.png", "05.png"]
@@ -187,19 +187,19 @@ def test_a_killed_conversion_leaves_the_earlier_result_and_goes_on(source, tmp_p
     program = f"""
 import sys, time
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from detr_d2.conversion import convert_image
+from detr_d2.conversion import workers
 from test_convert import convert_set, semantic, Path
-write = convert_image.write_id_png
+write = workers.write_id_png
 def slow(path, ids):
     if path.name == "03.png":
         time.sleep(600)
     write(path, ids)
-convert_image.write_id_png = slow
+workers.write_id_png = slow
 convert_set(semantic(Path({str(source)!r})), {str(out)!r})
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", program], env=environment)
-    journal = tmp_path / "out.partial/done.jsonl"
+    journal = tmp_path / ".out.partial/new/done.jsonl"
     for _ in range(1200):
         if journal.is_file() and journal.read_text().count("\n") == 3:
             break
@@ -247,6 +247,6 @@ def test_clashes_with_another_list_get_new_ids_and_the_mapping_is_written(source
     ]
 
 
-def test_the_rest_cannot_be_a_thing(source, tmp_path):
-    with pytest.raises(ValueError, match="rest 'box' is a thing"):
-        convert_set(semantic(source), tmp_path / "out", rules=Rules(rest="box"))
+def test_the_background_class_cannot_be_a_thing(source, tmp_path):
+    with pytest.raises(ValueError, match="background class 'box' is a thing"):
+        convert_set(semantic(source), tmp_path / "out", rules=Rules(background_class="box"))

@@ -2,15 +2,15 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_panoptic import (
     FAULTS_SHOWN,
+    SegmentFault,
+    compare_segments,
     find_png_faults,
     load_records,
     raise_faults,
-    read_id_png,
     read_panoptic_json,
 )
 
@@ -145,13 +145,6 @@ def test_a_json_of_another_form_is_refused(tmp_path, content):
         read_panoptic_json(tmp_path / "x.json")
 
 
-def test_grey_png_is_refused(tmp_path):
-    Image.fromarray(np.ones((4, 5), np.uint8)).save(tmp_path / "grey.png")
-
-    with pytest.raises(ValueError, match=r"grey.png: image mode L"):
-        read_id_png(tmp_path / "grey.png")
-
-
 def test_png_faults(tiny_set):
     first, second, _ = load(tiny_set)
     assert find_png_faults(first) == []
@@ -162,9 +155,29 @@ def test_png_faults(tiny_set):
         {**first["segments_info"][2], "id": 70001}
     ]
     text = " | ".join(find_png_faults({**first, "segments_info": [*others, brick_last]}))
-    assert "segment 70001 of the JSON is not in the PNG" in text
-    assert "id 70000 is not in the JSON" in text
+    assert "segment 70001: id not in the PNG" in text
+    assert "segment 70000: id not in the JSON" in text
     wrong_area = [{**s, "area": s["area"] + 1} for s in second["segments_info"]]
-    assert "segment 256 has 15 pixels, the JSON's area says 16" in " ".join(
+    assert "segment 256: wrong area (JSON 16, PNG 15)" in " ".join(
         find_png_faults({**second, "segments_info": wrong_area})
     )
+
+
+def test_segments_are_compared_with_pixels():
+    ids = np.array([[0, 7, 7, 0], [0, 7, 9, 9]])
+    segments = [
+        {"id": 7, "area": 3, "bbox": [1, 0, 2, 2]},
+        {"id": 9, "area": 3, "bbox": [2, 1, 1, 1]},
+        {"id": 4, "area": 5},
+    ]
+    assert compare_segments(ids, segments[:1]) == [
+        SegmentFault("id not in the JSON", 9, None, "2 pixels")
+    ]
+    assert compare_segments(ids, segments) == [
+        SegmentFault("wrong area", 9, 3, 2),
+        SegmentFault("wrong box", 9, [2, 1, 1, 1], [2, 1, 2, 1]),
+        SegmentFault("id not in the PNG", 4, "5 pixels", None),
+    ]
+    assert [fault.kind for fault in compare_segments(ids, segments[:2], boxes=False)] == [
+        "wrong area"
+    ]

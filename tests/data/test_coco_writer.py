@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from detr_d2.data.categories import CategoryTable
-from detr_d2.data.coco_panoptic import find_png_faults, load_records, read_id_png
+from detr_d2.data.coco_panoptic import find_png_faults, load_records
 from detr_d2.data.coco_writer import describe_segments, write_id_png, write_panoptic_json
-from detr_d2.ops.panoptic_ids import rgb_to_id
+from detr_d2.ops.panoptic_ids import read_ids
 
 
 def test_segments_are_measured_from_the_map():
@@ -43,7 +43,7 @@ def test_what_is_written_is_read_back(tmp_path, tiny_set):
     (record,) = load_records(str(tmp_path / "new/p.json"), *folders, table)
 
     assert find_png_faults(record) == []
-    assert np.array_equal(rgb_to_id(read_id_png(tmp_path / "new/png/x.png")), ids)
+    assert np.array_equal(read_ids(tmp_path / "new/png/x.png"), ids)
     by_id = {s["id"]: s for s in record["segments_info"]}
     assert by_id[300]["iscrowd"] == 1
     assert by_id[70000]["bbox"] == [4, 8, 6, 5]

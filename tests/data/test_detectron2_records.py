@@ -23,11 +23,12 @@ from PIL import Image
 from detr_d2.conversion.convert import Split
 from detr_d2.conversion.rasterize import Rules
 from detr_d2.evaluation.panoptic import PanopticEvaluator
+from detr_d2.register import register_masks
 
 
 @pytest.fixture
 def boxes(tmp_path: Path) -> dict:
-    """Six images of boxes on a floor under a sky; the options of `register_dataset`."""
+    """Six images of boxes on a floor under a sky; the arguments of `register_masks`."""
     for number in range(6):
         size = (48, 64) if number % 2 else (64, 48)
         values = np.zeros(size, np.uint8)
@@ -49,41 +50,43 @@ def boxes(tmp_path: Path) -> dict:
 
 
 def test_one_call_registers_a_form_and_the_cache_follows_the_inputs(boxes, tmp_path, register):
-    name = register(**boxes)
+    name = register(register_masks, **boxes)
     metadata = MetadataCatalog.get(name)
     assert metadata.thing_classes == ["box", "floor", "sky"]
     assert [len(record["segments_info"]) for record in DatasetCatalog.get(name)] == [4] * 6
     (folder,) = [p for p in (tmp_path / "cache").iterdir() if p.is_dir()]
     state = (folder / "conversion.json").stat().st_mtime_ns
 
-    register(**boxes)
+    register(register_masks, **boxes)
     assert (folder / "conversion.json").stat().st_mtime_ns == state
 
     save_mask(tmp_path / "masks/0.png", np.zeros((64, 48), np.uint8))
-    register(**boxes)
+    register(register_masks, **boxes)
     assert [p for p in (tmp_path / "cache").iterdir() if p.is_dir()] == [folder]
     assert [len(record["segments_info"]) for record in DatasetCatalog.get(name)] == [1] + [4] * 5
 
 
 def test_parts_of_a_split(boxes, register):
-    name = register(**boxes, split=Split(0.5, seed=1), part="train", rules=Rules(min_area=0))
+    name = register(
+        register_masks, **boxes, split=Split(0.5, seed=1), part="train", rules=Rules(min_area=0)
+    )
     assert len(DatasetCatalog.get(name)) == 3
     assert MetadataCatalog.get(name).panoptic_json.endswith("panoptic_train.json")
 
 
 def test_wrong_calls_are_told(boxes, tiny_set, register):
     with pytest.raises(ValueError, match="part must be 'train' or 'val'; found None"):
-        register(**boxes, split=Split(0.5))
-    with pytest.raises(ValueError, match="either an annotation format, or the files"):
-        register(**boxes, **tiny_set.paths())
-    with pytest.raises(ValueError, match=r"\['masks'\] need an annotation format"):
+        register(register_masks, **boxes, split=Split(0.5))
+    with pytest.raises(ValueError, match=r"semantic-png: no option \['image_root'"):
+        register(register_masks, **boxes, **tiny_set.paths())
+    with pytest.raises(TypeError, match="masks"):
         register(**tiny_set.paths(), masks="x")
     with pytest.raises(ValueError, match=r"records 'boxes', allowed: \['panoptic', 'separated'"):
-        register(**boxes, records="boxes")
+        register(register_masks, **boxes, records="boxes")
 
 
 def test_separated_records(boxes, register):
-    name = register(**boxes, records="separated")
+    name = register(register_masks, **boxes, records="separated")
     metadata = MetadataCatalog.get(name)
     assert metadata.thing_classes == ["box"]
     assert metadata.stuff_classes == ["things", "floor", "sky"]
@@ -137,7 +140,7 @@ def small_config(path: str, name: str):
     ],
 )
 def test_detectron2s_own_models_train_and_evaluate(boxes, register, tmp_path, records, config):
-    name = register(**boxes, records=records)
+    name = register(register_masks, **boxes, records=records)
     cfg = small_config(config, name)
     torch.manual_seed(0)
     model = build_model(cfg)

@@ -10,9 +10,8 @@ import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import COCOPanopticEvaluator
 
-from detr_d2.data.coco_panoptic import read_id_png
 from detr_d2.data.mapper import DetrMapper
-from detr_d2.ops.panoptic_ids import rgb_to_id
+from detr_d2.ops.panoptic_ids import read_ids
 
 pytest.importorskip("panopticapi")
 
@@ -26,7 +25,7 @@ def quality_of_ground_truth(name, change=lambda segments: segments):
     mapper = DetrMapper(is_train=False, augmentations=[], image_format="RGB")
     for record in DatasetCatalog.get(name):
         given = mapper(record)
-        id_map = torch.from_numpy(rgb_to_id(read_id_png(given["pan_seg_file_name"])))
+        id_map = torch.from_numpy(read_ids(given["pan_seg_file_name"]))
         # A prediction has no crowds and lists category and isthing only.
         segments = [
             {key: s[key] for key in ("id", "category_id", "isthing")}

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from detr_d2.conversion.formats.drawing import cut_out
 from detr_d2.data.image_io import UnreadableError
-from detr_d2.data.segmentations import decode_rle, draw_polygons, draw_segmentation
+from detr_d2.data.segmentations import decode_rle, rasterize_polygons, rasterize_segmentation
 
 HEIGHT, WIDTH = 4, 6
 # Columns 1 to 3 of rows 1 and 2.
@@ -17,8 +16,8 @@ DRAWN[1:3, 1:4] = True
 COUNTS = [5, 2, 2, 2, 2, 2, 9]
 
 
-def draw(**annotation) -> np.ndarray:
-    return draw_segmentation(annotation, HEIGHT, WIDTH, "x.json: annotation 7")
+def rasterized(**annotation) -> np.ndarray:
+    return rasterize_segmentation(annotation, HEIGHT, WIDTH, "x.json: annotation 7")
 
 
 def packed() -> dict:
@@ -31,13 +30,13 @@ def packed() -> dict:
     ids=["polygons", "counts", "packed"],
 )
 def test_every_way_to_write_it_gives_the_same_pixels(shape):
-    found = draw(segmentation=shape, bbox=[1, 1, 3, 2])
+    found = rasterized(segmentation=shape, bbox=[1, 1, 3, 2])
     assert found.dtype == bool
     np.testing.assert_array_equal(found, DRAWN)
 
 
 def test_polygons_are_one_mask_and_what_lies_outside_is_cut():
-    found = draw_polygons([SQUARE, [5, 0, 9, 0, 9, 2, 5, 2]], HEIGHT, WIDTH)
+    found = rasterize_polygons([SQUARE, [5, 0, 9, 0, 9, 2, 5, 2]], HEIGHT, WIDTH)
     expected = DRAWN.copy()
     expected[0:2, 5] = True
     np.testing.assert_array_equal(found, expected)
@@ -45,11 +44,11 @@ def test_polygons_are_one_mask_and_what_lies_outside_is_cut():
 
 def test_what_has_no_area_is_empty_and_no_box():
     """pycocotools takes four numbers for a box."""
-    assert not draw_polygons([[0, 0, 3, 3]], HEIGHT, WIDTH).any()
-    assert draw_polygons([], HEIGHT, WIDTH).shape == (HEIGHT, WIDTH)
-    assert not draw(segmentation=[]).any()
-    assert not draw().any()
-    assert not draw(segmentation={"size": [HEIGHT, WIDTH]}).any()
+    assert not rasterize_polygons([[0, 0, 3, 3]], HEIGHT, WIDTH).any()
+    assert rasterize_polygons([], HEIGHT, WIDTH).shape == (HEIGHT, WIDTH)
+    assert not rasterized(segmentation=[]).any()
+    assert not rasterized().any()
+    assert not rasterized(segmentation={"size": [HEIGHT, WIDTH]}).any()
 
 
 def test_a_code_is_of_its_own_size():
@@ -61,18 +60,10 @@ def test_a_code_is_of_its_own_size():
     [
         ({"segmentation": {"size": [2, 3], "counts": [6]}}, "RLE of 3x2 pixels, its image has 6x4"),
         ({"segmentation": [], "bbox": [0, 0, 2, 2]}, "only a box; a mask is needed"),
-        ({"segmentation": {"counts": [6]}}, "segmentation cannot be drawn"),
-        ({"segmentation": [["a", "b", "c", "d", "e", "f"]]}, "segmentation cannot be drawn"),
+        ({"segmentation": {"counts": [6]}}, "malformed segmentation"),
+        ({"segmentation": [["a", "b", "c", "d", "e", "f"]]}, "malformed segmentation"),
     ],
 )
 def test_what_cannot_be_drawn_is_told_with_its_place(annotation, message):
     with pytest.raises(UnreadableError, match=f"x.json: annotation 7: {message}"):
-        draw(**annotation)
-
-
-def test_the_smallest_window_around_a_mask():
-    layer = cut_out(DRAWN, "key", crowd=True, group="g")
-    assert layer is not None
-    assert (layer.key, layer.corner, layer.mask.shape) == ("key", (1, 1), (2, 3))
-    assert layer.mask.all() and layer.crowd and layer.group == "g"
-    assert cut_out(np.zeros((4, 6), bool), "key") is None
+        rasterized(**annotation)

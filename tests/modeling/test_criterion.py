@@ -1,8 +1,10 @@
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from detr_d2.modeling import criterion, losses
 from detr_d2.modeling.criterion import SetCriterion, metrics, target_classes
 from detr_d2.modeling.matcher import HungarianMatcher
 from detr_d2.modeling.targets import Targets
@@ -152,3 +154,33 @@ def test_metrics_are_percent_and_counts():
 def test_unknown_loss_names_are_rejected():
     with pytest.raises(ValueError, match=r"\['bce'\].*focal"):
         make_criterion(weights={"bce": 1.0})
+
+
+def test_processes_share_the_weights_of_the_class_loss_and_the_number_of_objects(monkeypatch):
+    """The other process has 3 objects more, and 8.5 more weight in each of two layers."""
+    other = {(): 3.0, (2,): 8.5}
+
+    def add_other(value):
+        value += other[tuple(value.shape)]
+
+    monkeypatch.setattr("detectron2.utils.comm.get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", add_other)
+    targets = SimpleNamespace(classes=torch.zeros(2, dtype=torch.int64))
+    assert criterion.normalizer(targets) == 2.5
+    # Two queries: a class and "no object", the weights are 1 and 0.1.
+    logits = torch.zeros(2, 1, 2, 4)
+    loss = losses.class_loss(
+        logits, torch.tensor([[[0, 3]]] * 2), 0.1, criterion.mean_over_processes
+    )
+    expected = 1.1 * math.log(4) / ((1.1 + 8.5) / 2)
+    assert loss.tolist() == pytest.approx([expected] * 2)
+
+
+def test_an_object_in_one_of_two_processes_counts_as_in_one_process(monkeypatch):
+    monkeypatch.setattr("detectron2.utils.comm.get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda value: None)
+    targets = SimpleNamespace(classes=torch.zeros(1, dtype=torch.int64))
+    # The gradients' mean over the processes halves once more.
+    assert criterion.normalizer(targets) == 0.5
+    targets.classes = targets.classes[:0]
+    assert criterion.normalizer(targets) == 0.5

@@ -25,7 +25,7 @@ CHOICES += [("CosineAttention", "ShallowMaskHead")]
 def modules(tmp_path_factory):
     """The user's modules, imported from files that hold the blocks of the document."""
     folder = tmp_path_factory.mktemp("user")
-    names = [*PARTS, "my_train", "draw_attention", "without_config"]
+    names = [*PARTS, "my_train", "show_attention", "without_config"]
     for name in names:
         (folder / f"{name}.py").write_text(named_blocks("python")[f"{name}.py"])
     known = {name: dict(registry._obj_map) for name, registry in PARTS.items()}
@@ -140,7 +140,7 @@ def test_attention_is_drawn_where_it_is(modules, tmp_path):
     one_cell[..., 0, 2] = 1.0
     model.attend = lambda state: one_cell
     photo = np.full((64, 96, 3), 200, np.uint8)
-    modules["draw_attention"].draw_attention(model, photo, tmp_path / "attention.png", count=2)
+    modules["show_attention"].show_attention(model, photo, tmp_path / "attention.png", count=2)
     sheet = np.asarray(Image.open(tmp_path / "attention.png")).astype(int).sum(2)
     top, left = np.argwhere(sheet == 600)[0]
     assert (sheet[top : top + 64, left : left + 96] == 600).all(), "the photo as it is"

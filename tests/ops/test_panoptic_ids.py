@@ -59,6 +59,13 @@ def test_ids_are_read_as_they_were_written(tmp_path, mode):
     assert found.tolist() == ids.tolist()
 
 
+@pytest.mark.parametrize("mode", ["L", "P"])
+def test_ids_are_not_read_from_grey_or_palette_files(tmp_path, mode):
+    Image.fromarray(np.ones((4, 5), np.uint8)).convert(mode).save(tmp_path / "grey.png")
+    with pytest.raises(ValueError, match=f"grey.png: image mode {mode}"):
+        read_ids(tmp_path / "grey.png")
+
+
 def test_a_png_that_is_not_there_is_named(tmp_path):
     with pytest.raises(OSError, match=r"absent\.png"):
         read_ids(tmp_path / "absent.png")

@@ -11,11 +11,11 @@ from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
 from detr_d2.conversion.convert import convert_set
 from detr_d2.conversion.formats import AnnotationFormat, open_format
+
+import cv2
+import numpy as np
 
 HEIGHT, WIDTH, CLASSES, OBJECTS = 480, 640, 12, 10
 IMAGES_A_LOOK = 20
@@ -99,7 +99,7 @@ def measure_format(root: Path, name: str, workers: int) -> dict[str, Any]:
     convert_set(annotation_format, root / f"out-{name}", workers=workers, progress=look)
     seconds = time.perf_counter() - start
     peaks = {"before": before, "main": peak_memory(os.getpid()), "worker": largest}
-    speed = round(len(annotation_format.samples()) / seconds, 1)
+    speed = round(len(annotation_format.samples) / seconds, 1)
     return {"images_a_second": speed, "peak_memory_mib": peaks}
 
 

@@ -3,11 +3,11 @@
 Kept as the yardstick of `benchmark.py` and of the tests; the package computes the same faster.
 """
 
+from detr_d2.modeling import FPNMaskHead
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-from detr_d2.modeling import FPNMaskHead
 
 
 def dense_masks(

@@ -1,4 +1,4 @@
-"""Annotation formats of annotation that can be converted, by name."""
+"""The annotation formats that can be converted, by name."""
 
 from dataclasses import fields
 from typing import Any
@@ -43,13 +43,14 @@ __all__ = [
 
 
 def open_format(annotation_format: str, **options: Any) -> AnnotationFormat:
-    """Build an annotation format by its name.
+    """Make an annotation format by its name, and scan its files.
 
     Options are the fields of its class. Lists of classes may be text, see `classes.parse_classes`;
-    classes that do not say are things if the annotation format is one of instances, else stuff.
+    classes without `isthing` are things in formats of instances, else stuff.
 
     Raises:
-        ValueError: there is no such annotation format, or it has no such option.
+        FileNotFoundError: a file or folder is absent.
+        ValueError: no such annotation format, no such option, or a wrong value of one.
     """
     if annotation_format not in FORMATS:
         raise ValueError(f"annotation format {annotation_format!r}, allowed: {sorted(FORMATS)}")
@@ -64,4 +65,6 @@ def open_format(annotation_format: str, **options: Any) -> AnnotationFormat:
         if isinstance(options.get(key), str):
             isthing = bool(options.get("isthing", kind.are_things))
             options[key] = tuple(parse_classes(options[key], isthing))
-    return kind(**options)
+    opened = kind(**options)
+    opened.scan()
+    return opened

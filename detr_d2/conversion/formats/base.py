@@ -1,12 +1,13 @@
-"""What every annotation format has in common: it lists images cheaply and reads one on demand.
+"""Definitions that all annotation formats share.
 
-A format is built once, sent to the worker processes, and read there image by image, so that memory
-does not grow with the number of images.
+An annotation format lists its images cheaply and reads the annotation of one image on demand. It
+is sent to the worker processes and read there image by image, so that memory does not grow with
+the number of images.
 """
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,8 +16,15 @@ import cv2
 import numpy as np
 
 from detr_d2.conversion.classes import SourceClass, choose_things
-from detr_d2.conversion.formats.drawing import Drawing
-from detr_d2.data.image_io import TURNED, ImageFacts, UnreadableError, turn_upright
+from detr_d2.data.image_io import (
+    TRANSPOSED,
+    ImageInfo,
+    UnreadableError,
+    apply_exif_orientation,
+)
+
+# The class key of regions that are declared as void.
+VOID = "__void__"
 
 
 @dataclass(frozen=True)
@@ -25,7 +33,7 @@ class Sample:
 
     `name` is the image's path below the set's image folder, with "/"; `image` the file, None when
     the annotation file holds the image itself; `source` what the format needs to read it; `inputs`
-    the files whose change makes a former result worthless.
+    the files whose change invalidates an earlier result.
     """
 
     name: str
@@ -37,26 +45,74 @@ class Sample:
 
 @dataclass(frozen=True)
 class Skipped:
-    """Something of the source that gives no image of the result, and why."""
+    """A part of the source that gives no image of the result, and why."""
 
     name: str
     reason: str
 
 
 @dataclass
-class AnnotationFormat(ABC):
-    """An annotation format.
+class Region:
+    """One annotated region: a mask (h, w) bool whose first pixel is at (row, column) `top_left`.
 
-    Fields common to all annotation formats (keyword only):
+    `key` is its class or VOID. Regions with the same class and the same `group` are one segment.
+    """
+
+    key: Hashable
+    mask: np.ndarray
+    top_left: tuple[int, int] = (0, 0)
+    group: Hashable = None
+    crowd: bool = False
+
+    def window(self, array: np.ndarray) -> np.ndarray:
+        """The part (h, w) of an array (H, W) that the mask covers, as a view."""
+        (top, left), (height, width) = self.top_left, self.mask.shape
+        return array[top : top + height, left : left + width]
+
+
+@dataclass
+class ImageAnnotation:
+    """The annotation of one image of `size` (H, W), before any rule is applied.
+
+    `class_map` (H, W): index of the class in the format's list + 1, 0 = unlabelled, -1 = void.
+    `instance_map` (H, W): numbers of instances, 0 = none, -1 = void; `instance_classes` gives
+    (class key, crowd) for each number. `regions` may overlap.
+    """
+
+    size: tuple[int, int]
+    class_map: np.ndarray | None = None
+    instance_map: np.ndarray | None = None
+    instance_classes: dict[int, tuple[Hashable, bool]] = field(default_factory=dict)
+    regions: list[Region] = field(default_factory=list)
+
+    def add_region(
+        self, mask: np.ndarray, key: Hashable, crowd: bool = False, group: Hashable = None
+    ) -> None:
+        """Add a mask (H, W) bool, cropped to its smallest window; an empty one is ignored."""
+        # Masks that pycocotools has drawn lie column by column in memory: OpenCV would copy them.
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        if len(rows):
+            top, left = int(rows[0]), int(columns[0])
+            cropped = mask[top : rows[-1] + 1, left : columns[-1] + 1]
+            self.regions.append(Region(key, cropped, (top, left), group, crowd))
+
+
+@dataclass
+class AnnotationFormat(ABC):
+    """An annotation format: its fields are the settings, `scan` looks at the files.
+
+    Fields common to all formats (keyword only):
         exif: "upright" when masks and polygons were drawn on the image as viewers show it, "stored"
             when on the pixels as stored, without the camera's rotation.
         resize: scale masks of another size than their image (nearest neighbour) instead of
-            refusing them.
+            rejecting them.
         things, stuff: names of classes, see `classes.choose_things`.
+
+    After `scan` there are `classes`, `samples` (by name) and `skipped`.
     """
 
     name: ClassVar[str] = ""
-    # How things of a label map are treated unless the rules say otherwise.
+    # How things of a class map are treated unless the rules say otherwise.
     default_things: ClassVar[str] = "components"
     # Whether classes given as text are things unless they say otherwise.
     are_things: ClassVar[bool] = False
@@ -70,17 +126,30 @@ class AnnotationFormat(ABC):
         if self.exif not in ("upright", "stored"):
             raise ValueError(f"exif {self.exif!r}, allowed: 'upright', 'stored'")
         self.classes: list[SourceClass] = []
+        self.samples: list[Sample] = []
         self.skipped: list[Skipped] = []
-        self._samples: list[Sample] = []
-        self.scan()
-        self.classes = choose_things(self.classes, self.things, self.stuff)
+        self._scanned = False
 
-    @abstractmethod
     def scan(self) -> None:
-        """Find the images and the classes: fills `classes`, `skipped` and the samples."""
+        """Find the images and the classes, once: later calls do nothing.
+
+        Raises:
+            ValueError: the settings contradict each other or the files.
+            FileNotFoundError: a file or folder is absent.
+        """
+        if self._scanned:
+            return
+        self.classes, self.samples, self.skipped = [], [], []
+        self._add_samples(self.find_samples())
+        self.classes = choose_things(self.classes, self.things, self.stuff)
+        self._scanned = True
 
     @abstractmethod
-    def read(self, sample: Sample, facts: ImageFacts) -> Drawing:
+    def find_samples(self) -> Sequence[Sample]:
+        """Look at the files: return the images, and fill `classes` and `skipped`."""
+
+    @abstractmethod
+    def read(self, sample: Sample, info: ImageInfo) -> ImageAnnotation:
         """Read the annotation of one image.
 
         Raises:
@@ -91,38 +160,38 @@ class AnnotationFormat(ABC):
         """The image that the annotation file holds, for samples without an image file."""
         raise UnreadableError(f"{sample.name}: there is no image")
 
-    def samples(self) -> Sequence[Sample]:
-        """The images found, in the order of their names."""
-        return self._samples
-
-    def settle(self, samples: Iterable[Sample]) -> None:
-        """Keep samples with unmistakable names; the others go to `skipped`."""
+    def _add_samples(self, samples: Iterable[Sample]) -> None:
+        """Keep samples whose name, without extension, is unique; the others go to `skipped`."""
         by_stem: dict[str, list[Sample]] = {}
         for sample in samples:
             by_stem.setdefault(os.path.splitext(sample.name)[0], []).append(sample)
         for same in by_stem.values():
             if len(same) == 1:
-                self._samples.append(same[0])
+                self.samples.append(same[0])
                 continue
             names = [str(sample.image or sample.name) for sample in same]
             reason = f"several images of one name, so masks cannot be told apart: {names}"
             self.skipped += [Skipped(name, reason) for name in names]
-        self._samples.sort(key=lambda sample: sample.name)
+        self.samples.sort(key=lambda sample: sample.name)
 
-    def frame(self, facts: ImageFacts) -> tuple[int, int]:
+    def annotated_size(self, info: ImageInfo) -> tuple[int, int]:
         """The size (H, W) of the image as it was annotated: upright or as stored."""
-        turned = self.exif == "stored" and facts.orientation in TURNED
-        return facts.size[::-1] if turned else facts.size
+        transposed = self.exif == "stored" and info.orientation in TRANSPOSED
+        return info.size[::-1] if transposed else info.size
 
-    def fit(
-        self, values: np.ndarray, facts: ImageFacts, path: str | os.PathLike[str]
+    def align(
+        self, values: np.ndarray, info: ImageInfo, path: str | os.PathLike[str]
     ) -> np.ndarray:
-        """Bring a mask to the upright image's size, or refuse it."""
+        """Bring a mask to the upright image's orientation and size, or reject it.
+
+        Raises:
+            UnreadableError: another size than the image's, and `resize` is not set.
+        """
         if self.exif == "stored":
-            values = turn_upright(values, facts.orientation)
-        if values.shape == facts.size:
+            values = apply_exif_orientation(values, info.orientation)
+        if values.shape == info.size:
             return values
-        height, width = facts.size
+        height, width = info.size
         if self.resize:
             # The only type of OpenCV's that holds every id exactly and can be resized.
             scaled = cv2.resize(
@@ -130,7 +199,7 @@ class AnnotationFormat(ABC):
             )
             return scaled.astype(values.dtype)
         hint = "scale it with --resize"
-        if values.shape == (width, height) and facts.orientation != 1 and self.exif == "upright":
+        if values.shape == (width, height) and info.orientation != 1 and self.exif == "upright":
             hint = "the image is rotated by EXIF and the mask is not: use --exif stored"
         raise UnreadableError(
             f"{path}: {values.shape[1]}x{values.shape[0]} pixels, but its image has "

@@ -1,23 +1,24 @@
-"""Binary masks, one a class or one an instance, whose class is in the name of the file, in the
-name of its folder, or the same for all."""
+"""Binary masks, one per class or one per instance.
+
+The class is in the name of the file, in the name of its folder, or the same for all.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 from detr_d2.conversion.classes import SourceClass
-from detr_d2.conversion.formats.base import Sample, joined
-from detr_d2.conversion.formats.drawing import Drawing, Layer, cut_out
+from detr_d2.conversion.formats.base import ImageAnnotation, Region, Sample, joined
 from detr_d2.conversion.formats.image_folder import ImageFolderFormat
 from detr_d2.conversion.formats.matching import Match
-from detr_d2.conversion.regions import split_regions
-from detr_d2.data.image_io import ImageFacts, read_binary
+from detr_d2.conversion.rasterize import split_components
+from detr_d2.data.image_io import ImageInfo, read_binary
 
 
 @dataclass
 class BinaryMasks(ImageFolderFormat):
     """Binary masks. `{n}` in the pattern says that a file is one instance.
 
-    Without `{n}`, a thing's mask is split into connected regions as a semantic mask is, unless
+    Without `{n}`, a thing's mask is split into connected components as a semantic mask is, unless
     `one_region`.
 
     Args:
@@ -38,7 +39,7 @@ class BinaryMasks(ImageFolderFormat):
     closing: int = 0
     one_region: bool = False
 
-    def scan(self) -> None:
+    def find_samples(self) -> list[Sample]:
         """Match masks to images and gather the classes."""
         if ("{class}" in self.pattern) == (self.label is not None):
             raise ValueError(
@@ -56,21 +57,20 @@ class BinaryMasks(ImageFolderFormat):
             self.classes = list(self.declared or ()) or [
                 SourceClass(label, label, self.isthing) for label in sorted(labels)
             ]
-        self.make_samples(found, images)
+        return self.make_samples(found, images)
 
-    def read(self, sample: Sample, facts: ImageFacts) -> Drawing:
-        """Read all masks of an image as layers."""
+    def read(self, sample: Sample, info: ImageInfo) -> ImageAnnotation:
+        """Read all masks of an image as regions."""
         matches: list[Match] = sample.source
-        drawing = Drawing(facts.size)
+        annotation = ImageAnnotation(info.size)
         things = {c.key for c in self.classes if c.isthing}
         for match in sorted(matches, key=lambda m: m.mask):
             path = joined(self.masks, match.mask)
-            mask = self.fit(read_binary(path, self.foreground), facts, path)
+            mask = self.align(read_binary(path, self.foreground), info, path)
             key = match.label if self.label is None else self.label
             if key in things and "{n}" not in self.pattern and not self.one_region:
-                pieces = split_regions(mask, self.min_area, self.closing)
-                drawing.layers += [Layer(key, piece, (top, left)) for top, left, piece in pieces]
+                parts = split_components(mask, self.min_area, self.closing)
+                annotation.regions += [Region(key, part, (top, left)) for top, left, part in parts]
             else:
-                layer = cut_out(mask, key)
-                drawing.layers += [layer] if layer else []
-        return drawing
+                annotation.add_region(mask, key)
+        return annotation

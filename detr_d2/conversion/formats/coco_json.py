@@ -1,4 +1,4 @@
-"""COCO instance JSON with polygons or RLE, and for stuff, if wanted, a semantic PNG."""
+"""COCO instance JSON with polygons or RLE, and optionally semantic PNGs for stuff."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -8,14 +8,20 @@ from typing import Any, ClassVar
 import numpy as np
 
 from detr_d2.conversion.classes import NOT_A_CLASS, SourceClass
-from detr_d2.conversion.formats.base import AnnotationFormat, Sample, Skipped, joined
-from detr_d2.conversion.formats.drawing import VOID, Drawing, cut_out
-from detr_d2.conversion.formats.find_images import ImageFinder
+from detr_d2.conversion.formats.base import (
+    VOID,
+    AnnotationFormat,
+    ImageAnnotation,
+    Sample,
+    Skipped,
+    joined,
+)
+from detr_d2.conversion.formats.image_folder import ImageFinder
 from detr_d2.conversion.formats.matching import masks_by_image
-from detr_d2.conversion.formats.semantic_png import meanings_of, read_labels
-from detr_d2.data.coco_lists import read_coco_lists
-from detr_d2.data.image_io import ImageFacts, UnreadableError
-from detr_d2.data.segmentations import draw_segmentation
+from detr_d2.conversion.formats.semantic_png import read_class_map, value_labels
+from detr_d2.data.coco_panoptic import read_coco_lists
+from detr_d2.data.image_io import ImageInfo, UnreadableError
+from detr_d2.data.segmentations import rasterize_segmentation
 
 
 @dataclass
@@ -43,15 +49,16 @@ class CocoJson(AnnotationFormat):
     semantic_pattern: str = "{image}"
     values: tuple[SourceClass, ...] = ()
     void: tuple[int, ...] = ()
-    background: tuple[int, ...] = (0,)
+    background: tuple[int, ...] | None = None
 
-    def scan(self) -> None:
-        """Read the JSON, settle the categories and find the images."""
+    def find_samples(self) -> list[Sample]:
+        """Read the JSON, choose the categories and find the images."""
         content = read_coco_lists(self.annotations)
         categories = _sound_categories(content, self.annotations)
         self._void_keys = {c["id"] for c in categories if c["name"] in NOT_A_CLASS}
         classes = [_source_class(c) for c in categories if c["id"] not in self._void_keys]
         own = {c.name: c.key for c in classes}
+        self._labels = value_labels(self.values, self.void, self.background)
         self._keys = [own.get(c.name, ("value", c.key)) for c in self.values]
         extra = [c for c in self.values if c.name not in own]
         classes += [replace(c, key=("value", c.key), wanted_id=None) for c in extra]
@@ -61,11 +68,11 @@ class CocoJson(AnnotationFormat):
         by_image: dict[str, list[Mapping[str, Any]]] = {}
         for annotation in content["annotations"]:
             by_image.setdefault(str(annotation["image_id"]), []).append(annotation)
-        self._find_images(content["images"], by_image)
+        return self._find_images(content["images"], by_image)
 
     def _find_images(
         self, images: list[dict[str, Any]], by_image: dict[str, list[Mapping[str, Any]]]
-    ) -> None:
+    ) -> list[Sample]:
         finder = ImageFinder(self.images)
         masks = self._semantic_masks(finder.names)
         ids = [image["id"] for image in images]
@@ -100,7 +107,7 @@ class CocoJson(AnnotationFormat):
         unlisted = sorted(set(finder.names) - {sample.name for sample in samples})
         unlisted = [joined(self.images, name) for name in unlisted if name not in masks]
         self.skipped += [Skipped(name, f"not in {self.annotations}") for name in unlisted]
-        self.settle(samples)
+        return samples
 
     def _semantic_masks(self, images: list[str]) -> dict[str, str]:
         if self.semantic is None:
@@ -109,35 +116,32 @@ class CocoJson(AnnotationFormat):
             raise ValueError("coco-json: a semantic folder needs classes with pixel values")
         return masks_by_image(self.semantic, self.semantic_pattern, images)
 
-    def read(self, sample: Sample, facts: ImageFacts) -> Drawing:
-        """Draw the annotations of one image."""
-        size, annotations, semantic = sample.source
-        frame = self.frame(facts)
-        if None not in size and tuple(size) != frame and not self.resize:
+    def read(self, sample: Sample, info: ImageInfo) -> ImageAnnotation:
+        """Rasterize the annotations of one image."""
+        size, entries, semantic = sample.source
+        expected = self.annotated_size(info)
+        if None not in size and tuple(size) != expected and not self.resize:
             raise UnreadableError(
                 f"{self.annotations}: says that {sample.name} has {size[1]}x{size[0]} pixels, but "
-                f"the image has {frame[1]}x{frame[0]}; scale the annotations with --resize"
+                f"the image has {expected[1]}x{expected[0]}; scale the annotations with --resize"
             )
-        height, width = frame if None in size else size
-        drawing = Drawing(facts.size)
+        height, width = expected if None in size else size
+        annotation = ImageAnnotation(info.size)
         if semantic is not None:
-            meanings = meanings_of(self.values, self.void, self.background)
-            drawing.labels = self._renumber(read_labels(self, semantic, facts, meanings))
+            class_map = read_class_map(self, semantic, info, self._labels)
+            annotation.class_map = self._renumber(class_map)
         keys = {c.key for c in self.classes}
-        for annotation in annotations:
-            key = annotation.get("category_id")
+        for entry in entries:
+            key = entry.get("category_id")
+            where = f"{self.annotations}: annotation {entry.get('id')!r} of {sample.name}"
             if key not in keys and key not in self._void_keys:
                 raise UnreadableError(
-                    f"{self.annotations}: annotation {annotation.get('id')!r} of {sample.name} has "
-                    f"category_id {key!r}, which is not among the categories"
+                    f"{where} has category_id {key!r}, which is not among the categories"
                 )
-            where = f"{self.annotations}: annotation {annotation.get('id')!r} of {sample.name}"
-            mask = self.fit(draw_segmentation(annotation, height, width, where), facts, where)
-            crowd = bool(annotation.get("iscrowd", 0))
-            layer = cut_out(mask, VOID if key in self._void_keys else key, crowd)
-            if layer is not None:
-                drawing.layers.append(layer)
-        return drawing
+            mask = self.align(rasterize_segmentation(entry, height, width, where), info, where)
+            crowd = bool(entry.get("iscrowd", 0))
+            annotation.add_region(mask, VOID if key in self._void_keys else key, crowd)
+        return annotation
 
     def _renumber(self, labels: np.ndarray) -> np.ndarray:
         """From positions in `values` to positions in `classes`."""

@@ -1,4 +1,4 @@
-"""COCO-panoptic itself, to be checked, renumbered, split or joined with other classes."""
+"""COCO-panoptic itself, to be renumbered, split or merged with other classes."""
 
 import os
 from dataclasses import dataclass
@@ -7,17 +7,22 @@ from typing import Any, ClassVar
 import numpy as np
 
 from detr_d2.conversion.classes import SourceClass
-from detr_d2.conversion.formats.base import AnnotationFormat, Sample, Skipped, joined
-from detr_d2.conversion.formats.drawing import Drawing
-from detr_d2.conversion.formats.find_images import ImageFinder
-from detr_d2.data.coco_panoptic import read_id_png, read_panoptic_json
-from detr_d2.data.image_io import ImageFacts, UnreadableError
-from detr_d2.ops.panoptic_ids import rgb_to_id
+from detr_d2.conversion.formats.base import (
+    AnnotationFormat,
+    ImageAnnotation,
+    Sample,
+    Skipped,
+    joined,
+)
+from detr_d2.conversion.formats.image_folder import ImageFinder
+from detr_d2.data.coco_panoptic import read_panoptic_json
+from detr_d2.data.image_io import ImageInfo, UnreadableError
+from detr_d2.ops.panoptic_ids import read_ids
 
 
 @dataclass
 class CocoPanoptic(AnnotationFormat):
-    """A COCO-panoptic set; areas and boxes are measured anew, ids count from 1 again.
+    """A COCO-panoptic set; areas and boxes are measured again, ids are renumbered from 1.
 
     Args:
         panoptic_json: the JSON.
@@ -31,7 +36,7 @@ class CocoPanoptic(AnnotationFormat):
     images: str
     masks: str
 
-    def scan(self) -> None:
+    def find_samples(self) -> list[Sample]:
         """Read the JSON and find the images."""
         content = read_panoptic_json(self.panoptic_json)
         self.classes = [
@@ -64,18 +69,18 @@ class CocoPanoptic(AnnotationFormat):
             for number, image in images.items()
             if number not in annotated
         ]
-        self.settle(samples)
+        return samples
 
-    def read(self, sample: Sample, facts: ImageFacts) -> Drawing:
+    def read(self, sample: Sample, info: ImageInfo) -> ImageAnnotation:
         """Read the id map."""
         png, segments = sample.source
         try:
-            rgb = read_id_png(png)
-        except (OSError, SyntaxError) as error:
+            stored = read_ids(png)
+        except OSError as error:
             raise UnreadableError(f"{png}: not readable as a mask ({error})") from error
         except ValueError as error:
             raise UnreadableError(str(error)) from error
-        ids = self.fit(rgb_to_id(rgb), facts, png)
+        ids = self.align(stored, info, png)
         classes = {s["id"]: (s["category_id"], bool(s.get("iscrowd", 0))) for s in segments}
         known = {c.key for c in self.classes}
         unknown = sorted(set(np.unique(ids).tolist()) - set(classes) - {0})
@@ -83,4 +88,4 @@ class CocoPanoptic(AnnotationFormat):
         if unknown or wrong:
             what = f"ids {unknown[:8]}" if unknown else f"category_ids {wrong}"
             raise UnreadableError(f"{png}: {what} not in {os.path.basename(self.panoptic_json)}")
-        return Drawing(facts.size, instances=ids, instance_classes=classes)
+        return ImageAnnotation(info.size, instance_map=ids, instance_classes=classes)

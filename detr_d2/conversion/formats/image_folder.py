@@ -1,4 +1,4 @@
-"""Annotation formats that keep images in one folder and mask files in another."""
+"""Annotation formats with a folder of images: with mask files beside it, or named by one JSON."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,9 +20,9 @@ class ImageFolderFormat(AnnotationFormat):
     Args:
         images: folder of the images, with any subfolders.
         masks: folder of the masks; may be the same.
-        pattern: names of the masks, see `detr_d2.conversion.formats.matching`.
-        keep_unlabelled: take an image without a mask as one in which there is nothing, instead of
-            leaving it out.
+        pattern: how masks are named, see `detr_d2.conversion.formats.matching`.
+        keep_unlabelled: take an image without a mask as one without objects instead of
+            skipping it.
     """
 
     images: str
@@ -43,7 +43,7 @@ class ImageFolderFormat(AnnotationFormat):
         masks = files_below(self.masks, self.mask_suffixes)
         mixed = bool(self.mask_suffixes & IMAGE_SUFFIXES)
         if mixed and os.path.realpath(self.images) == os.path.realpath(self.masks):
-            images, masks = _tell_apart(images, pattern)
+            images, masks = _separate(images, pattern)
         keys = image_keys(images)
         found: dict[str, list[Match]] = {}
         for mask in masks:
@@ -54,17 +54,17 @@ class ImageFolderFormat(AnnotationFormat):
                 found.setdefault(match.image, []).append(match)
         return found, images
 
-    def refuse_several(self, found: Mapping[str, Sequence[Match]]) -> None:
+    def reject_several(self, found: Mapping[str, Sequence[Match]]) -> None:
         """Raise ValueError when an image has more than one file of masks."""
         for image, matches in found.items():
             if len(matches) > 1:
                 files = [joined(self.masks, match.mask) for match in matches]
                 raise ValueError(f"{image}: several masks, one expected: {files}")
 
-    def make_samples(self, found: dict[str, list[Match]], images: Sequence[str]) -> None:
+    def make_samples(self, found: dict[str, list[Match]], images: Sequence[str]) -> list[Sample]:
         """Turn matches into samples."""
         samples = []
-        # Images of one name share their masks here; `settle` then refuses them all.
+        # Images of one name share their masks here; `scan` then rejects them all.
         owners: dict[str, str] = {}
         for image in images:
             owner = owners.setdefault(os.path.splitext(image)[0], image)
@@ -74,19 +74,19 @@ class ImageFolderFormat(AnnotationFormat):
                 continue
             where = joined(self.images, image)
             samples.append(Sample(image, where, self.source_of(matches), self.inputs_of(matches)))
-        self.settle(samples)
+        return samples
 
     def inputs_of(self, matches: list[Match]) -> tuple[str, ...]:
-        """The files that the matches of one image consist of."""
+        """Mask files of one image."""
         return tuple(joined(self.masks, match.mask) for match in matches)
 
     def source_of(self, matches: list[Match]) -> Any:
-        """What `read` needs of the matches of one image."""
+        """Make `Sample.source` from the matches of one image."""
         return matches
 
 
-def _tell_apart(files: Sequence[str], pattern: Pattern) -> tuple[list[str], list[str]]:
-    """Images and masks of one folder: a mask is what fits the pattern with another file's name."""
+def _separate(files: Sequence[str], pattern: Pattern) -> tuple[list[str], list[str]]:
+    """Separate images and masks in one folder: a mask's name contains that of another file."""
     if pattern.text == "{image}":
         raise ValueError(
             "images and masks lie in one folder: give a pattern that tells them apart, for example "
@@ -95,3 +95,37 @@ def _tell_apart(files: Sequence[str], pattern: Pattern) -> tuple[list[str], list
     keys = image_keys(files)
     masks = [file for file in files if pattern.find(file, keys) is not None]
     return sorted(set(files) - set(masks)), masks
+
+
+class ImageFinder:
+    """Finds the images that an annotation file names, as loosely as such files name images.
+
+    A name is tried as it stands, then with other upper and lower case, then without its folders,
+    each time only if it can mean one file.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = os.fspath(folder)
+        self.names = files_below(folder, IMAGE_SUFFIXES)
+        self._exact = set(self.names)
+        self._loose: dict[str, list[str]] = {}
+        for name in self.names:
+            for key in {name.lower(), name.lower().rsplit("/", 1)[-1]}:
+                self._loose.setdefault(key, []).append(name)
+
+    def find(self, name: str) -> str | None:
+        """Path of the image below the folder, with "/", or None.
+
+        Raises:
+            ValueError: the name fits several images.
+        """
+        name = name.replace("\\", "/").removeprefix("./")
+        if name in self._exact:
+            return name
+        for key in (name.lower(), name.lower().rsplit("/", 1)[-1]):
+            found = self._loose.get(key, [])
+            if len(found) == 1:
+                return found[0]
+            if found:
+                raise ValueError(f"{name}: may be any of {found} below {self.folder}")
+        return None

@@ -1,4 +1,4 @@
-"""one PNG an image whose pixel values tell instances apart, alone or with a semantic PNG."""
+"""Instance masks: one PNG per image whose pixel values are instances, maybe with a semantic PNG."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -6,12 +6,11 @@ from typing import ClassVar
 import numpy as np
 
 from detr_d2.conversion.classes import SourceClass
-from detr_d2.conversion.formats.base import Sample, Skipped, joined
-from detr_d2.conversion.formats.drawing import Drawing
+from detr_d2.conversion.formats.base import ImageAnnotation, Sample, Skipped, joined
 from detr_d2.conversion.formats.image_folder import ImageFolderFormat
 from detr_d2.conversion.formats.matching import Match, masks_by_image
-from detr_d2.conversion.formats.semantic_png import meanings_of, read_labels
-from detr_d2.data.image_io import ImageFacts, UnreadableError, read_values
+from detr_d2.conversion.formats.semantic_png import read_class_map, value_labels
+from detr_d2.data.image_io import ImageInfo, UnreadableError, read_values
 from detr_d2.ops.panoptic_ids import compact
 
 
@@ -21,14 +20,15 @@ class InstanceIds(ImageFolderFormat):
 
     - `label`: all are of this class;
     - `divisor`: number = value of the class x divisor + n, as Cityscapes has it (1000); numbers
-      below the divisor are whole regions of the class of that value;
+      below the divisor are regions of the class of that value: a crowd if it is a thing;
     - `semantic`: the class that most of its pixels have in the semantic mask. Pixels of the
       semantic mask outside of instances are stuff; of things they are void.
 
     Args:
         values: the classes, whose keys are pixel values of the semantic mask or of the division.
-        void: values, in either mask, that mean "unlabelled for good".
-        background: values of the semantic mask or of the division without a class.
+        void: values, in either mask, that are declared as void.
+        background: values of the semantic mask or of the division that mean "not labelled"; None =
+            0, unless it has another meaning.
         semantic, semantic_pattern: folder and names of the semantic masks.
     """
 
@@ -42,9 +42,9 @@ class InstanceIds(ImageFolderFormat):
     semantic: str | None = None
     semantic_pattern: str = "{image}"
     void: tuple[int, ...] = ()
-    background: tuple[int, ...] = (0,)
+    background: tuple[int, ...] | None = None
 
-    def scan(self) -> None:
+    def find_samples(self) -> list[Sample]:
         """Match instance masks, and semantic masks, to images."""
         given = [self.label is not None, self.divisor is not None, self.semantic is not None]
         if sum(given) != 1:
@@ -55,6 +55,7 @@ class InstanceIds(ImageFolderFormat):
             if not self.values:
                 raise ValueError("instance-ids: classes with pixel values are needed, VALUE=NAME")
             self.classes = list(self.values)
+            self._labels = value_labels(self.values, self.void, self.background)
         found, images = self.matches()
         partners = {}
         if self.semantic is not None:
@@ -65,9 +66,9 @@ class InstanceIds(ImageFolderFormat):
             ]
             images = [image for image in images if image not in alone]
             found = {image: matches for image, matches in found.items() if image in partners}
-        self.refuse_several(found)
+        self.reject_several(found)
         self._partners = partners
-        self.make_samples(found, images)
+        return self.make_samples(found, images)
 
     def source_of(self, matches: list[Match]) -> tuple[str | None, str | None]:
         """Files of the instance mask and of the semantic mask."""
@@ -79,54 +80,62 @@ class InstanceIds(ImageFolderFormat):
         """Both files."""
         return tuple(path for path in self.source_of(matches) if path is not None)
 
-    def read(self, sample: Sample, facts: ImageFacts) -> Drawing:
+    def read(self, sample: Sample, info: ImageInfo) -> ImageAnnotation:
         """Read the instance map and find the class of every instance."""
         path, semantic = sample.source
-        drawing = Drawing(facts.size)
+        annotation = ImageAnnotation(info.size)
         if path is None:
-            return drawing
-        numbers = self.fit(read_values(path), facts, path).astype(np.int32)
+            return annotation
+        numbers = self.align(read_values(path), info, path).astype(np.int32)
         for value in self.void:
             numbers[numbers == value] = -1
-        drawing.instances = numbers
+        if self.divisor is not None:
+            self._by_division(annotation, numbers, path)
+            return annotation
+        annotation.instance_map = numbers
         present, positions = compact(numbers)
-        present = [number for number in present if number > 0]
         if self.label is not None:
-            drawing.instance_classes = dict.fromkeys(present, (self.label, False))
-        elif self.divisor is not None:
-            self._by_division(drawing, present, path)
+            found = [number for number in present if number > 0]
+            annotation.instance_classes = dict.fromkeys(found, (self.label, False))
         else:
-            meanings = meanings_of(self.values, self.void, self.background)
-            drawing.labels = read_labels(self, semantic, facts, meanings)
-            self._by_majority(drawing, positions, path)
-        return drawing
+            annotation.class_map = read_class_map(self, semantic, info, self._labels)
+            self._by_majority(annotation, positions, path)
+        return annotation
 
-    def _by_division(self, drawing: Drawing, present: list[int], path: str) -> None:
-        assert self.divisor is not None and drawing.instances is not None
-        keys = {c.key for c in self.classes}
-        for number in present:
-            value = number // self.divisor if number >= self.divisor else number
-            if value in keys:
-                drawing.instance_classes[number] = (value, False)
-            elif value in self.void:
-                drawing.instances[drawing.instances == number] = -1
-            elif value not in self.background:
+    def _by_division(self, annotation: ImageAnnotation, numbers: np.ndarray, path: str) -> None:
+        assert self.divisor is not None
+        present, positions = compact(numbers)
+        # Renumbered from 1, since 0 may be a class.
+        instances = np.zeros(len(present), np.int32)
+        for position, number in enumerate(present):
+            whole_class = number < self.divisor
+            value = number if whole_class else number // self.divisor
+            label = -1 if number < 0 else self._labels.get(value)
+            if label is None:
+                keys = sorted(str(c.key) for c in self.classes)
                 raise UnreadableError(
                     f"{path}: number {number} is of value {value}, which is no declared class, "
-                    f"void or background; declared: {sorted(str(key) for key in keys)}"
+                    f"void or background; declared: {keys}"
                 )
+            instances[position] = label
+            if label > 0:
+                source = self.classes[label - 1]
+                instances[position] = position + 1
+                crowd = whole_class and source.isthing
+                annotation.instance_classes[position + 1] = (source.key, crowd)
+        annotation.instance_map = instances[positions]
 
-    def _by_majority(self, drawing: Drawing, positions: np.ndarray, path: str) -> None:
-        assert drawing.labels is not None and drawing.instances is not None
+    def _by_majority(self, annotation: ImageAnnotation, positions: np.ndarray, path: str) -> None:
+        assert annotation.class_map is not None and annotation.instance_map is not None
         width = len(self.classes) + 2
-        pairs = positions.astype(np.int64) * width + drawing.labels + 1
+        pairs = positions.astype(np.int64) * width + annotation.class_map + 1
         counts = np.bincount(pairs.ravel())
         counts = np.pad(counts, (0, -len(counts) % width)).reshape(-1, width)
-        for row, number in zip(counts, compact(drawing.instances)[0], strict=True):
+        for row, number in zip(counts, compact(annotation.instance_map)[0], strict=True):
             if number <= 0:
                 continue
             if not row[2:].any():
                 raise UnreadableError(
                     f"{path}: instance {number} lies where the semantic mask has no class"
                 )
-            drawing.instance_classes[number] = (self.classes[int(row[2:].argmax())].key, False)
+            annotation.instance_classes[number] = (self.classes[int(row[2:].argmax())].key, False)

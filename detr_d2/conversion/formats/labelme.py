@@ -1,33 +1,48 @@
-"""labelme JSON, one file an image."""
+"""labelme JSON, one file per image."""
 
+import base64
+import binascii
+import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import cv2
+import numpy as np
+from PIL import Image
+
 from detr_d2.conversion.classes import NOT_A_CLASS, SourceClass
-from detr_d2.conversion.formats.base import AnnotationFormat, Sample, Skipped
-from detr_d2.conversion.formats.drawing import VOID, Drawing, cut_out
-from detr_d2.conversion.formats.find_images import image_beside
-from detr_d2.conversion.formats.labelme_shapes import decode_embedded, draw_shape
-from detr_d2.data.image_io import IMAGE_SUFFIXES, ImageFacts, UnreadableError, files_below
+from detr_d2.conversion.formats.base import (
+    VOID,
+    AnnotationFormat,
+    ImageAnnotation,
+    Sample,
+    Skipped,
+)
+from detr_d2.data.image_io import IMAGE_SUFFIXES, ImageInfo, UnreadableError, files_below
+from detr_d2.data.segmentations import rasterize_polygons
 from detr_d2.utils.files import read_json
 
-NO_SHAPES = "no labelme file (it has no list of shapes)"
+# A line is as wide as labelme draws it by default; a point has its radius. Pixels.
+LINE_WIDTH, POINT_RADIUS = 10, 5
+# The types of shapes, and how many points each needs.
+POINTS = {"polygon": 3, "rectangle": 2, "circle": 2, "line": 2, "linestrip": 2, "point": 1}
+POINTS |= {"mask": 2, "points": 1, "oriented_rectangle": 4}
 
 
 @dataclass
 class Labelme(AnnotationFormat):
-    """labelme annotations: polygons, rectangles, circles, lines, points and embedded masks.
+    """labelme annotations: polygons, rectangles, circles, lines, points and masks.
 
     Labels are things unless named as stuff. Shapes of one label and one group are one instance.
-    `__ignore__` is void, `_background_` is nothing at all.
+    `__ignore__` is void, `_background_` is unlabelled.
 
     Args:
         folder: with JSON files (and images), in any subfolders.
         ignore: labels that are void like `__ignore__`.
-        skip: labels that are not drawn at all.
+        skip: labels whose shapes are skipped.
     """
 
     name: ClassVar[str] = "labelme"
@@ -36,7 +51,7 @@ class Labelme(AnnotationFormat):
     ignore: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
 
-    def scan(self) -> None:
+    def find_samples(self) -> list[Sample]:
         """Read the labels of all files, and find the images."""
         samples, labels = [], set()
         void, skipped = {"__ignore__", *self.ignore}, {*NOT_A_CLASS, *self.skip}
@@ -50,11 +65,11 @@ class Labelme(AnnotationFormat):
             labels |= {shape["label"] for shape in content["shapes"]} - void - skipped
             samples.append(self._sample(name, path, content))
         self.classes = [SourceClass(label, label, True) for label in sorted(labels)]
-        self.settle(sample for sample in samples if sample is not None)
+        return [sample for sample in samples if sample is not None]
 
     def _sample(self, name: str, path: str, content: Mapping[str, Any]) -> Sample | None:
         named = content.get("imagePath")
-        image = image_beside(path, named, _images_in(path, named))
+        image = find_image(path, named)
         if image is None and not content.get("imageData"):
             self.skipped.append(Skipped(path, f"its image {named!r} is not found"))
             return None
@@ -66,51 +81,57 @@ class Labelme(AnnotationFormat):
 
     def image_bytes(self, sample: Sample) -> bytes:
         """The embedded image."""
-        return decode_embedded(read_labelme(sample.source)["imageData"], sample.source)
+        return decode_base64(read_labelme(sample.source)["imageData"], sample.source)
 
-    def read(self, sample: Sample, facts: ImageFacts) -> Drawing:
-        """Draw the shapes of one image."""
+    def read(self, sample: Sample, info: ImageInfo) -> ImageAnnotation:
+        """Rasterize the shapes of one image."""
         path = sample.source
         content = read_labelme(path)
-        frame = self.frame(facts)
-        size = (content.get("imageHeight") or frame[0], content.get("imageWidth") or frame[1])
-        if size != frame and not self.resize:
+        expected = self.annotated_size(info)
+        size = (content.get("imageHeight") or expected[0], content.get("imageWidth") or expected[1])
+        if size != expected and not self.resize:
             raise UnreadableError(
                 f"{path}: says that its image has {size[1]}x{size[0]} pixels, but it has "
-                f"{frame[1]}x{frame[0]}; scale the annotation with --resize"
+                f"{expected[1]}x{expected[0]}; scale the annotation with --resize"
             )
-        drawing = Drawing(facts.size)
+        annotation = ImageAnnotation(info.size)
         for number, shape in enumerate(content["shapes"]):
             label = shape["label"]
             if label in self.skip or (label in NOT_A_CLASS and label != "__ignore__"):
                 continue
             where = f"{path}: shape {number} ({label})"
-            mask = self.fit(draw_shape(shape, size, where), facts, where)
-            is_void = label in {"__ignore__", *self.ignore}
+            mask = self.align(rasterize_shape(shape, size, where), info, where)
+            key = VOID if label in {"__ignore__", *self.ignore} else label
             group = shape.get("group_id")
-            layer = cut_out(
-                mask, VOID if is_void else label, group=None if group is None else ("group", group)
-            )
-            if layer is not None:
-                drawing.layers.append(layer)
-        return drawing
+            annotation.add_region(mask, key, group=None if group is None else ("group", group))
+        return annotation
 
 
-def _images_in(path: str, named: str | None) -> dict[str, str]:
-    """Images in the folder of a JSON, and in the folder it names, by name and by stem."""
+def find_image(path: str, named: str | None) -> str | None:
+    """Find the image of an annotation file: the one it names, else the one of the same stem.
+
+    Args:
+        path: the annotation file.
+        named: the image as the file names it, relative to its folder.
+    """
     here = os.path.dirname(path)
-    found: dict[str, str] = {}
-    parts = [here]
+    folders = [here]
     if named:
-        parts.append(os.path.join(here, os.path.dirname(named.replace("\\", "/"))))
-    for folder in parts:
-        for entry in _listing(os.path.normpath(folder)):
-            found.setdefault(os.path.splitext(entry)[0].lower(), os.path.join(folder, entry))
-            found.setdefault(entry.lower(), os.path.join(folder, entry))
-    return found
+        folders.append(os.path.join(here, os.path.dirname(named.replace("\\", "/"))))
+    images: dict[str, str] = {}
+    for folder in folders:
+        for entry in _images_in(os.path.normpath(folder)):
+            images.setdefault(os.path.splitext(entry)[0].lower(), os.path.join(folder, entry))
+            images.setdefault(entry.lower(), os.path.join(folder, entry))
+    wanted = os.path.basename((named or "").replace("\\", "/"))
+    stem = os.path.splitext(os.path.basename(path))[0]
+    for key in (wanted, os.path.splitext(wanted)[0], stem):
+        if key and key.lower() in images:
+            return images[key.lower()]
+    return None
 
 
-def _listing(folder: str) -> list[str]:
+def _images_in(folder: str) -> list[str]:
     if not os.path.isdir(folder):
         return []
     names = sorted(os.listdir(folder))
@@ -128,8 +149,70 @@ def read_labelme(path: str | os.PathLike[str]) -> dict[str, Any]:
     except ValueError as error:
         raise UnreadableError(str(error)) from error
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
-        raise UnreadableError(f"{path}: {NO_SHAPES}")
+        raise UnreadableError(f"{path}: no labelme file (it has no list of shapes)")
     for number, shape in enumerate(content["shapes"]):
         if not isinstance(shape.get("label"), str) or not isinstance(shape.get("points"), list):
             raise UnreadableError(f"{path}: shape {number} has no label or no points")
     return content
+
+
+def rasterize_shape(shape: Mapping[str, Any], size: tuple[int, int], where: str) -> np.ndarray:
+    """Rasterize one shape: (H, W) bool.
+
+    Raises:
+        UnreadableError: an unknown type of shape, or too few points.
+    """
+    kind = shape.get("shape_type") or "polygon"
+    points = np.array(shape["points"], np.float64).reshape(-1, 2)
+    if kind not in POINTS:
+        raise UnreadableError(f"{where}: shape_type {kind!r}, allowed: {sorted(POINTS)}")
+    if len(points) < POINTS[kind]:
+        raise UnreadableError(f"{where}: {len(points)} points, a {kind} has {POINTS[kind]} or more")
+    if kind == "mask":
+        return _embedded_mask(shape, points, size, where)
+    if kind in ("polygon", "rectangle", "oriented_rectangle"):
+        if kind == "rectangle":
+            (x0, y0), (x1, y1) = points[:2]
+            points = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
+        return rasterize_polygons([points.ravel().tolist()], *size)
+    mask = np.zeros(size, np.uint8)
+    pixels = [(round(x), round(y)) for x, y in points]
+    if kind == "circle":
+        radius = float(np.hypot(*(points[1] - points[0])))
+        cv2.circle(mask, pixels[0], round(radius), 1, -1)
+    elif kind in ("point", "points"):
+        for pixel in pixels:
+            cv2.circle(mask, pixel, POINT_RADIUS, 1, -1)
+    else:
+        cv2.polylines(mask, [np.array(pixels, np.int32)], False, 1, LINE_WIDTH)
+    return mask.view(bool)
+
+
+def _embedded_mask(
+    shape: Mapping[str, Any], points: np.ndarray, size: tuple[int, int], where: str
+) -> np.ndarray:
+    """A mask shape: a PNG of the rectangle from its first to its second point, both inclusive."""
+    try:
+        with Image.open(io.BytesIO(decode_base64(shape.get("mask"), where))) as png:
+            window = np.asarray(png.convert("L")) > 0
+    except (OSError, SyntaxError) as error:
+        raise UnreadableError(f"{where}: its mask is no image ({error})") from error
+    left, top = (round(value) for value in points[0])
+    mask = np.zeros(size, bool)
+    height, width = window.shape
+    if left < 0 or top < 0 or top + height > size[0] or left + width > size[1]:
+        raise UnreadableError(f"{where}: its mask of {width}x{height} at {left},{top} is outside")
+    mask[top : top + height, left : left + width] = window
+    return mask
+
+
+def decode_base64(text: Any, where: str) -> bytes:
+    """Decode a file that an annotation file holds as base64.
+
+    Raises:
+        UnreadableError: not base64; `where` names the place.
+    """
+    try:
+        return base64.b64decode(text, validate=False)
+    except (TypeError, binascii.Error) as error:
+        raise UnreadableError(f"{where}: embedded image cannot be decoded ({error})") from error

@@ -1,10 +1,10 @@
-"""Which mask file belongs to which image, by a pattern of names.
+"""Match mask files to images by a pattern of names.
 
-A pattern stands for the mask's path below the mask folder, without extension, with three places:
-`{image}` the image's path below the image folder or, where that is unmistakable, its bare name, in
-both cases without extension; `{class}` a class; `{n}` anything, which tells instances apart. As in
-shells, `*` stands for anything too. Examples: `{image}_label`, `{class}/{image}`,
-`{image}_{class}`, `{image}/{class}_{n}`.
+A pattern describes the mask's path below the mask folder, without extension, with placeholders:
+`{image}` is the image's path below the image folder or, where that is unique, its bare name, both
+without extension; `{class}` a class; `{n}` anything, which tells instances apart. As in shells, `*`
+stands for anything too. Examples: `{image}_label`, `{class}/{image}`, `{image}_{class}`,
+`{image}/{class}_{n}`.
 """
 
 import os
@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 from detr_d2.data.image_io import MASK_SUFFIXES, files_below
 
-PLACES = ("{image}", "{class}", "{n}")
+PLACEHOLDERS = ("{image}", "{class}", "{n}")
 
 
 @dataclass(frozen=True)
 class Match:
-    """A mask file, the image it belongs to, and what the pattern's other places hold."""
+    """A mask file, the image it belongs to, and the values of the other placeholders."""
 
     mask: str
     image: str
@@ -35,17 +35,17 @@ class Pattern:
         classes: the names that `{class}` may be; None = any without "/".
 
     Raises:
-        ValueError: `{image}` is not there exactly once, or another place twice.
+        ValueError: `{image}` is not there exactly once, or another placeholder twice.
     """
 
     def __init__(self, text: str, classes: Iterable[str] | None = None) -> None:
-        if text.count("{image}") != 1 or any(text.count(place) > 1 for place in PLACES):
+        if text.count("{image}") != 1 or any(text.count(p) > 1 for p in PLACEHOLDERS):
             raise ValueError(
                 f"pattern {text!r}: {{image}} must be there once, {{class}} and {{n}} at most once"
             )
-        wrong = set(re.findall(r"\{[^}]*\}", text)) - set(PLACES)
+        wrong = set(re.findall(r"\{[^}]*\}", text)) - set(PLACEHOLDERS)
         if wrong:
-            raise ValueError(f"pattern {text!r}: {sorted(wrong)}; allowed: {list(PLACES)}")
+            raise ValueError(f"pattern {text!r}: {sorted(wrong)}; allowed: {list(PLACEHOLDERS)}")
         self.text = text
         # The longest name first, so that "car_roof" is not taken for "car".
         names = sorted(classes or (), key=len, reverse=True)
@@ -55,7 +55,7 @@ class Pattern:
         self._after = re.compile(_expression(after, label))
 
     def find(self, mask: str, images: Mapping[str, str]) -> Match | None:
-        """The image of one mask file, or None.
+        """Find the image of one mask file, or None.
 
         Args:
             mask: path below the mask folder, with "/".
@@ -72,14 +72,14 @@ class Pattern:
                     continue
                 before = self._before.fullmatch(stem, 0, start)
                 if before is not None:
-                    places = {**before.groupdict(), **after.groupdict()}
+                    found = {**before.groupdict(), **after.groupdict()}
                     image = images[stem[start:end]]
-                    return Match(mask, image, places.get("label"), places.get("number"))
+                    return Match(mask, image, found.get("label"), found.get("number"))
         return None
 
 
 def masks_by_image(folder: str, pattern: str, images: Iterable[str]) -> dict[str, str]:
-    """The mask file of every image that has one in a folder.
+    """Find the mask file of every image that has one in a folder.
 
     Args:
         folder: of the masks.
@@ -100,12 +100,12 @@ def _expression(text: str, label: str) -> str:
 
 
 def image_keys(images: Iterable[str]) -> dict[str, str]:
-    """What `{image}` may stand for: every path without extension, and every bare name held once."""
+    """Images by what `{image}` may be: paths without extension, and unique bare names."""
     by_path: dict[str, str] = {}
     bare: dict[str, list[str]] = {}
     for image in images:
         stem = os.path.splitext(image)[0]
         by_path.setdefault(stem, image)
         bare.setdefault(stem.rsplit("/", 1)[-1], []).append(image)
-    unmistakable = {name: found[0] for name, found in bare.items() if len(found) == 1}
-    return unmistakable | by_path
+    unique = {name: found[0] for name, found in bare.items() if len(found) == 1}
+    return unique | by_path

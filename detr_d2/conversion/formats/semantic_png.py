@@ -1,17 +1,17 @@
-"""one PNG an image whose pixel values are classes."""
+"""Semantic masks: one PNG per image whose pixel values are classes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import combinations
 from typing import ClassVar
 
 import numpy as np
 
 from detr_d2.conversion.classes import SourceClass
-from detr_d2.conversion.formats.base import AnnotationFormat, Sample, joined
-from detr_d2.conversion.formats.drawing import Drawing
+from detr_d2.conversion.formats.base import AnnotationFormat, ImageAnnotation, Sample, joined
 from detr_d2.conversion.formats.image_folder import ImageFolderFormat
 from detr_d2.conversion.formats.matching import Match
-from detr_d2.data.image_io import ImageFacts, UnreadableError, read_values
+from detr_d2.data.image_io import ImageInfo, UnreadableError, read_values
 
 VALUES_SHOWN = 8
 
@@ -22,9 +22,9 @@ class SemanticPng(ImageFolderFormat):
 
     Args:
         values: the classes, whose keys are pixel values (see `classes.parse_classes`).
-        void: values that mean "unlabelled for good"; nothing is put there.
-        background: values that mean "nothing was labelled here": void, or the class "everything
-            else" if there is one. A value in none of the lists is an error.
+        void: values declared as void; the background class does not fill them.
+        background: values that mean "not labelled": void, or the background class if there is one.
+            A value in none of the lists is an error.
         nearest: take the nearest declared value, for JPEGs and smooth edges.
     """
 
@@ -35,74 +35,90 @@ class SemanticPng(ImageFolderFormat):
     background: tuple[int, ...] = ()
     nearest: bool = False
 
-    def scan(self) -> None:
+    def find_samples(self) -> list[Sample]:
         """Match masks to images."""
         wrong = [c.key for c in self.values if not isinstance(c.key, int)]
         if wrong or not self.values:
             raise ValueError(f"semantic-png: classes need pixel values, VALUE=NAME; found {wrong}")
         self.classes = list(self.values)
+        self._labels = value_labels(self.values, self.void, self.background)
         found, images = self.matches()
-        self.refuse_several(found)
-        self.make_samples(found, images)
+        self.reject_several(found)
+        return self.make_samples(found, images)
 
-    def read(self, sample: Sample, facts: ImageFacts) -> Drawing:
-        """Read the mask as a label map."""
+    def read(self, sample: Sample, info: ImageInfo) -> ImageAnnotation:
+        """Read the mask as a class map."""
         matches: list[Match] = sample.source
         if not matches:
-            return Drawing(facts.size)
+            return ImageAnnotation(info.size)
         path = joined(self.masks, matches[0].mask)
-        meanings = meanings_of(self.values, self.void, self.background)
-        return Drawing(facts.size, labels=read_labels(self, path, facts, meanings, self.nearest))
+        class_map = read_class_map(self, path, info, self._labels, self.nearest)
+        return ImageAnnotation(info.size, class_map)
 
 
-def meanings_of(
-    classes: Iterable[SourceClass], void: Iterable[int], background: Iterable[int]
+def value_labels(
+    classes: Iterable[SourceClass], void: Iterable[int], background: Iterable[int] | None
 ) -> dict[int, int]:
-    """What pixel values mean: index of the class + 1, 0 = nothing, -1 = void."""
-    meanings = {int(c.key): index for index, c in enumerate(classes, start=1)}  # type: ignore[call-overload]
-    return meanings | dict.fromkeys(background, 0) | dict.fromkeys(void, -1)
-
-
-def read_labels(
-    annotation_format: AnnotationFormat,
-    path: str,
-    facts: ImageFacts,
-    meanings: dict[int, int],
-    nearest: bool = False,
-) -> np.ndarray:
-    """Read a semantic mask of an image as what its values mean: (H, W) int16.
+    """The label of every pixel value: index of the class + 1, 0 = unlabelled, -1 = void.
 
     Args:
-        annotation format: says how masks are fitted to their images.
-        path: the mask.
-        facts: those of the image.
-        meanings: see `meanings_of`.
-        nearest: take the nearest value that has a meaning, for JPEGs and smooth edges.
+        classes: their keys are pixel values.
+        void: values declared as void.
+        background: values that mean "not labelled"; None = 0, unless it has another meaning.
 
     Raises:
-        UnreadableError: the mask is damaged, of another size, or has a value without a meaning.
+        ValueError: a value with two meanings.
+    """
+    labels = {int(c.key): index for index, c in enumerate(classes, start=1)}  # type: ignore[call-overload]
+    if background is None:
+        background = {0} - set(labels) - set(void)
+    meanings = {"a class": set(labels), "background": set(background), "void": set(void)}
+    for (one, values), (other, others) in combinations(meanings.items(), 2):
+        if both := sorted(values & others):
+            raise ValueError(f"pixel values {both} are both {one} and {other}")
+    return labels | dict.fromkeys(background, 0) | dict.fromkeys(void, -1)
+
+
+def read_class_map(
+    annotation_format: AnnotationFormat,
+    path: str,
+    info: ImageInfo,
+    labels: dict[int, int],
+    nearest: bool = False,
+) -> np.ndarray:
+    """Read a semantic mask of an image as a class map: (H, W) int16.
+
+    Args:
+        annotation format: aligns masks to their images.
+        path: the mask.
+        info: of the image.
+        labels: see `value_labels`.
+        nearest: take the nearest value that has a label, for JPEGs and smooth edges.
+
+    Raises:
+        UnreadableError: the mask is damaged, of another size, or has a value without a label.
     """
     # Only colours have values above those of 16 bits.
-    colors = max(meanings) > 65535
-    values = annotation_format.fit(
-        read_values(path, lossless=not nearest, colors=colors), facts, path
+    colors = max(labels) > 65535
+    values = annotation_format.align(
+        read_values(path, lossless=not nearest, colors=colors), info, path
     )
-    return label_map(values, meanings, path, nearest)
+    return to_class_map(values, labels, path, nearest)
 
 
-def label_map(
-    values: np.ndarray, meanings: dict[int, int], path: str, nearest: bool = False
+def to_class_map(
+    values: np.ndarray, labels: dict[int, int], path: str, nearest: bool = False
 ) -> np.ndarray:
-    """Replace pixel values (H, W) by what they mean: int16.
+    """Replace pixel values (H, W) by their labels: int16.
 
     Raises:
-        UnreadableError: a value that `meanings` has not, unless the nearest is taken.
+        UnreadableError: a value without a label, unless the nearest is taken.
     """
-    known = np.array(sorted(meanings), np.int64)
-    meant = np.array([meanings[int(value)] for value in known], np.int16)
+    known = np.array(sorted(labels), np.int64)
+    known_labels = np.array([labels[int(value)] for value in known], np.int16)
     highest = int(values.max()) if values.size else 0
     if highest < 2**16:
-        # A table over all values: one look-up a pixel.
+        # A table over all values: one look-up per pixel.
         present = np.flatnonzero(np.bincount(values.ravel(), minlength=1))
         inverse = values
         table = np.zeros(highest + 1, np.int16)
@@ -121,5 +137,5 @@ def label_map(
             f"{path}: pixel values {shown} are no declared class, void or background; declared: "
             f"{known[:40].tolist()}"
         )
-    table[present if highest < 2**16 else slice(None)] = meant[spots]
+    table[present if highest < 2**16 else slice(None)] = known_labels[spots]
     return table[inverse]

@@ -1,4 +1,4 @@
-"""YOLO segmentation, a text file an image with a polygon a line."""
+"""YOLO segmentation: one text file per image, one polygon per line."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,15 +7,14 @@ from typing import ClassVar
 import numpy as np
 
 from detr_d2.conversion.classes import SourceClass
-from detr_d2.conversion.formats.base import Sample, joined
-from detr_d2.conversion.formats.drawing import Drawing, cut_out
+from detr_d2.conversion.formats.base import ImageAnnotation, Sample, joined
 from detr_d2.conversion.formats.image_folder import ImageFolderFormat
 from detr_d2.conversion.formats.matching import Match
-from detr_d2.data.image_io import ImageFacts, UnreadableError
-from detr_d2.data.segmentations import draw_polygons
+from detr_d2.data.image_io import ImageInfo, UnreadableError
+from detr_d2.data.segmentations import rasterize_polygons
 
-# How far a polygon may reach out of the image, in parts of its sides: those of turned or cropped
-# images do so a little. What is farther out was not written as parts of the image.
+# How far a polygon may reach out of the image, as a fraction of its sides: those of rotated or
+# cropped images do so a little. Coordinates farther out are not fractions at all.
 OUTSIDE = 0.5
 
 
@@ -23,9 +22,9 @@ OUTSIDE = 0.5
 class Yolo(ImageFolderFormat):
     """YOLO segmentation labels.
 
-    A line is an object: the number of its class, then x and y of its corners as parts of the
-    image's width and height. `masks` is the folder of the text files. An empty file says that there
-    is nothing.
+    A line is an object: the number of its class, then x and y of its corners as fractions of the
+    image's width and height. `masks` is the folder of the text files. An empty file means an image
+    without objects.
 
     Args:
         values: the classes, whose keys are their numbers; a `data.yaml` has them.
@@ -37,7 +36,7 @@ class Yolo(ImageFolderFormat):
 
     values: tuple[SourceClass, ...] = ()
 
-    def scan(self) -> None:
+    def find_samples(self) -> list[Sample]:
         """Match text files to images."""
         wrong = [c.key for c in self.values if not isinstance(c.key, int)]
         if wrong or not self.values:
@@ -46,17 +45,17 @@ class Yolo(ImageFolderFormat):
             )
         self.classes = list(self.values)
         found, images = self.matches()
-        self.refuse_several(found)
-        self.make_samples(found, images)
+        self.reject_several(found)
+        return self.make_samples(found, images)
 
-    def read(self, sample: Sample, facts: ImageFacts) -> Drawing:
-        """Draw the polygons of one image."""
+    def read(self, sample: Sample, info: ImageInfo) -> ImageAnnotation:
+        """Rasterize the polygons of one image."""
         matches: list[Match] = sample.source
-        drawing = Drawing(facts.size)
+        annotation = ImageAnnotation(info.size)
         if not matches:
-            return drawing
+            return annotation
         path = joined(self.masks, matches[0].mask)
-        height, width = self.frame(facts)
+        height, width = self.annotated_size(info)
         keys = {c.key for c in self.classes}
         for number, line in enumerate(_lines(path), start=1):
             if not line.strip():
@@ -65,14 +64,13 @@ class Yolo(ImageFolderFormat):
             key, polygon = parse_line(line, where)
             if key not in keys:
                 raise UnreadableError(f"{where}: class {key} is not declared")
-            mask = draw_polygons([(polygon * (width, height)).ravel()], height, width)
-            layer = cut_out(self.fit(mask, facts, where), key)
-            drawing.layers += [layer] if layer else []
-        return drawing
+            mask = rasterize_polygons([(polygon * (width, height)).ravel()], height, width)
+            annotation.add_region(self.align(mask, info, where), key)
+        return annotation
 
 
 def parse_line(line: str, where: str) -> tuple[int, np.ndarray]:
-    """The class number of an object, and its corners (N, 2) as parts of width and height.
+    """The class number of an object, and its corners (N, 2) as fractions of width and height.
 
     Raises:
         UnreadableError: no numbers, a box instead of a polygon, or coordinates in pixels.
@@ -89,7 +87,7 @@ def parse_line(line: str, where: str) -> tuple[int, np.ndarray]:
         raise UnreadableError(f"{where}: {len(sides)} coordinates; must be x and y of 3 or more")
     beyond = [side for side in sides if not -OUTSIDE <= side <= 1 + OUTSIDE]
     if beyond:
-        raise UnreadableError(f"{where}: coordinate {beyond[0]}; must be a part of the side, 0..1")
+        raise UnreadableError(f"{where}: coordinate {beyond[0]}; must be a fraction, 0..1")
     return int(key), np.array(sides, np.float64).reshape(-1, 2)
 
 

@@ -95,7 +95,7 @@ def test_class_by_folder_and_by_suffix_and_rest(tmp_path, converted):
     for folder, pattern in (("folders", "{class}/{image}"), ("suffixes", "{image}_{class}")):
         result = converted(
             "binary-masks",
-            Rules(rest="ground"),
+            Rules(background_class="ground"),
             images=str(tmp_path / "images"),
             masks=str(tmp_path / folder),
             pattern=pattern,

@@ -1,6 +1,7 @@
 """Masks whose values or colours tell instances apart."""
 
 import numpy as np
+import pytest
 from converted_sets import save_image, save_mask
 
 SIZE = (20, 30)
@@ -55,3 +56,48 @@ def test_cvats_segmentation_masks_in_colours(tmp_path, converted):
         for name in ("a.jpg", "b.jpg")
     }
     assert found == {"a.jpg": [("leaf", 4), ("nut", 12), ("nut", 16)], "b.jpg": [("leaf", 4)]}
+
+
+def divided(tmp_path, numbers: np.ndarray) -> dict:
+    """The options for one image of numbers = class value x 1000 + instance."""
+    save_image(tmp_path / "images/x.png", SIZE)
+    save_mask(tmp_path / "instances/x.png", numbers)
+    folders = {"images": str(tmp_path / "images"), "masks": str(tmp_path / "instances")}
+    return {**folders, "divisor": 1000}
+
+
+def test_things_below_the_divisor_are_crowds_and_stuff_is_not(tmp_path, converted):
+    """As in Cityscapes: 26001 is a car, 26 a group of cars, 7 a road."""
+    numbers = np.full(SIZE, 7, np.uint16)
+    numbers[0:2, 0:3], numbers[5:7, 0:4], numbers[10:12, 0:5] = 26001, 26, 26002
+    options = divided(tmp_path, numbers)
+    result = converted("instance-ids", values="7=road,26=car", stuff=("road",), **options)
+    found = sorted(
+        (result.names[s["category_id"]], s["area"], s["iscrowd"]) for s in result.segments("x.png")
+    )
+    assert found == [("car", 6, 0), ("car", 8, 1), ("car", 10, 0), ("road", 600 - 24, 0)]
+
+
+def test_a_class_of_value_0_is_a_class(tmp_path, converted):
+    numbers = np.zeros(SIZE, np.uint16)
+    numbers[0:2, 0:3], numbers[5:7, 0:4] = 1001, 1002
+    options = divided(tmp_path, numbers)
+    result = converted("instance-ids", values="0=road,1=car", stuff=("road",), **options)
+    found = sorted((result.names[s["category_id"]], s["area"]) for s in result.segments("x.png"))
+    assert found == [("car", 6), ("car", 8), ("road", 600 - 14)]
+    # In a semantic mask too.
+    save_mask(tmp_path / "semantic/x.png", np.uint8(numbers > 0))
+    del options["divisor"]
+    options["semantic"] = str(tmp_path / "semantic")
+    again = converted("instance-ids", values="0=road,1=car", stuff=("road",), **options)
+    assert again.masks("x.png") == result.masks("x.png")
+
+
+def test_a_value_with_two_meanings_is_rejected(tmp_path, converted):
+    options = divided(tmp_path, np.zeros(SIZE, np.uint16))
+    with pytest.raises(ValueError, match=r"values \[0\] are both a class and background"):
+        converted("instance-ids", values="0=road", background=(0,), **options)
+    with pytest.raises(ValueError, match=r"values \[9\] are both background and void"):
+        converted("instance-ids", values="1=road", background=(9,), void=(9,), **options)
+    with pytest.raises(ValueError, match=r"values \[1\] are both a class and void"):
+        converted("instance-ids", values="1=road", void=(1,), **options)

@@ -46,7 +46,7 @@ def some(folder: Path, target: Path, names: list[str]) -> Path:
 
 def test_nuts_are_the_same_from_labelme_and_from_coco(data, clean):
     nuts = data / "nuts_labelme_and_coco"
-    rules = Rules(rest="table")
+    rules = Rules(background_class="table")
     first = clean("labelme", "labelme", rules, folder=nuts / "labelme")
     coco = nuts / "coco/data"
     second = clean(
@@ -68,7 +68,7 @@ def test_cracks_are_only_255(data, clean, tmp_path):
     images = some(root / "Images", tmp_path / "images", [f"{n}.jpg" for n in numbers])
     masks = some(root / "Masks", tmp_path / "masks", [f"{n}_label.PNG" for n in numbers])
     result = clean(
-        "cracks", "binary-masks", Rules(rest="road"),
+        "cracks", "binary-masks", Rules(background_class="road"),
         images=images, masks=masks, pattern="{image}_label", label="crack",
     )  # fmt: skip
     for number in numbers:

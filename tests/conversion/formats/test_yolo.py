@@ -55,7 +55,7 @@ def test_small_lies_over_large_and_the_rest_is_named(tmp_path, converted):
     square = "0.4 0.4 0.6 0.4 0.6 0.6 0.4 0.6"  # 6 x 4 pixels
     half = "0 0 1 0 1 0.5 0 0.5"  # 30 x 10
     (tmp_path / "labels/a.txt").write_text(f"0 {square}\n\n1 {half}\n")
-    result = converted("yolo", Rules(rest="ground"), **yolo(tmp_path))
+    result = converted("yolo", Rules(background_class="ground"), **yolo(tmp_path))
     areas = {result.names[s["category_id"]]: s["area"] for s in result.segments("a.png")}
     # The upper two rows of the square lie over the half.
     assert areas == {"nut": 24, "leaf": 300 - 12, "ground": 600 - 300 - 12}
@@ -104,8 +104,8 @@ def test_labels_beside_their_images(tmp_path, converted):
         ("0 0.5 0.5 0.2 0.2", "only a box; a polygon is needed"),
         ("0 0.1 0.1 0.9 0.1 0.9", "5 coordinates; must be x and y of 3 or more"),
         ("0 0 0 1 0 1 1 0.5", "7 coordinates; must be x and y of 3 or more"),
-        ("0 12 3 40 3 40 30", "coordinate 12.0; must be a part of the side"),
-        ("0 nan 0 1 0 1 1", "coordinate nan; must be a part of the side"),
+        ("0 12 3 40 3 40 30", "coordinate 12.0; must be a fraction"),
+        ("0 nan 0 1 0 1 1", "coordinate nan; must be a fraction"),
         ("nut 0 0 1 0 1 1", "could not convert string to float: 'nut'"),
         ("0.5 0 0 1 0 1 1", "class 0.5; must be a whole number"),
         ("inf 0 0 1 0 1 1", "class inf; must be a whole number"),

@@ -1,0 +1,186 @@
+"""labelme's shapes of every type, on synthetic files."""
+
+import base64
+import io
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from converted_sets import save_image
+from PIL import Image
+
+from detr_d2.conversion.rasterize import Rules
+
+HEIGHT, WIDTH = 40, 60
+
+
+def encode(mask: np.ndarray) -> str:
+    stream = io.BytesIO()
+    Image.fromarray(np.uint8(mask) * 255).save(stream, "PNG")
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+def write(folder: Path, *shapes: dict, stem: str = "a", **fields) -> Path:
+    """An image and its JSON; returns the folder."""
+    save_image(folder / f"{stem}.png", (HEIGHT, WIDTH))
+    content = {"shapes": shapes, "imagePath": f"{stem}.png", "imageData": None}
+    content |= {"imageHeight": HEIGHT, "imageWidth": WIDTH, **fields}
+    (folder / f"{stem}.json").write_text(json.dumps(content))
+    return folder
+
+
+def shape(kind: str | None, points: list, label: str = "x", **fields) -> dict:
+    return {"label": label, "shape_type": kind, "points": points, "group_id": None, **fields}
+
+
+RECTANGLE = np.zeros((HEIGHT, WIDTH), bool)
+RECTANGLE[5:15, 10:30] = True
+ROWS, COLUMNS = np.mgrid[:HEIGHT, :WIDTH]
+TRIANGLE = np.tri(6, 8, dtype=bool)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (shape("polygon", [[10, 5], [30, 5], [30, 15], [10, 15]]), RECTANGLE),
+        # Files of old versions do not name the type.
+        (shape(None, [[10, 5], [30, 5], [30, 15], [10, 15]]), RECTANGLE),
+        # From any corner to the one across.
+        (shape("rectangle", [[10, 5], [30, 15]]), RECTANGLE),
+        (shape("rectangle", [[30, 5], [10, 15]]), RECTANGLE),
+        (shape("oriented_rectangle", [[30, 5], [30, 15], [10, 15], [10, 5]]), RECTANGLE),
+        # What lies outside of the image does not exist.
+        (shape("rectangle", [[-5, -5], [10, 100]]), COLUMNS < 10),
+    ],
+)
+def test_polygons_and_rectangles_cover_exact_pixels(tmp_path, converted, found, expected):
+    result = converted("labelme", folder=write(tmp_path / "in", found))
+    np.testing.assert_array_equal(result.labels("a.png") == "x", expected)
+
+
+def test_circles_go_from_the_centre_to_a_point_on_the_edge(tmp_path, converted):
+    # Radius 5 = sqrt(3^2 + 4^2).
+    folder = write(tmp_path / "in", shape("circle", [[20, 20], [23, 24]]))
+    found = converted("labelme", folder=folder).labels("a.png") == "x"
+    distance = np.hypot(COLUMNS - 20, ROWS - 20)
+    assert found[distance <= 4.5].all()
+    assert not found[distance >= 5.5].any()
+
+
+@pytest.mark.parametrize(
+    ("found", "centres"),
+    [
+        (shape("point", [[20, 10]]), [(20, 10)]),
+        (shape("points", [[20, 10], [40, 30]]), [(20, 10), (40, 30)]),
+    ],
+)
+def test_points_are_discs_of_radius_5(tmp_path, converted, found, centres):
+    result = converted("labelme", folder=write(tmp_path / "in", found))
+    distance = np.min([np.hypot(COLUMNS - x, ROWS - y) for x, y in centres], axis=0)
+    labelled = result.labels("a.png") == "x"
+    assert labelled[distance <= 4.5].all()
+    assert not labelled[distance >= 5.5].any()
+    # Several points of one shape are one object.
+    assert len(result.segments("a.png")) == 1
+
+
+@pytest.mark.parametrize(
+    ("found", "corners"),
+    [
+        (shape("line", [[10, 20], [50, 20]]), [(10, 20), (50, 20)]),
+        (shape("linestrip", [[10, 10], [30, 10], [30, 30]]), [(10, 10), (30, 10), (30, 30)]),
+    ],
+)
+def test_lines_are_10_pixels_wide_and_open(tmp_path, converted, found, corners):
+    result = converted("labelme", folder=write(tmp_path / "in", found))
+    distance = np.full((HEIGHT, WIDTH), np.inf)
+    for (x0, y0), (x1, y1) in pairwise(corners):
+        along = (COLUMNS - x0) * (x1 - x0) + (ROWS - y0) * (y1 - y0)
+        along = (along / ((x1 - x0) ** 2 + (y1 - y0) ** 2)).clip(0, 1)
+        apart = np.hypot(COLUMNS - x0 - along * (x1 - x0), ROWS - y0 - along * (y1 - y0))
+        distance = np.minimum(distance, apart)
+    labelled = result.labels("a.png") == "x"
+    assert labelled[distance <= 4].all()
+    assert not labelled[distance >= 7].any()
+
+
+def test_embedded_masks_lie_at_their_first_point(tmp_path, converted):
+    found = shape("mask", [[12, 7], [19, 12]], mask=encode(TRIANGLE))
+    result = converted("labelme", folder=write(tmp_path / "in", found))
+    expected = np.zeros((HEIGHT, WIDTH), bool)
+    expected[7:13, 12:20] = TRIANGLE
+    np.testing.assert_array_equal(result.labels("a.png") == "x", expected)
+
+
+def test_groups_void_and_labels_without_class(tmp_path, converted):
+    folder = write(
+        tmp_path / "in",
+        shape("rectangle", [[0, 0], [4, 4]], "nut", group_id=1),
+        shape("rectangle", [[8, 0], [12, 4]], "nut", group_id=1),
+        shape("rectangle", [[16, 0], [20, 4]], "nut"),
+        shape("rectangle", [[0, 20], [10, 30]], "__ignore__"),
+        shape("rectangle", [[20, 20], [30, 30]], "_background_"),
+        shape("rectangle", [[40, 20], [50, 30]], "blur"),
+    )
+    rules = Rules(background_class="table")
+    result = converted("labelme", rules, folder=folder, skip=("blur",))
+    areas = sorted((result.names[s["category_id"]], s["area"]) for s in result.segments("a.png"))
+    void, total = 100, HEIGHT * WIDTH
+    assert areas == [("nut", 16), ("nut", 32), ("table", total - 48 - void)]
+    assert (result.labels("a.png")[20:30, :10] == "").all()
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (shape("star", [[1, 1]]), r"a\.json: shape 0 \(x\): shape_type 'star', allowed:"),
+        (shape("circle", [[1, 1]]), "1 points, a circle has 2 or more"),
+        (shape("mask", [[55, 38], [62, 43]], mask=encode(TRIANGLE)), "8x6 at 55,38 is outside"),
+        (shape("mask", [[5, 5], [9, 9]], mask="AAAA"), "its mask is no image"),
+        (shape("mask", [[5, 5], [9, 9]], mask=None), "embedded image cannot be decoded"),
+    ],
+)
+def test_faulty_shapes_are_rejected_with_their_place(tmp_path, converted, found, message):
+    folder = write(tmp_path / "in", found)
+    with pytest.raises(ValueError, match=message):
+        converted("labelme", folder=folder)
+
+
+def test_another_size_than_the_image_is_rejected_or_scaled(tmp_path, converted):
+    found = shape("rectangle", [[0, 0], [30, 20]])
+    folder = write(tmp_path / "in", found, imageHeight=20, imageWidth=30)
+    with pytest.raises(ValueError, match=r"30x20 pixels, but it has 60x40.*--resize"):
+        converted("labelme", folder=folder)
+    assert converted("labelme", folder=folder, resize=True).segments("a.png")[0]["area"] == 2400
+
+
+def test_the_embedded_image_is_used_where_the_file_is_absent(tmp_path, converted):
+    folder = write(tmp_path / "in", shape("rectangle", [[0, 0], [4, 4]]))
+    pixels = (folder / "a.png").read_bytes()
+    write(folder, shape("rectangle", [[0, 0], [4, 4]]), imageData=base64.b64encode(pixels).decode())
+    (folder / "a.png").unlink()
+    result = converted("labelme", folder=folder)
+    assert (result.folder / "images/a.png").read_bytes() == pixels
+
+
+def test_images_are_found_in_the_folder_that_the_file_names(tmp_path, converted):
+    folder = write(tmp_path / "in", shape("rectangle", [[0, 0], [4, 4]]))
+    save_image(tmp_path / "in/img/b.PNG", (HEIGHT, WIDTH))
+    write(folder, shape("rectangle", [[0, 0], [4, 4]]), stem="b", imagePath="img\\b.png")
+    (folder / "b.png").unlink()
+    write(folder, shape("rectangle", [[0, 0], [4, 4]]), stem="c", imagePath="lost.png")
+    (folder / "c.png").rename(folder / "c.jpg.bak")
+    result = converted("labelme", folder=folder)
+    assert sorted(result.images) == ["a.png", "b.PNG"]
+    assert [item.reason for item in result.report.skipped] == ["its image 'lost.png' is not found"]
+
+
+def test_a_json_of_another_kind_is_skipped_with_its_reason(tmp_path, converted):
+    folder = write(tmp_path / "in", shape("rectangle", [[0, 0], [4, 4]]))
+    (folder / "config.json").write_text("{}")
+    result = converted("labelme", folder=folder)
+    (item,) = result.report.skipped
+    assert item.name == str(folder / "config.json")
+    assert item.reason == "no labelme file (it has no list of shapes)"
