@@ -117,7 +117,7 @@ class SetCriterion:
     def group_losses(
         self, logits: Tensor, boxes: Tensor, targets: Targets
     ) -> tuple[dict[str, Tensor], Matching]:
-        """Mean of `box_losses` over G query groups, each matched on its own.
+        """Mean of `box_losses` over G query groups, each matched on its own; never in 16 bits.
 
         Args:
             logits: float32 (G, L, N, Q, K + 1); boxes: float32 (G, L, N, Q, 4).
@@ -125,7 +125,8 @@ class SetCriterion:
         Returns:
             The losses, and the matching of the first group.
         """
-        groups = [self.box_losses(*pair, targets) for pair in zip(logits, boxes, strict=True)]
+        with torch.autocast(logits.device.type, enabled=False):
+            groups = [self.box_losses(*pair, targets) for pair in zip(logits, boxes, strict=True)]
         losses = groups[0][0]
         for others, _ in groups[1:]:
             losses = {name: value + others[name] for name, value in losses.items()}

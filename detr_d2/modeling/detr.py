@@ -1,10 +1,7 @@
-"""DETR for boxes of things and stuff (arXiv:2005.12872). This file only wires.
-
-Legend: see `forward_state.py`.
-"""
+"""DETR for boxes of things and stuff (arXiv:2005.12872); only wires. Legend: `forward_state.py`."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -57,27 +54,27 @@ class Detr(nn.Module):
         erase_padding: bool = False,
     ) -> None:
         """
-        Args:
-            backbone: gives in_feature, whose stride is that of the encoded image.
-            num_classes: K, things and stuff.
-            postprocess: makes the outputs of inference.
-            transformer: encoder and decoder of d channels; None is that of DETR R-50.
-            criterion: matches and computes the losses; None is that of DETR.
-            num_queries: Q.
-            query_groups: G groups of Q queries learn side by side; only the first one is kept.
-            in_feature: name of the feature that the transformer reads.
-            position_temperature: see `sine_position_encoding`.
-            pixel_mean, pixel_std: per channel, in the order and units of the mapper's images.
-            class_names: names of the K classes, kept with the weights; empty if unknown.
-            fold_frozen_norms: see `folding.py`; equal but for rounding.
-            bf16_inference: infer in bfloat16 where the result allows it, as autocast decides;
-                boxes, scores and what comes after the masks stay in float32.
-            erase_padding: see `padding.py`; False as published.
+                Args:
+                    backbone: gives in_feature, whose stride is that of the encoded image.
+                    num_classes: K, things and stuff.
+                    postprocess: makes the outputs of inference.
+                    transformer: encoder and decoder of d channels; None is that of DETR R-50.
+                    criterion: matches and computes the losses; None is that of DETR.
+                    num_queries: Q.
+                    query_groups: G groups of Q queries learn side by side; only the first one is kept.
+                    in_feature: name of the feature that the transformer reads.
+                    position_temperature: see `sine_position_encoding`.
+                    pixel_mean, pixel_std: per channel, in the order and units of the mapper's images.
+                    class_names: names of the K classes, kept with the weights; empty if unknown.
+                    fold_frozen_norms: see `folding.py`; equal but for rounding.
+                    bf16_inference: infer in bfloat16 where the result allows it, as autocast decides;
+                        boxes, scores and what comes after the masks stay in float32.
+                    erase_padding: see `padding.py`; False as published.
 
-        Raises:
-            ValueError: a thing class is none of the K, the position encoding cannot have d
-                channels, padding is to be erased and shown, or there are no queries.
-        """
+                Raises:
+                    ValueError: a thing class is none of the K, the position encoding cannot have d
+                                channels, there are no queries, or padding is to be erased and shown.
+                """
         super().__init__()
         for name, value in (("NUM_QUERIES", num_queries), ("QUERY_GROUPS", query_groups)):
             if value < 1:
@@ -211,10 +208,7 @@ class Detr(nn.Module):
         """Weighted class and box losses; errors for the log go to the event storage."""
         state = self.forward_detr(self.preprocess(batched_inputs))
         targets = self.targets(batched_inputs, with_masks=False)
-        with torch.autocast(self.device.type, enabled=False):
-            losses, matching = self.criterion.group_losses(
-                state.all_logits, state.all_boxes, targets
-            )
+        losses, matching = self.criterion.group_losses(state.all_logits, state.all_boxes, targets)
         put_scalars(metrics(state.logits, targets, matching))
         return losses
 
@@ -224,7 +218,8 @@ class Detr(nn.Module):
 
     def inference(self, batched_inputs: list[dict]) -> list[dict]:
         """Run images that `inference_groups` put together; outputs as `PostProcess` says."""
-        with self._inference_precision():
+        bf16 = torch.autocast(self.device.type, torch.bfloat16)
+        with bf16 if self.bf16_inference else nullcontext():
             state = self.forward_detr(self.preprocess(batched_inputs))
             classes = [predict_classes(logits) for logits in state.logits]
             keep = [self.postprocess.needed_queries(x).nonzero()[:, 0] for x in classes]
@@ -238,12 +233,6 @@ class Detr(nn.Module):
             )
             for i, x in enumerate(batched_inputs)
         ]
-
-    def _inference_precision(self) -> AbstractContextManager:
-        """Autocast to bfloat16 if it is on; else the caller's own precision."""
-        if self.bf16_inference:
-            return torch.autocast(self.device.type, torch.bfloat16)
-        return nullcontext()
 
     def predict_masks(self, state: ForwardState, queries: list[Tensor]) -> Sequence[Tensor | None]:
         """Predict the masks of chosen queries of each image; this model has none."""

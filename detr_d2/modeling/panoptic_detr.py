@@ -132,10 +132,9 @@ class PanopticDetr(Detr):
             last = (state.all_logits[0, -1:], state.all_boxes[0, -1:])
             matching = self.criterion.matcher(*last, targets)
         else:
-            with torch.autocast(self.device.type, enabled=False):
-                losses, matching = self.criterion.group_losses(
-                    state.all_logits, state.all_boxes, targets
-                )
+            losses, matching = self.criterion.group_losses(
+                state.all_logits, state.all_boxes, targets
+            )
         put_scalars(metrics(state.logits, targets, matching))
         if not with_masks:
             return losses

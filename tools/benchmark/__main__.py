@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Speed and memory of the model against the published computation, as JSON.
 
-    python tools/benchmark [--device cuda] [--repeats 3]
-    python tools/benchmark --conversion [--images 200] [--workers 2]
+    python tools/benchmark/__main__.py [--device cuda] [--repeats 3]
+    python tools/benchmark/__main__.py --conversion [--images 200] [--workers 2]
 
 The second measures the conversion of masks instead: semantic PNGs and COCO polygons.
 """

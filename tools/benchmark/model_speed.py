@@ -16,12 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# detr_d2 before detectron2, since it silences a warning of that import.
 from detr_d2 import add_detr_config
 from detr_d2.modeling import PanopticDetr
 from detr_d2.modeling.class_predictions import ClassPredictions
 
-# isort: split
 import torch
 from detectron2.config import get_cfg
 from published import PublishedDetr

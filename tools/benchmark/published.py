@@ -8,12 +8,10 @@ batch norms apart from the convolutions, channels first, all masks resized and m
 from collections.abc import Callable
 from typing import Any
 
-# detr_d2 before detectron2, since it silences a warning of that import.
 from detr_d2.modeling import ForwardState, PanopticDetr, PostProcess
 from detr_d2.modeling.class_predictions import ClassPredictions
 from detr_d2.ops.masks import ImageSizes, Size
 
-# isort: split
 import numpy as np
 import torch
 from dense_mask_head import dense_masks
