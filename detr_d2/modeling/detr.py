@@ -54,27 +54,27 @@ class Detr(nn.Module):
         erase_padding: bool = False,
     ) -> None:
         """
-                Args:
-                    backbone: gives in_feature, whose stride is that of the encoded image.
-                    num_classes: K, things and stuff.
-                    postprocess: makes the outputs of inference.
-                    transformer: encoder and decoder of d channels; None is that of DETR R-50.
-                    criterion: matches and computes the losses; None is that of DETR.
-                    num_queries: Q.
-                    query_groups: G groups of Q queries learn side by side; only the first one is kept.
-                    in_feature: name of the feature that the transformer reads.
-                    position_temperature: see `sine_position_encoding`.
-                    pixel_mean, pixel_std: per channel, in the order and units of the mapper's images.
-                    class_names: names of the K classes, kept with the weights; empty if unknown.
-                    fold_frozen_norms: see `folding.py`; equal but for rounding.
-                    bf16_inference: infer in bfloat16 where the result allows it, as autocast decides;
-                        boxes, scores and what comes after the masks stay in float32.
-                    erase_padding: see `padding.py`; False as published.
+        Args:
+            backbone: gives in_feature, whose stride is that of the encoded image.
+            num_classes: K, things and stuff.
+            postprocess: makes the outputs of inference.
+            transformer: encoder and decoder of d channels; None is that of DETR R-50.
+            criterion: matches and computes the losses; None is that of DETR.
+            num_queries: Q.
+            query_groups: G groups of Q queries learn side by side; only the first one is kept.
+            in_feature: name of the feature that the transformer reads.
+            position_temperature: see `sine_position_encoding`.
+            pixel_mean, pixel_std: per channel, in the order and units of the mapper's images.
+            class_names: names of the K classes, kept with the weights; empty if unknown.
+            fold_frozen_norms: see `folding.py`; equal but for rounding.
+            bf16_inference: infer in bfloat16 where the result allows it, as autocast decides;
+                boxes, scores and what comes after the masks stay in float32.
+            erase_padding: see `padding.py`; False as published.
 
-                Raises:
-                    ValueError: a thing class is none of the K, the position encoding cannot have d
-                                channels, there are no queries, or padding is to be erased and shown.
-                """
+        Raises:
+            ValueError: a thing class is none of the K, the position encoding cannot have d
+                channels, there are no queries, or padding is to be erased and shown.
+        """
         super().__init__()
         for name, value in (("NUM_QUERIES", num_queries), ("QUERY_GROUPS", query_groups)):
             if value < 1:
