@@ -7,7 +7,7 @@ PY := $(ENV_DIR)/bin/python
 # Modules that an existing environment must have for the target.
 NEEDED_TOOLS :=
 
-.PHONY: help env demo recipe overfit test lint format clean
+.PHONY: help env demo explain recipe overfit test lint format clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -22,15 +22,18 @@ else
 	@"$(PY)" tools/env/use_env.py $(NEEDED_TOOLS)
 endif
 
-demo: env ## Draw a data set, train both stages, evaluate, draw predictions: output/demo
-	"$(PY)" tools/examples/run_demo.py
+demo: env ## Render a data set, train both stages, evaluate, show predictions: output/demo
+	"$(PY)" tools/examples/run_demo.py --picture docs/pictures/demo.png
+
+explain: env ## Explain the demo's model on one image, page and pictures: output/explain
+	"$(PY)" tools/examples/run_explain.py
 
 recipe: env ## Own masks, labelled stuff, both stages on the demo's weights: output/recipe
 	@test -f output/demo/panoptic/model_ema.pth || "$(PY)" tools/examples/run_demo.py
 	"$(PY)" tools/examples/run_recipe.py
 
 overfit: env ## Train on the three real images of the test data: output/overfit
-	"$(PY)" tools/examples/run_overfit.py
+	"$(PY)" tools/examples/run_overfit.py --picture docs/pictures/overfit.png
 
 test: NEEDED_TOOLS := pytest
 test: env ## Run the tests

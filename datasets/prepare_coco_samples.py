@@ -27,7 +27,6 @@ from detr_d2.data.coco_writer import write_panoptic_json
 from detr_d2.utils.files import replacing
 
 TEST_DATA_VARIABLE = "DETR_D2_TEST_DATA"
-DEFAULT_TEST_DATA = Path(__file__).resolve().parents[2] / "shared/data"
 EXIT_NO_TEST_DATA = 3
 FOLDER = "coco_panoptic_samples"
 SAMPLE_DATA = Path("panopticapi/sample_data")
@@ -120,14 +119,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Gather the test data's COCO-panoptic images.")
     parser.add_argument(
         "--data",
-        default=os.environ.get(TEST_DATA_VARIABLE, DEFAULT_TEST_DATA),
-        help=f"folder of the test data (default: ${TEST_DATA_VARIABLE}, else {DEFAULT_TEST_DATA})",
+        default=os.environ.get(TEST_DATA_VARIABLE),
+        help=f"folder of the test data (default: ${TEST_DATA_VARIABLE})",
     )
     parser.add_argument("--out", required=True, help="folder to write to")
     parser.add_argument(
         "--all-categories", action="store_true", help="list all 133 categories of COCO"
     )
     args = parser.parse_args()
+    if not args.data:
+        print(f"no test data: set {TEST_DATA_VARIABLE} or give --data", file=sys.stderr)
+        sys.exit(EXIT_NO_TEST_DATA)
     try:
         prepare_coco_samples(args.data, args.out, args.all_categories)
     except FileNotFoundError as error:

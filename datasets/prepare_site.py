@@ -1,8 +1,8 @@
-"""Draw the embedded building-site data set in COCO-panoptic annotation format.
+"""Synthesize the embedded building-site data set in COCO-panoptic annotation format.
 
-Stuff: sky, concrete, soil. Things: brick, pipe, barrel or those of --things, 1 to 6 a picture.
-Every picture has its own random generator, seeded with (seed, split, number): neither the number
-of workers nor the number of pictures changes any of them, and the two splits share none.
+Stuff: sky, concrete, soil. Things: brick, pipe, barrel or those of --things, 1 to 6 an image.
+Every image has its own random generator, seeded with (seed, split, number): neither the number
+of workers nor the number of images changes any of them, and the two splits share none.
 
     python datasets/prepare_site.py --out output/site --train 2000 --val 200
     python datasets/prepare_site.py --out output/new --things crate brick pipe barrel --masks crate
@@ -19,9 +19,9 @@ from typing import Any
 
 from building_site.classes import THINGS, categories_of, check_names
 from building_site.masks import remove_masks
-from building_site.painter import MIN_SIDE
-from building_site.split import Job, draw_one
-from building_site.things import DRAWERS
+from building_site.scene import MIN_SIDE
+from building_site.split import SplitSettings, synthesize_one
+from building_site.things import RENDERERS
 from tqdm import tqdm
 
 from detr_d2.data.categories import CategoryTable
@@ -40,17 +40,17 @@ def prepare_site(
     things: Sequence[str] = THINGS,
     masks: Sequence[str] = (),
 ) -> None:
-    """Draw both splits into `out`, or leave a split as it is when it was drawn from the same.
+    """Synthesize both splits into `out`; a split that is there with the same settings stays.
 
     Args:
         out: folder for `{train,val}/`, `panoptic_{train,val}/`, `panoptic_{train,val}.json` and,
             if asked for, `masks_{train,val}/`.
-        train: number of training pictures; 0 leaves the split out.
-        val: number of validation pictures; 0 leaves the split out.
+        train: number of training images; 0 skips the split.
+        val: number of validation images; 0 skips the split.
         size: width and height in pixels.
-        seed: another seed draws another set.
-        workers: processes that draw; 0 = one a core.
-        things: classes that the things are drawn from; one named twice comes twice as often. The
+        seed: another seed gives another set.
+        workers: processes; 0 = one a core.
+        things: classes that the things are sampled from; one named twice comes twice as often. The
             set's categories are these and the stuff.
         masks: classes of `things` whose instances are written as binary masks besides.
 
@@ -62,38 +62,47 @@ def prepare_site(
     if min(train, val, workers, seed) < 0:
         raise ValueError(f"train {train}, val {val}, workers {workers}, seed {seed}: from 0 only")
     if not things:
-        raise ValueError(f"things: name at least one of {', '.join(DRAWERS)}")
-    check_names("things", things, DRAWERS)
+        raise ValueError(f"things: name at least one of {', '.join(RENDERERS)}")
+    check_names("things", things, RENDERERS)
     check_names("masks", masks, list(dict.fromkeys(things)))
     chosen = tuple(things), tuple(sorted(set(masks)))
     for split, count in enumerate((train, val)):
         if count:
-            _prepare_split(Job(os.fspath(out), split, count, *size, seed, *chosen), workers)
+            _prepare_split(
+                SplitSettings(os.fspath(out), split, count, *size, seed, *chosen), workers
+            )
 
 
-def _prepare_split(job: Job, workers: int) -> None:
-    root = Path(job.out)
-    mark = root / f".{job.name}.json"
-    if mark.is_file() and json.loads(mark.read_text()) == job.fingerprint():
+def _prepare_split(settings: SplitSettings, workers: int) -> None:
+    root = Path(settings.out)
+    mark = root / f".{settings.name}.json"
+    if mark.is_file() and json.loads(mark.read_text()) == settings.fingerprint():
         return
-    # Gone before the first new picture, so that a set stopped half-way never looks finished.
+    # Gone before the first new image, so that a set stopped half-way never looks finished.
     mark.unlink(missing_ok=True)
-    for folder in (root / job.name, root / f"panoptic_{job.name}"):
+    for folder in (root / settings.name, root / f"panoptic_{settings.name}"):
         folder.mkdir(parents=True, exist_ok=True)
-        _remove_surplus(folder, job.count)
-    masks = root / f"masks_{job.name}"
+        _remove_surplus(folder, settings.count)
+    masks = root / f"masks_{settings.name}"
     remove_masks(masks)
-    if job.masks:  # even if no picture has any
+    if settings.masks:  # even if no image has any
         masks.mkdir(exist_ok=True)
-    drawn = list(tqdm(_draw_all(job, workers), total=job.count, desc=f"site {job.name}"))
-    write_panoptic_json(
-        root / f"panoptic_{job.name}.json",
-        images=[image for image, _ in drawn],
-        annotations=[annotation for _, annotation in drawn],
-        categories=CategoryTable(categories_of(job.things)),
-        description=f"drawn building site, {job.name}, seed {job.seed}",
+    made = list(
+        tqdm(
+            _synthesize_all(settings, workers),
+            total=settings.count,
+            desc=f"site {settings.name}",
+            disable=None,
+        )
     )
-    write_json(mark, job.fingerprint())
+    write_panoptic_json(
+        root / f"panoptic_{settings.name}.json",
+        images=[image for image, _ in made],
+        annotations=[annotation for _, annotation in made],
+        categories=CategoryTable(categories_of(settings.things)),
+        description=f"synthetic building site, {settings.name}, seed {settings.seed}",
+    )
+    write_json(mark, settings.fingerprint())
 
 
 def _remove_surplus(folder: Path, count: int) -> None:
@@ -103,13 +112,17 @@ def _remove_surplus(folder: Path, count: int) -> None:
             path.unlink()
 
 
-def _draw_all(job: Job, workers: int) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+def _synthesize_all(
+    settings: SplitSettings, workers: int
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     workers = workers or os.cpu_count() or 1
     if workers == 1:
-        yield from (draw_one(job, number) for number in range(job.count))
+        yield from (synthesize_one(settings, number) for number in range(settings.count))
         return
     with ProcessPoolExecutor(workers) as pool:
-        yield from pool.map(draw_one, [job] * job.count, range(job.count), chunksize=16)
+        yield from pool.map(
+            synthesize_one, [settings] * settings.count, range(settings.count), chunksize=16
+        )
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -121,10 +134,10 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Draw the building-site data set.")
+    parser = argparse.ArgumentParser(description="Synthesize the building-site data set.")
     parser.add_argument("--out", required=True, help="folder to write to")
-    parser.add_argument("--train", type=int, default=2000, help="training pictures")
-    parser.add_argument("--val", type=int, default=200, help="validation pictures")
+    parser.add_argument("--train", type=int, default=2000, help="training images")
+    parser.add_argument("--val", type=int, default=200, help="validation images")
     parser.add_argument("--size", type=parse_size, default=(160, 128), help="WIDTHxHEIGHT")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=0, help="processes; 0 = one a core")
@@ -133,7 +146,7 @@ def main() -> None:
         nargs="+",
         default=THINGS,
         metavar="NAME",
-        help=f"of {', '.join(DRAWERS)} (default: {' '.join(THINGS)}); twice = twice as often",
+        help=f"of {', '.join(RENDERERS)} (default: {' '.join(THINGS)}); twice = twice as often",
     )
     parser.add_argument(
         "--masks", nargs="+", default=(), metavar="NAME", help="things to write binary masks of too"

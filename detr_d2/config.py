@@ -23,13 +23,15 @@ def _add_model_keys(cfg: CfgNode) -> None:
     detr.NUM_CLASSES = 0
     # Largest number of segments the model can find in one image.
     detr.NUM_QUERIES = 100
-    # Sets of queries that learn side by side (Group DETR, arXiv:2207.13085): each is matched on its
-    # own, so every object teaches that many queries and small data converge sooner. Only the first
-    # set is used at inference. 1 = plain DETR.
+    # Groups of queries that learn side by side (Group DETR, arXiv:2207.13085): each is matched on
+    # its own, so every object teaches that many queries and small data converge sooner. Only the
+    # first group is used at inference. 1 = plain DETR.
     detr.QUERY_GROUPS = 1
 
-    # Transformer: channels d (a multiple of 8 and of the number of heads), heads, width of the
-    # feed-forward layers, layers, dropout probability.
+    # Transformer: channels d, heads, width of the feed-forward layers, layers, dropout probability.
+    # d is a multiple of 4 (position encoding), of NHEADS and, for masks, of BBOX_ATTENTION.NHEADS
+    # and of 2 ** (number of MASK_HEAD.IN_FEATURES + 1), 16 by default, since the FPN mask head
+    # halves it at each level.
     detr.HIDDEN_DIM = 256
     detr.NHEADS = 8
     detr.DIM_FEEDFORWARD = 2048
@@ -68,6 +70,20 @@ def _add_model_keys(cfg: CfgNode) -> None:
     # The MLP that predicts boxes; False starts it afresh.
     detr.LOAD.BOX_HEAD = True
 
+    # Fold frozen batch norms into the convolutions as they run: equal but for rounding, weights and
+    # checkpoints stay as they are; False computes them apart.
+    detr.FOLD_FROZEN_NORMS = True
+    # Infer in bfloat16 (autocast): faster where the processor knows it, masks differ by a few
+    # pixels at their borders. Training has SOLVER.AMP.
+    detr.BF16_INFERENCE = False
+
+    # Set what lies beyond each image of a padded batch to zero after every convolution, and let the
+    # mask head see each image's own cells: an image then gives the same alone and in any batch,
+    # also in training. False as published: what is learnt from padding is missing at evaluation,
+    # where images of one size run together. Norms that take statistics from the batch (RESNETS.NORM
+    # "BN") count the zeros in training.
+    detr.ERASE_PADDING = False
+
     # Switches of the outputs. PANOPTIC_ON and SEM_SEG_ON need the mask head of PanopticDetr.
     detr.INSTANCE_ON = True
     # Thing queries above this score become `instances`. Average precision counts all
@@ -98,8 +114,9 @@ def _add_panoptic_keys(detr: CfgNode) -> None:
     detr.MASK_HEAD.IN_FEATURES = ["res4", "res3", "res2"]
 
     detr.PANOPTIC_ON = True
+    # sem_seg takes all queries, whatever their scores, so that the mask head runs on all of them.
     detr.SEM_SEG_ON = False
-    # Queries at or below this score take no part in the panoptic map.
+    # Queries at or below this score take no part in the panoptic map; sem_seg does not look at it.
     detr.SCORE_THRESH = 0.85
     # Segments of fewer pixels are dropped and their pixels given to the next best segment.
     # 5 is the published rule "drop areas of 4 pixels and less".
@@ -108,17 +125,21 @@ def _add_panoptic_keys(detr: CfgNode) -> None:
     # Our corrections of the published post-processing; the second value is what was published.
     detr.POSTPROCESS = CfgNode()
     # True: nothing of the padding gets into a mask, and the batch changes no result. False: the
-    # images of a batch are padded to one canvas, and masks are squeezed from it to the photo.
+    # images of a batch are padded to one size, and masks are squeezed from it to the output size.
     detr.POSTPROCESS.CROP_PADDING = True
     # "after_filtering": segments of one stuff class are united when the small ones are gone;
     # "before_filtering": at first, which is lost again as soon as any segment is dropped.
     detr.POSTPROCESS.UNITE_STUFF = "after_filtering"
-    # "masks": mask logits are brought to the size of the photo, and compared there; "ids": they
-    # are compared at the size of the network's image, and the map of ids is enlarged.
+    # "masks": mask logits are brought to the size of the original image, and compared there; "ids":
+    # they are compared at the size of the network's image, and the map of ids is enlarged.
     detr.POSTPROCESS.RESIZE = "masks"
 
 
 def _add_training_keys(cfg: CfgNode) -> None:
+    # Decides every random number of a training: the same SEED gives the same weights. A negative
+    # one is replaced by a random number, which the log names.
+    cfg.SEED = 1
+
     # DETR's crop: with probability 0.5 resize the shorter side to one of RESIZE, cut a region
     # with sides drawn from SIZE (pixels), then resize as without a crop.
     cfg.INPUT.CROP.RESIZE = [400, 500, 600]
@@ -130,6 +151,8 @@ def _add_training_keys(cfg: CfgNode) -> None:
     # Micro-batches per step: IMS_PER_BATCH stays the batch of one optimizer step and is cut
     # into this many parts, which run one after the other.
     cfg.SOLVER.ACCUMULATE = 1
+    # Steps in a row that may be skipped because their gradient is not finite; then training stops.
+    cfg.SOLVER.MAX_SKIPPED_STEPS = 20
     # Exponential moving average of the weights, used in evaluation and saved as model_ema.pth.
     cfg.SOLVER.EMA = CfgNode()
     cfg.SOLVER.EMA.ENABLED = False

@@ -52,4 +52,4 @@ def test_hugging_face_takes_heads_and_dilation_from_the_config(tmp_path, convert
 def test_what_cannot_be_converted_is_one_line_and_status_1(tmp_path, convert, capsys):
     (tmp_path / "x.pkl").write_bytes(pickle.dumps({"model": Path("x")}))
     assert convert(tmp_path / "x.pkl", tmp_path / "y.pth", "--to", "detr_d2") == 1
-    assert "refused" in capsys.readouterr().err and not (tmp_path / "y.pth").exists()
+    assert "rejected" in capsys.readouterr().err and not (tmp_path / "y.pth").exists()

@@ -11,7 +11,7 @@ import run_recipe
 import torch
 import train_net
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from painted_crates import MODEL_CATEGORIES, write_crates
+from synthetic_crates import MODEL_CATEGORIES, write_crates
 
 from detr_d2.pseudo_labels import MergeRules
 
@@ -19,6 +19,7 @@ CONFIG = """
 MODEL:
   META_ARCHITECTURE: SeesByColour
   DEVICE: cpu
+  WEIGHTS: {weights}
 INPUT:
   FORMAT: RGB
   MIN_SIZE_TEST: 0
@@ -29,7 +30,9 @@ INPUT:
 def arguments(tmp_path):
     """Those of a run on crates that are not registered."""
     paths = write_crates(tmp_path)
-    (tmp_path / "model.yaml").write_text(CONFIG)
+    weights = tmp_path / "model.pth"
+    torch.save({"model": {"weight": torch.zeros(1)}}, weights)
+    (tmp_path / "model.yaml").write_text(CONFIG.format(weights=weights))
     (tmp_path / "categories.json").write_text(json.dumps(MODEL_CATEGORIES))
     yield [
         *("--dataset", "tool_crates", *map(str, paths.values())),
@@ -40,17 +43,17 @@ def arguments(tmp_path):
             catalog.remove("tool_crates")
 
 
-def test_labels_and_tells_where_to_look(arguments, tmp_path, capsys):
-    assert label_stuff.main([*arguments, "--batch", "2", "MODEL.WEIGHTS", ""]) == 0
-    told = capsys.readouterr().out
-    assert "5 images: 8.2 % custom, 87.2 % model, 4.6 % filled, 0.0 % void" in told
-    assert f"look at them before you train on them: {tmp_path}/out/review/index.html" in told
+def test_labels_and_prints_where_to_look(arguments, tmp_path, capsys):
+    assert label_stuff.main([*arguments, "--batch", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert "5 images: 8.2 % custom, 87.2 % model, 4.6 % filled, 0.0 % void" in printed
+    assert f"look at them before you train on them: {tmp_path}/out/review/index.html" in printed
     assert (tmp_path / "out/review/index.html").is_file()
 
 
 def test_images_skipped_show_in_the_exit_status(arguments, tmp_path, capsys):
     (tmp_path / "images/2.png").write_bytes(b"no image")
-    assert label_stuff.main([*arguments, "--review", "0", "MODEL.WEIGHTS", ""]) == 3
+    assert label_stuff.main([*arguments, "--review", "0"]) == 3
     assert "skipped: 2.png" in capsys.readouterr().out
     assert not (tmp_path / "out/review").exists()
 
@@ -67,7 +70,7 @@ def test_images_skipped_show_in_the_exit_status(arguments, tmp_path, capsys):
 def test_wrong_arguments(arguments, more, message, capsys, tmp_path):
     (tmp_path / "list.json").write_text('["soil"]')
     more = [option.replace("LIST", str(tmp_path / "list.json")) for option in more]
-    assert label_stuff.main([*more, *arguments, "MODEL.WEIGHTS", ""]) == 2
+    assert label_stuff.main([*more, *arguments]) == 2
     assert message in capsys.readouterr().err
 
 
@@ -79,16 +82,16 @@ def test_file_of_the_user_is_run_first(arguments, tmp_path):
         f"    panoptic_json={str(tmp_path / 'panoptic.json')!r})\n"
     )
     by_name = ["--register", str(tmp_path / "mine.py"), "--dataset", "tool_crates", *arguments[5:]]
-    assert label_stuff.main([*by_name, "MODEL.WEIGHTS", ""]) == 0
+    assert label_stuff.main([*by_name]) == 0
 
 
 def test_rules_come_from_the_options(arguments):
-    args = label_stuff.argument_parser().parse_args([*arguments, "--rim", "2", "--fill", "void"])
-    assert label_stuff.rules_of(args) == MergeRules(rim=2, fill="void")
+    args = label_stuff.argument_parser().parse_args([*arguments, "--halo", "2", "--fill", "void"])
+    assert label_stuff.rules_of(args) == MergeRules(halo=2, fill="void")
 
 
 def test_quality_of_labels_that_are_right(arguments, tmp_path, capsys):
-    label_stuff.main([*arguments, "MODEL.WEIGHTS", ""])
+    label_stuff.main([*arguments])
     labels = [str(tmp_path / "out/panoptic"), str(tmp_path / "out/panoptic.json")]
     custom = [str(tmp_path / "panoptic"), str(tmp_path / "panoptic.json")]
     options = ["--ground-truth", *labels, "--custom", *custom, "--labels", *labels]
@@ -134,6 +137,6 @@ def test_commands_of_the_recipe_are_what_the_tools_take(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_the_remedy_is_told(arguments, capsys):
-    assert label_stuff.main([*arguments, "MODEL.WEIGHTS", "", "MODEL.DEVICE", "cuda"]) == 2
-    assert "append MODEL.DEVICE cpu" in capsys.readouterr().err
+def test_without_a_gpu_the_remedy_is_printed(arguments, capsys):
+    assert label_stuff.main([*arguments, "MODEL.DEVICE", "cuda"]) == 2
+    assert "MODEL.DEVICE cpu runs here" in capsys.readouterr().err

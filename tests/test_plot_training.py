@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from detr_d2.visualization import training_curves
+
 plot_training = importlib.import_module("plot_training")
 
 
@@ -29,7 +31,7 @@ def test_losses_of_the_last_layer_and_their_sum_are_taken(tmp_path):
             {"iteration": 40, "bbox/AP": 12.0},
         ],
     )
-    curves = plot_training.read_losses(path)
+    curves = training_curves.read_losses(path)
     assert curves == {"total_loss": ([19, 39], [6.0, 3.0]), "loss_l1": ([19, 39], [2.0, 1.0])}
     assert list(curves) == ["total_loss", "loss_l1"], "the sum first"
 
@@ -39,7 +41,7 @@ def test_what_a_resumed_training_did_again_counts_once(tmp_path):
     before = [{"iteration": i, "total_loss": 9.0} for i in (19, 39, 59)]
     after = [{"iteration": 39, "total_loss": 2.0}]
     path = write_log(tmp_path, before + after, unfinished='{"iteration": 59, "tot')
-    assert plot_training.read_losses(path) == {"total_loss": ([19, 39], [9.0, 2.0])}
+    assert training_curves.read_losses(path) == {"total_loss": ([19, 39], [9.0, 2.0])}
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,7 @@ def test_what_a_resumed_training_did_again_counts_once(tmp_path):
 def test_a_file_without_losses_is_named(tmp_path, text, message):
     path = write_log(tmp_path / "run", [], unfinished=text)
     with pytest.raises(ValueError, match=rf"run/metrics\.json: {message}"):
-        plot_training.read_losses(path)
+        training_curves.read_losses(path)
 
 
 @pytest.fixture
@@ -75,9 +77,9 @@ def run(tiny_set, tmp_path):
 def maps_of(picture: np.ndarray, width: int) -> list[np.ndarray]:
     """The first row of maps, ground truth and prediction, of the tiny set's image of 24 x 16."""
     left, height = 28, width * 16 // 24
-    drawn = (picture != plot_training.PAPER).any(axis=2)[plot_training.PLOT_HEIGHT :]
+    drawn = (picture != plot_training.PAPER).any(axis=2)[training_curves.PLOT_HEIGHT :]
     # Letters of the headings leave paper between them, a map does not.
-    top = plot_training.PLOT_HEIGHT + drawn[:, left : left + width].all(axis=1).argmax()
+    top = training_curves.PLOT_HEIGHT + drawn[:, left : left + width].all(axis=1).argmax()
     rows = picture[top : top + height]
     return [rows[:, x : x + width] for x in (left, left + width + 12)]
 
@@ -131,5 +133,27 @@ def test_curves_alone_need_no_data_set(tmp_path):
     output = tmp_path / "deep/training.png"
     parser = plot_training.argument_parser()
     plot_training.main(parser.parse_args([*arguments, "--output", str(output)]))
-    expected = (plot_training.PLOT_HEIGHT, 2 * plot_training.PLOT_WIDTH, 3)
+    expected = (training_curves.PLOT_HEIGHT, 2 * training_curves.PLOT_WIDTH, 3)
     assert np.asarray(Image.open(output).convert("RGB")).shape == expected
+
+
+def test_a_training_is_shown_with_its_figures(tmp_path):
+    folder = tmp_path / "run"
+    write_log(
+        folder,
+        [
+            {"iteration": 19, "total_loss": 6.0, "loss_l1": 2.0},
+            {"iteration": 29, "panoptic_seg/PQ": 40.0, "panoptic_seg/PQ_th": float("nan")},
+            {"iteration": 39, "total_loss": 3.0, "panoptic_seg/PQ": 60.0, "bbox/AP": 0.0},
+        ],
+    )
+    # A group of classes that the set does not have gives no curve; an AP of 0 does.
+    assert training_curves.read_figures(folder / "metrics.json") == {
+        "PQ": ([29, 39], [40.0, 60.0]),
+        "box AP": ([39], [0.0]),
+    }
+    picture = training_curves.plot_training(folder)
+    assert picture.shape == (training_curves.PLOT_HEIGHT, 2 * training_curves.PLOT_WIDTH, 3)
+    # Something is on both halves.
+    for half in np.split(picture, 2, axis=1):
+        assert (half != half[0, 0]).any(axis=2).mean() > 0.02

@@ -1,5 +1,7 @@
 """A tiny model and hand-made inputs for the tests of whole models."""
 
+from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,6 +33,22 @@ def tiny_cfg(arch: str = "PanopticDetr") -> CfgNode:
     cfg.MODEL.DETR.DEC_LAYERS = 2
     cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = ()
     return cfg
+
+
+def processes(count: int, **arguments: Any) -> Namespace:
+    """Detectron2's options for some processes of this machine, and others of the test."""
+    options = {"num_gpus": count, "num_machines": 1, "machine_rank": 0, "dist_url": ""}
+    return Namespace(**options, **arguments)
+
+
+def give_weights(cfg: CfgNode, folder: Path) -> None:
+    """Write random weights into a file for the model of a config, which a test will run."""
+    path = folder / f"{cfg.MODEL.META_ARCHITECTURE}.pth"
+    # Two processes at once would read each other's half.
+    if not path.exists():
+        torch.manual_seed(0)
+        torch.save({"model": build_model(cfg).state_dict()}, path)
+    cfg.MODEL.WEIGHTS = str(path)
 
 
 def build(cfg: CfgNode) -> Any:

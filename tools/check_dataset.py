@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Check COCO-panoptic data sets, and write a corrected copy.
+"""Check COCO-panoptic data sets, and write a repaired copy.
 
     python tools/check_dataset.py DIR [DIR ...]
     python tools/check_dataset.py --set IMAGES PNGS JSON [--set ...] [--fix DIR]
@@ -13,11 +13,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tqdm import tqdm
-
 from detr_d2.validation.check import Checker, SetFiles, find_near_duplicates
 from detr_d2.validation.findings import Finding, Page
-from detr_d2.validation.repair import mend_set
+from detr_d2.validation.repair import repair_set
+
+from tqdm import tqdm
 
 EXIT_FOUND, EXIT_NOT_RUN = 1, 2
 
@@ -36,7 +36,7 @@ def findings_with_bar(checker: Checker) -> Iterator[Finding]:
     with tqdm(unit=" images", desc=checker.files.panoptic_json, disable=None) as bar:
         for finding in checker.run():
             bar.total = checker.total
-            bar.update(len(checker.looks) - bar.n)
+            bar.update(len(checker.hashes) - bar.n)
             yield finding
 
 
@@ -50,21 +50,21 @@ def check(args: argparse.Namespace) -> int:
     if args.fix and len(sets) != 1:
         raise ValueError(f"--fix takes one set, {len(sets)} are given")
     page = Page(args.shown)
-    looks = {}
+    hashes = {}
     for files in sets:
         checker = Checker(files, args.queries, args.tiny)
         page.add(findings_with_bar(checker))
-        looks[files.panoptic_json] = checker.looks
+        hashes[files.panoptic_json] = checker.hashes
         print(f"{files.panoptic_json}: {checker.total} images")
         for number, category in sorted(checker.categories.items()):
             kind = "thing" if category["isthing"] else "stuff"
             print(f"    {number:5d} {category['name']:30} {kind} {checker.counts[number]:8d}")
     if len(sets) > 1:
-        page.add(find_near_duplicates(looks))
+        page.add(find_near_duplicates(hashes))
     print(page)
     if args.fix:
-        skipped = mend_set(sets[0], args.fix)
-        print(f"corrected copy: {args.fix}, {len(skipped)} records skipped")
+        skipped = repair_set(sets[0], args.fix)
+        print(f"repaired copy: {args.fix}, {len(skipped)} records skipped")
         for item in skipped:
             print(f"    {item.name}: {item.reason}")
     wrong = page.count("error") + (page.count("warning") if args.strict else 0)
@@ -78,9 +78,9 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--set", nargs=3, action="append", default=[], metavar=("IMAGES", "PNGS", "JSON")
     )
-    parser.add_argument("--fix", metavar="DIR", help="write a corrected copy there")
+    parser.add_argument("--fix", metavar="DIR", help="write a repaired copy there")
     parser.add_argument("--queries", type=int, default=100, help="MODEL.DETR.NUM_QUERIES")
-    parser.add_argument("--tiny", type=int, default=5, metavar="PIXELS", help="tell of fewer")
+    parser.add_argument("--tiny", type=int, default=5, metavar="PIXELS", help="report smaller ones")
     parser.add_argument("--shown", type=int, default=3, help="findings of each kind")
     parser.add_argument("--strict", action="store_true", help="warnings count as errors")
     return parser
@@ -89,6 +89,9 @@ def argument_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     args = argument_parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        # A name in a faulty JSON may hold what no terminal can show.
+        stream.reconfigure(errors="backslashreplace")
     try:
         return check(args)
     except (ValueError, OSError) as error:

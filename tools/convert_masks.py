@@ -17,8 +17,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from detr_d2.conversion.classes import parse_value
 from detr_d2.conversion.convert import ConversionReport, Split, convert_set
 from detr_d2.conversion.formats import FORMATS, AnnotationFormat, open_format
@@ -32,12 +30,14 @@ from detr_d2.data.coco_panoptic import load_records, read_panoptic_json
 from detr_d2.utils.files import read_json
 from detr_d2.visualization import (
     Palette,
-    draw_ground_truth,
-    picture_sheet,
+    image_grid,
     read_image,
+    render_ground_truth,
     save_picture,
 )
 from detr_d2.visualization.overlay import resize_image
+
+from tqdm import tqdm
 
 EXIT_NOTHING, EXIT_SKIPPED, EXIT_STOPPED = 2, 3, 130
 MATCHES_SHOWN = 5
@@ -177,7 +177,7 @@ def draw_sheet(out: Path, seed: int) -> None:
     for record in chosen:
         image = read_image(record["file_name"])
         pair = [resize_image(image, PICTURE_WIDTH)]
-        pair.append(draw_ground_truth(image, record, palette, PICTURE_WIDTH))
+        pair.append(render_ground_truth(image, record, palette, PICTURE_WIDTH))
         cells.append(pair)
         captions.append(os.path.relpath(record["file_name"], out / "images"))
     if len(cells) % 2:
@@ -185,7 +185,7 @@ def draw_sheet(out: Path, seed: int) -> None:
         captions.append("")
     pairs = range(0, len(cells), 2)
     found = {s["category_id"] for record in chosen for s in record["segments_info"]}
-    sheet = picture_sheet(
+    sheet = image_grid(
         [cells[i] + cells[i + 1] for i in pairs],
         ["image", "segments"] * 2,
         palette=palette,

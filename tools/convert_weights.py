@@ -11,12 +11,12 @@ import sys
 from detr_d2.checkpoint import WeightsError, open_weights
 from detr_d2.checkpoint.checkpointer import save_weights
 from detr_d2.checkpoint.writing import (
-    Unseen,
+    Architecture,
     ours_content,
     write_hugging_face,
     write_original,
 )
-from detr_d2.engine.command_line import load_config
+from detr_d2.engine.command_line import read_config
 
 TARGETS = ("detr_d2", "original", "hugging-face")
 
@@ -41,15 +41,15 @@ def argument_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def unseen_of(settings: dict, config_file: str | None) -> Unseen:
+def architecture_of(settings: dict, config_file: str | None) -> Architecture:
     """Heads and dilation by the config, else by what the source says, else as published."""
     if config_file:
-        cfg = load_config(config_file, [])
+        cfg = read_config(config_file)
         nheads, dilation = cfg.MODEL.DETR.NHEADS, cfg.MODEL.RESNETS.RES5_DILATION
     else:
         nheads = settings.get("MODEL.DETR.NHEADS", 8)
         dilation = settings.get("MODEL.RESNETS.RES5_DILATION", 1)
-    return Unseen(nheads=nheads, dilated=dilation == 2)
+    return Architecture(nheads=nheads, dilated=dilation == 2)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -61,8 +61,8 @@ def main(args: argparse.Namespace) -> int:
         elif args.to == "original":
             write_original(args.output, weights)
         else:
-            unseen = unseen_of(weights.settings, args.config_file)
-            write_hugging_face(args.output, weights, unseen, args.backbone)
+            architecture = architecture_of(weights.settings, args.config_file)
+            write_hugging_face(args.output, weights, architecture, args.backbone)
     except (WeightsError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,7 +1,8 @@
 """Run a trained model on images, folders or videos: pictures out, and COCO-panoptic files.
 
-python tools/demo.py --config-file output/mine/config.yaml --input images/ site.mp4 \
-    --output output/pictures --coco-panoptic output/panoptic MODEL.WEIGHTS output/mine/model_ema.pth
+python tools/demo.py --config-file COCO-PanopticSegmentation/detr_panoptic_R_50.yaml \
+    --input images/ site.mp4 --output output/pictures
+python tools/demo.py --config-file output/mine --input images/ --coco-panoptic output/panoptic
 """
 
 import argparse
@@ -10,26 +11,29 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-# detr_d2 before detectron2, since it silences a warning of that import.
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.panoptic_folder import PanopticFolder
 from detr_d2.engine import Predictor, command_line, registered_categories, use_model_categories
+from detr_d2.engine.predictor import panoptic_map
 from detr_d2.utils.files import replacing
-from detr_d2.visualization import Palette, draw_output, read_image, save_picture
+from detr_d2.visualization import Palette, read_image, render_output, save_picture
+from detr_d2.visualization.video import Source, find_sources, read_frames, write_video
 
-# isort: split
 import cv2
 import numpy as np
 from detectron2.config import CfgNode
 from tqdm import tqdm
 
-from detr_d2.visualization.video import Source, find_sources, read_frames, write_video
-
 
 def argument_parser() -> argparse.ArgumentParser:
     """The tool's arguments."""
-    parser = argparse.ArgumentParser(description="Run a trained model on images and videos.")
-    parser.add_argument("--config-file", required=True, metavar="FILE")
+    parser = command_line.ToolParser(description="Run a trained model on images and videos.")
+    parser.add_argument(
+        "--config-file",
+        required=True,
+        metavar="CONFIG",
+        help=f"{command_line.CONFIG_HELP}, of which the best weights are taken",
+    )
     parser.add_argument(
         "--input", nargs="+", required=True, help="images, videos, folders or patterns like 'a/*'"
     )
@@ -44,7 +48,6 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=int, default=1, help="images or frames run at a time")
     parser.add_argument("--width", type=int, help="width of the pictures; without it the image's")
     parser.add_argument("--resume", action="store_true", help="skip what is finished")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs for the config")
     return parser
 
 
@@ -71,7 +74,7 @@ class Demo:
 
     def __init__(self, args: argparse.Namespace, cfg: CfgNode, table: CategoryTable) -> None:
         self.args = args
-        self.predictor = Predictor(cfg)
+        self.predictor = Predictor(cfg, table)
         self.palette = Palette.from_categories(table.categories)
         self.pictures = Path(args.output) if args.output else None
         self.folder: PanopticFolder | None = None
@@ -101,7 +104,7 @@ class Demo:
                 for (source, image), output in zip(batch, outputs, strict=True):
                     self._note(source.stem, source.path.name, output)
                     if self.pictures is not None:
-                        picture = draw_output(image, output, self.palette, self.args.width)
+                        picture = render_output(image, output, self.palette, self.args.width)
                         save_picture(self.pictures / f"{source.stem}.jpg", picture)
                 bar.update(min(self.args.batch, len(sources) - start))
         return faults
@@ -128,18 +131,16 @@ class Demo:
             while frames := read_frames(capture, self.args.batch):
                 for frame, output in zip(frames, self.predictor(frames), strict=True):
                     self._note(f"{source.stem}/{number:06d}", f"{number:06d}.jpg", output)
-                    yield draw_output(frame, output, self.palette, self.args.width)
+                    yield render_output(frame, output, self.palette, self.args.width)
                     number += 1
                     bar.update()
 
     def _note(self, stem: str, image: str, output: dict[str, Any]) -> None:
         if self.folder is None:
             return
-        if "panoptic_seg" not in output:
-            raise ValueError("--coco-panoptic needs a model with a mask head, PanopticDetr")
-        id_map, segments = output["panoptic_seg"]
+        id_map, segments = panoptic_map(output)
         name = (Path(stem).parent / image).as_posix()
-        self.folder.add(f"{stem}.png", name, id_map.cpu().numpy(), segments)
+        self.folder.add(f"{stem}.png", name, id_map, segments)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -147,7 +148,7 @@ def main(args: argparse.Namespace) -> int:
     if not (args.output or args.coco_panoptic):
         raise ValueError("give --output, --coco-panoptic or both")
     sources = find_sources(args.input)
-    cfg = command_line.load_config(args.config_file, args.opts)
+    cfg = command_line.load_config(args.config_file, args.opts, best=True)
     table = load_categories(args, cfg)
     demo = Demo(args, cfg, table)
     left = [s for s in sources if not (args.resume and demo.is_finished(s))]

@@ -12,14 +12,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-# detr_d2 before detectron2, since it silences a warning of that import.
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_panoptic import read_panoptic_json
 from detr_d2.ops.panoptic_ids import read_ids
 from detr_d2.pseudo_labels.label_quality import BAND, LabelQuality, class_map
 from detr_d2.utils.files import write_json
 
-# isort: split
 import numpy as np
 from tabulate import tabulate
 from tqdm import tqdm
@@ -65,14 +63,14 @@ def measure(ground_truth: Labels, custom: Labels, labels: Labels, band: int) -> 
     missing = [image for image in sorted(labels.images) if ground_truth.find(image) is None]
     if missing:
         raise ValueError(
-            f"{ground_truth.path}: {len(missing)} images: no ground truth, as {missing[:3]}"
+            f"{ground_truth.path}: {len(missing)} images: no ground truth: {missing[:3]}"
         )
     for image in tqdm(sorted(labels.images), desc=labels.path, disable=None):
-        right, masks = ground_truth.find(image), custom.find(image)
-        assert right is not None
+        full, masks = ground_truth.find(image), custom.find(image)
+        assert full is not None
         given = class_map(*labels.read(image), names)
         inside = np.zeros(given.shape, bool) if masks is None else custom.read(masks)[0] != 0
-        quality.add(class_map(*ground_truth.read(right), names), given, inside)
+        quality.add(class_map(*ground_truth.read(full), names), given, inside)
     return quality.figures()
 
 

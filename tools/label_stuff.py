@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Label the rest of the picture: your things manually, all else by a pretrained panoptic model.
+"""Pseudo-labels for stuff: your things labelled manually, all else by a pretrained panoptic model.
 
 python tools/label_stuff.py --dataset mine mine/images mine/panoptic mine/panoptic.json \
     --stuff supercategories --out mine_labelled
@@ -17,12 +17,8 @@ from detr_d2.engine.setup import LOGGERS, share_cores
 from detr_d2.pseudo_labels import MergeRules, label_stuff
 from detr_d2.pseudo_labels.classes import STUFF_CHOICES, THING_CHOICES
 from detr_d2.pseudo_labels.merge import FILLS
-
-# detr_d2 before detectron2, since it silences a warning of that import.
 from detr_d2.utils.files import read_json
 
-# isort: split
-import torch
 from detectron2.config import CfgNode
 from detectron2.engine import launch
 from detectron2.utils import comm
@@ -31,12 +27,12 @@ from tqdm import tqdm
 
 EXIT_NOT_RUN, EXIT_SKIPPED, EXIT_STOPPED = 2, 3, 130
 SHOWN = 10
-COCO_MODEL = Path(__file__).parents[1] / "configs/Published/coco_panoptic_R_50.yaml"
+COCO_MODEL = "COCO-PanopticSegmentation/detr_panoptic_R_50.yaml"
 
 
 def argument_parser() -> argparse.ArgumentParser:
     """The tool's arguments."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = command_line.ToolParser(description=__doc__.split("\n")[0])
     parser.add_argument(
         "--dataset",
         action="append",
@@ -61,13 +57,14 @@ def argument_parser() -> argparse.ArgumentParser:
     run.add_argument("--num-machines", type=int, default=1)
     run.add_argument("--machine-rank", type=int, default=0)
     run.add_argument("--dist-url", default="auto", metavar="tcp://HOST:PORT")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs for the config")
     return parser
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     model = parser.add_argument_group("the model and its classes")
-    model.add_argument("--config-file", default=str(COCO_MODEL), metavar="FILE")
+    model.add_argument(
+        "--config-file", default=COCO_MODEL, metavar="CONFIG", help=command_line.CONFIG_HELP
+    )
     model.add_argument("--weights", metavar="FILE", help="in the place of the config's")
     model.add_argument(
         "--categories",
@@ -100,7 +97,7 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
         "never (default: %(default)s)",
     )
     rules.add_argument(
-        "--rim", type=int, metavar="PIXELS", help="thinner remains go (default: 1 %% of the side)"
+        "--halo", type=int, metavar="PIXELS", help="thinner remains go (default: 1 %% of the side)"
     )
     rules.add_argument(
         "--min-area", type=int, metavar="PIXELS", help="smaller remains go (default: 0.1 %%)"
@@ -134,12 +131,9 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
 
 def load_config(args: argparse.Namespace) -> CfgNode:
     """The model's config."""
-    cfg = command_line.load_config(args.config_file, args.opts)
-    if args.weights is not None:
-        cfg.MODEL.WEIGHTS = args.weights
+    weights = [] if args.weights is None else ["MODEL.WEIGHTS", args.weights]
+    cfg = command_line.load_config(args.config_file, [*args.opts, *weights], best=True)
     use_model_categories(cfg, args.config_file, args.categories)
-    if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError("no GPU that can be used; append MODEL.DEVICE cpu to the command")
     return cfg
 
 

@@ -5,33 +5,28 @@ python tools/plot_training.py output/mine/boxes output/mine/panoptic --output ou
 """
 
 import argparse
-import json
 import sys
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-# detr_d2 before detectron2, since it silences a warning of that import.
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_panoptic import read_panoptic_json
 from detr_d2.ops.panoptic_ids import read_ids
 from detr_d2.utils.files import replacing
-from detr_d2.visualization import Palette, draw_segments, picture_sheet
-from detr_d2.visualization.sheet import PAPER
+from detr_d2.visualization import Palette, image_grid, render_segments
+from detr_d2.visualization.grid import PAPER
+from detr_d2.visualization.training_curves import (
+    PLOT_WIDTH,
+    plot_losses,
+    stack_pictures,
+)
 
-# isort: split
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from PIL import Image
 
-DPI = 100
-PLOT_WIDTH, PLOT_HEIGHT = 420, 270
 # As demo.py --coco-panoptic calls it.
 JSON = "panoptic.json"
-
-# Iterations and values of each loss.
-Curves = dict[str, tuple[list[int], list[float]]]
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -55,59 +50,6 @@ def argument_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def read_losses(path: Path) -> Curves:
-    """Losses of the last layer and their sum, from what Detectron2 noted while training.
-
-    A training that was resumed, or begun again, goes back to an earlier iteration: what was noted
-    from there on before counts no longer. A last line that is still being written is skipped.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: a line is not JSON, or there is no loss in the file.
-    """
-    entries: list[dict[str, Any]] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(True), start=1):
-        if not line.endswith("\n"):
-            continue
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}: line {number} is not JSON: {error}") from None
-        while entries and entries[-1]["iteration"] >= entry["iteration"]:
-            entries.pop()
-        entries.append(entry)
-    names = {name for entry in entries for name in entry if is_loss(name)}
-    if not names:
-        raise ValueError(f"{path}: no loss in it; a training notes them every 20 iterations")
-    curves: Curves = {}
-    for name in sorted(names, key=lambda name: (name != "total_loss", name)):
-        points = [(entry["iteration"], entry[name]) for entry in entries if name in entry]
-        curves[name] = ([x for x, _ in points], [y for _, y in points])
-    return curves
-
-
-def is_loss(name: str) -> bool:
-    """Whether a metric is the sum or a loss that no digit marks as an earlier layer's."""
-    return name == "total_loss" or (name.startswith("loss_") and not name[-2:].strip("_").isdigit())
-
-
-def draw_losses(folders: list[Path], width: int) -> np.ndarray:
-    """Curves of every folder side by side: (PLOT_HEIGHT, width, 3) uint8 RGB."""
-    paper = tuple(value / 255 for value in PAPER)
-    figure = Figure((width / DPI, PLOT_HEIGHT / DPI), DPI, facecolor=paper, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    for axes, folder in zip(
-        figure.subplots(1, len(folders), squeeze=False)[0], folders, strict=True
-    ):
-        for name, (iterations, values) in read_losses(folder / "metrics.json").items():
-            axes.plot(iterations, values, label=name, linewidth=2 if name == "total_loss" else 1.2)
-        axes.set(title=folder.name, xlabel="iteration", yscale="log", facecolor=paper)
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize="small", frameon=False)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3]
-
-
 def read_maps(pngs: Path, panoptic_json: Path) -> dict[str, dict[str, Any]]:
     """Path of the PNG and entries of the segments, by the image's name, in the JSON's order."""
     content = read_panoptic_json(panoptic_json)
@@ -121,7 +63,7 @@ def read_maps(pngs: Path, panoptic_json: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def draw_map(entry: dict[str, Any], table: CategoryTable, width: int) -> np.ndarray:
+def render_map(entry: dict[str, Any], table: CategoryTable, width: int) -> np.ndarray:
     """The segments of one PNG, `width` pixels wide, on white."""
     id_map = read_ids(entry["png"])
     indices = [table.contiguous_ids[segment["category_id"]] for segment in entry["segments_info"]]
@@ -130,10 +72,12 @@ def draw_map(entry: dict[str, Any], table: CategoryTable, width: int) -> np.ndar
         for i, segment in zip(indices, entry["segments_info"], strict=True)
     ]
     white = np.full((*id_map.shape, 3), 255, np.uint8)
-    return draw_segments(white, id_map, segments, Palette.from_categories(table.categories), width)
+    return render_segments(
+        white, id_map, segments, Palette.from_categories(table.categories), width
+    )
 
 
-def draw_pairs(
+def render_pairs(
     pngs: Path, panoptic_json: Path, found: Path, table: CategoryTable, args: argparse.Namespace
 ) -> list[list[np.ndarray]]:
     """Ground truth and prediction of up to `args.count` images of a set, spread evenly over it.
@@ -155,13 +99,13 @@ def draw_pairs(
                 f"demo.py on the set's folder of images; there are {sorted(predicted)[:3]} ..."
             )
         pairs.append(
-            [draw_map(maps[name], table, args.width) for maps in (ground_truth, predicted)]
+            [render_map(maps[name], table, args.width) for maps in (ground_truth, predicted)]
         )
     return pairs
 
 
-def draw_comparisons(args: argparse.Namespace) -> np.ndarray:
-    """A sheet with two columns for each set, ground truth and prediction.
+def render_comparisons(args: argparse.Namespace) -> np.ndarray:
+    """An image grid with two columns for each set, ground truth and prediction.
 
     Raises:
         ValueError: the files differ in their categories.
@@ -178,27 +122,22 @@ def draw_comparisons(args: argparse.Namespace) -> np.ndarray:
     columns: list[list[np.ndarray]] = []
     headings: list[str] = []
     for heading, pngs, panoptic_json, found in args.compare:
-        pairs = draw_pairs(Path(pngs), Path(panoptic_json), Path(found), tables[0], args)
+        pairs = render_pairs(Path(pngs), Path(panoptic_json), Path(found), tables[0], args)
         columns += [list(column) for column in zip(*pairs, strict=True)]
         headings += [f"{heading}: ground truth", "found"]
     blank = np.full((1, args.width, 3), PAPER, np.uint8)
     rows = list(zip_longest(*columns, fillvalue=blank))
     palette = Palette.from_categories(tables[0].categories)
-    return picture_sheet(rows, headings, palette=palette, categories=range(len(palette.names)))
+    return image_grid(rows, headings, palette=palette, categories=range(len(palette.names)))
 
 
 def main(args: argparse.Namespace) -> None:
-    """Draw the picture and write it."""
-    parts = [draw_comparisons(args)] if args.compare else []
+    """Render the picture and write it."""
+    parts = [render_comparisons(args)] if args.compare else []
     width = max([PLOT_WIDTH * len(args.folders), *(part.shape[1] for part in parts)])
-    parts = [draw_losses(args.folders, width), *parts]
-    picture = np.full((sum(part.shape[0] for part in parts), width, 3), PAPER, np.uint8)
-    top = 0
-    for part in parts:
-        picture[top : top + part.shape[0], : part.shape[1]] = part
-        top += part.shape[0]
+    picture = stack_pictures([plot_losses(args.folders, width), *parts])
     with replacing(args.output) as temporary:
-        # Drawn, not imagegraphed: 256 colours are enough, and the file is a third as large.
+        # Flat colours, not a photograph: 256 colours are enough, and the file is a third as large.
         Image.fromarray(picture).quantize(256).save(temporary)
     print(args.output)
 

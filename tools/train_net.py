@@ -7,18 +7,27 @@ python tools/train_net.py --config-file configs/... --dataset NAME IMAGES PNGS J
 import argparse
 from typing import Any
 
-# detr_d2 before detectron2, since it silences a warning of that import.
-from detr_d2.engine import Checkpointer, DetrTrainer, command_line, setup_job
+from detr_d2.engine import (
+    Checkpointer,
+    DetrTrainer,
+    check_training,
+    command_line,
+    launch,
+    setup_job,
+)
 
-# isort: split
 from detectron2.config import CfgNode
-from detectron2.engine import default_argument_parser, launch
+from detectron2.engine import default_argument_parser
+from detectron2.utils import comm
 
 
 def argument_parser() -> argparse.ArgumentParser:
-    """Detectron2's arguments, and data sets to register."""
+    """Detectron2's arguments, and data sets to register. --config-file takes zoo names too."""
     parser = default_argument_parser()
     command_line.add_dataset_option(parser)
+    parser.add_argument(
+        "--check", action="store_true", help="run every part of the training once, and stop"
+    )
     return parser
 
 
@@ -39,18 +48,15 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         checkpointer = Checkpointer(model, save_dir=cfg.OUTPUT_DIR, cfg=cfg)
         checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
         return DetrTrainer.test(cfg, model)
+    if args.check:
+        table = check_training(cfg)
+        if comm.is_main_process():
+            print(table)
+        return {}
     trainer = DetrTrainer(cfg)
     trainer.resume_or_load(resume=args.resume)
     return trainer.train()
 
 
 if __name__ == "__main__":
-    arguments = argument_parser().parse_args()
-    launch(
-        main,
-        arguments.num_gpus,
-        num_machines=arguments.num_machines,
-        machine_rank=arguments.machine_rank,
-        dist_url=arguments.dist_url,
-        args=(arguments,),
-    )
+    launch(main, argument_parser().parse_args())

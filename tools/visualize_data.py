@@ -6,22 +6,21 @@ python tools/visualize_data.py --config-file configs/... --dataset NAME IMAGES P
 
 import argparse
 import itertools
+import sys
 from collections.abc import Iterator
 from typing import Any
 
-# detr_d2 before detectron2, since it silences a warning of that import.
 from detr_d2.engine import DetrTrainer, command_line
 from detr_d2.visualization import (
     Palette,
-    draw_ground_truth,
-    draw_targets,
-    picture_sheet,
+    image_grid,
     read_image,
+    render_ground_truth,
+    render_targets,
     resize_image,
     save_picture,
 )
 
-# isort: split
 import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -33,8 +32,10 @@ PAIRS_A_ROW = 2
 
 def argument_parser() -> argparse.ArgumentParser:
     """The tool's arguments."""
-    parser = argparse.ArgumentParser(description="Show what the data loader really feeds.")
-    parser.add_argument("--config-file", default="", metavar="FILE")
+    parser = command_line.ToolParser(description="Show what the data loader really feeds.")
+    parser.add_argument(
+        "--config-file", default="", metavar="CONFIG", help=command_line.CONFIG_HELP
+    )
     parser.add_argument(
         "--source",
         choices=("loader", "records"),
@@ -43,9 +44,8 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--count", type=int, default=8, help="number of images")
     parser.add_argument("--width", type=int, default=360, help="width of each picture, pixels")
-    parser.add_argument("--output", default="output/data.png", help="the sheet, PNG or JPEG")
+    parser.add_argument("--output", default="output/data.png", help="the image grid, PNG or JPEG")
     command_line.add_dataset_option(parser)
-    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs for the config")
     return parser
 
 
@@ -57,7 +57,7 @@ def loader_pictures(cfg: CfgNode, width: int) -> Iterator[tuple[np.ndarray, np.n
     for batch in loader:
         for image in batch:
             pixels = convert_image_to_rgb(image["image"].permute(1, 2, 0), cfg.INPUT.FORMAT)
-            targets = draw_targets(pixels, image["instances"], palette, width)
+            targets = render_targets(pixels, image["instances"], palette, width)
             yield resize_image(pixels, width), targets, set(image["instances"].gt_classes.tolist())
 
 
@@ -68,13 +68,13 @@ def record_pictures(cfg: CfgNode, width: int) -> Iterator[tuple[np.ndarray, np.n
         palette = Palette.from_metadata(MetadataCatalog.get(name))
         for record in records:
             image = read_image(record["file_name"])
-            ground_truth = draw_ground_truth(image, record, palette, width)
+            ground_truth = render_ground_truth(image, record, palette, width)
             objects = record.get("segments_info") or record.get("annotations", [])
             categories = {one["category_id"] for one in objects}
             yield resize_image(image, width), ground_truth, categories
 
 
-def make_sheet(cfg: CfgNode, args: argparse.Namespace) -> np.ndarray:
+def make_grid(cfg: CfgNode, args: argparse.Namespace) -> np.ndarray:
     """Two images a row, each beside its targets."""
     pictures = loader_pictures if args.source == "loader" else record_pictures
     shown: list[Any] = list(itertools.islice(pictures(cfg, args.width), args.count))
@@ -88,17 +88,20 @@ def make_sheet(cfg: CfgNode, args: argparse.Namespace) -> np.ndarray:
     headings = ["fed" if args.source == "loader" else "image", "targets"] * (columns // 2)
     palette = Palette.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
     categories = set().union(*(found for _, _, found in shown))
-    return picture_sheet(rows, headings, palette=palette, categories=categories)
+    return image_grid(rows, headings, palette=palette, categories=categories)
 
 
 def main(args: argparse.Namespace) -> None:
-    """Draw the sheet and write it."""
+    """Render the image grid and write it."""
     command_line.register_datasets(args)
-    cfg = command_line.load_config(args.config_file, args.opts)
+    cfg = command_line.read_config(args.config_file, args.opts)
     seed_all_rng(None if cfg.SEED < 0 else cfg.SEED)
-    save_picture(args.output, make_sheet(cfg, args))
+    save_picture(args.output, make_grid(cfg, args))
     print(f"{args.output}: {args.count} images")
 
 
 if __name__ == "__main__":
-    main(argument_parser().parse_args())
+    try:
+        main(argument_parser().parse_args())
+    except (OSError, ValueError) as error:
+        sys.exit(f"visualize_data.py: {error}")

@@ -15,7 +15,7 @@ CATEGORIES: list[dict[str, Any]] = [
 ]
 BY_NAME = {entry["name"]: entry for entry in CATEGORIES}
 STUFF = ("sky", "concrete", "soil")
-# What is drawn unless other things are asked for.
+# The things of a set unless other things are asked for.
 THINGS = ("brick", "pipe", "barrel")
 
 
@@ -25,7 +25,7 @@ def categories_of(things: Collection[str]) -> list[dict[str, Any]]:
 
 
 def check_names(what: str, names: Sequence[str], allowed: Collection[str]) -> None:
-    """Refuse names that are not among the allowed ones.
+    """Reject names that are not among the allowed ones.
 
     Raises:
         ValueError: naming `what`, the unknown names and those allowed.

@@ -1,6 +1,6 @@
 """The crate of the embedded building-site data set: a wooden box of boards.
 
-It is drawn as `site_things.py` says. The viewer sees its front and its lid from above, and one
+It is rendered as `things.py` says. The viewer sees its front and its lid from above, and one
 side unless it stands face on. Coordinates of a face: `across` and `down` in pixels (h, w), 0 at
 its middle; "half" lengths are in pixels too.
 """
@@ -15,7 +15,7 @@ WOOD_SHARES = (0.5, 0.25, 0.25)
 GAP_TONE, EDGE_TONE, NAIL_TONE = 0.3, 0.55, 0.35
 
 
-def draw_crate(rng: np.random.Generator, scale: float, light: np.ndarray) -> Patch:
+def render_crate(rng: np.random.Generator, scale: float, light: np.ndarray) -> Patch:
     """A crate, from flat to upright; `scale` is the longer of its height and its width."""
     shape = rng.uniform(0.7, 1.35)  # width to height, lid and side included
     height, width = scale * min(1.0, 1 / shape), scale * min(1.0, shape)
@@ -66,7 +66,7 @@ def _front(
     """Brightness (h, w) of the front: boards, a frame on them, nails, at times a brace.
 
     Args:
-        rng: the picture's generator.
+        rng: the image's generator.
         across, down: coordinates on the face.
         halves: half its width and half its height.
         gap: width of the gaps, as a share of a board's.
@@ -119,7 +119,7 @@ def _boards(
     """Brightness (h, w) of boards side by side, about 1, with their grain and dark gaps.
 
     Args:
-        rng: the picture's generator.
+        rng: the image's generator.
         across: coordinate across the boards.
         along: coordinate along them, in pixels.
         half: half the breadth of all together, in the unit of `across`.

@@ -1,4 +1,4 @@
-"""What the drawings of the embedded building-site data set share: patches, axes, noise."""
+"""Patches, axes and noise, of which the images of the building-site data set are made."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Patch(NamedTuple):
-    """A drawn thing: `color` (h, w, 3) float32 in 0..1, `mask` (h, w) bool."""
+    """A rendered thing: `color` (h, w, 3) float32 in 0..1, `mask` (h, w) bool."""
 
     color: np.ndarray
     mask: np.ndarray
@@ -19,7 +19,7 @@ def smooth_noise(
     """Soft noise (h, w) float32 of mean about 0 and deviation about 1.
 
     Args:
-        rng: the picture's generator.
+        rng: the image's generator.
         shape: (h, w).
         cell: size of a blob across, in pixels.
         stretch: how many times longer blobs are along the height.
@@ -50,6 +50,6 @@ def rounded_box(
     return outside + np.minimum(np.maximum(du, dv), 0) - corner
 
 
-def paint(hue: np.ndarray, tone: np.ndarray) -> np.ndarray:
+def shade(hue: np.ndarray, tone: np.ndarray) -> np.ndarray:
     """Colours (h, w, 3) of one hue (3,) at the given brightness (h, w)."""
     return (tone[..., None] * hue).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What one split of the embedded building-site data set is made from, and one picture of it."""
+"""The settings of one split of the embedded building-site data set, and one image of it."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,21 +9,21 @@ import numpy as np
 
 from building_site.classes import BY_NAME, THINGS
 from building_site.masks import write_masks
-from building_site.painter import paint_picture
+from building_site.scene import synthesize
 from detr_d2.data.coco_writer import describe_segments, write_id_png
 from detr_d2.utils.files import replacing
 
 SPLITS = ("train", "val")
-# Raised whenever the drawing changes, so that sets drawn before are drawn anew.
-DRAWING_VERSION = 1
+# Raised whenever the pixels change, so that earlier sets are made anew.
+VERSION = 1
 JPEG_QUALITY = 95
 
 
 @dataclass(frozen=True)
-class Job:
-    """What one split is made from. `split` is its place in SPLITS, `count` its pictures.
+class SplitSettings:
+    """All that decides one split. `split` is its place in SPLITS, `count` its images.
 
-    `things` are the classes that things are drawn from, `masks` those written as binary masks.
+    `things` are the classes that things are sampled from, `masks` those written as binary masks.
     """
 
     out: str
@@ -40,37 +40,37 @@ class Job:
         return SPLITS[self.split]
 
     def fingerprint(self) -> dict[str, Any]:
-        """All that the pictures depend on."""
-        content = {**asdict(self), "out": "", "drawing_version": DRAWING_VERSION}
+        """All that the images depend on."""
+        content = {**asdict(self), "out": "", "drawing_version": VERSION}
         for name, default in (("things", THINGS), ("masks", ())):
             value = content.pop(name)
-            # Sets drawn before these could be chosen say nothing of them.
+            # Sets made before these could be chosen say nothing of them.
             if value != default:
                 content[name] = list(value)
         return content
 
 
-def draw_one(job: Job, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Draw and write one picture; returns its entries in `images` and `annotations`."""
-    cv2.setNumThreads(1)  # the pictures are drawn side by side already
-    rng = np.random.default_rng([job.seed, job.split, number])
-    picture = paint_picture(rng, job.width, job.height, job.things)
-    ids = _segment_ids(rng, picture.classes)
-    names = dict(zip(ids, picture.classes, strict=True))
+def synthesize_one(settings: SplitSettings, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Synthesize and write one image; returns its entries in `images` and `annotations`."""
+    cv2.setNumThreads(1)  # the images are made side by side already
+    rng = np.random.default_rng([settings.seed, settings.split, number])
+    scene = synthesize(rng, settings.width, settings.height, settings.things)
+    ids = _segment_ids(rng, scene.classes)
+    names = dict(zip(ids, scene.classes, strict=True))
     categories = {i: BY_NAME[name]["id"] for i, name in names.items()}
-    id_map = np.array([0, *ids], np.int32)[picture.labels]
+    id_map = np.array([0, *ids], np.int32)[scene.labels]
     stem = f"{number:06d}"
-    root = Path(job.out)
+    root = Path(settings.out)
     options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    with replacing(root / job.name / f"{stem}.jpg") as temporary:
-        cv2.imwrite(temporary, picture.image[..., ::-1], options)
-    write_id_png(root / f"panoptic_{job.name}" / f"{stem}.png", id_map)
-    write_masks(root / f"masks_{job.name}", stem, id_map, names, job.masks)
+    with replacing(root / settings.name / f"{stem}.jpg") as temporary:
+        cv2.imwrite(temporary, scene.image[..., ::-1], options)
+    write_id_png(root / f"panoptic_{settings.name}" / f"{stem}.png", id_map)
+    write_masks(root / f"masks_{settings.name}", stem, id_map, names, settings.masks)
     image = {
         "id": number + 1,
         "file_name": f"{stem}.jpg",
-        "width": job.width,
-        "height": job.height,
+        "width": settings.width,
+        "height": settings.height,
     }
     annotation = {
         "image_id": number + 1,

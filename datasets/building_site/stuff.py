@@ -1,6 +1,6 @@
 """The stuff of the embedded building-site data set: sky, a concrete wall, soil.
 
-Legend: h, w size of the enlarged canvas. Colours are (h, w, 3) float32 RGB in 0..1.
+Legend: h, w size of the enlarged image. Colours are (h, w, 3) float32 RGB in 0..1.
 """
 
 import cv2
@@ -8,12 +8,12 @@ import numpy as np
 
 from building_site.shapes import smooth_noise
 
-# How much larger than the picture the canvas is, along each side.
+# How much larger the image is rendered than it is written, along each side.
 ENLARGE = 2
 
 
 def wall_mask(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """Canvas mask of concrete: a stepped or sloping wall, high enough to hide the sky or absent."""
+    """Enlarged mask of concrete: a wall with steps or a slope, as high as the sky, or absent."""
     height, width = shape
     kind = rng.choice(["steps", "slope", "full", "none"], p=[0.55, 0.3, 0.07, 0.08])
     if kind == "none":
@@ -34,7 +34,7 @@ def wall_mask(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
 
 
 def soil_mask(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """Canvas mask of soil: everything below a tilted, wavy line."""
+    """Enlarged mask of soil: everything below a tilted, wavy line."""
     height, width = shape
     x = np.linspace(-1, 1, width)
     line = rng.uniform(0.52, 0.8) + rng.uniform(-0.07, 0.07) * x
@@ -43,23 +43,23 @@ def soil_mask(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     return np.arange(height)[:, None] >= line[None] * height
 
 
-def paint_stuff(
+def render_stuff(
     rng: np.random.Generator, shape: tuple[int, int], walls: np.ndarray, soil: np.ndarray
 ) -> np.ndarray:
-    """The canvas (h, w, 3) float32 without things."""
-    # The sky has no fine detail: painting it at the picture's size is enough.
-    sky = _paint_sky(rng, (shape[0] // ENLARGE, shape[1] // ENLARGE))
-    canvas = cv2.resize(sky, shape[::-1], interpolation=cv2.INTER_LINEAR)
+    """The enlarged image (h, w, 3) float32 without things."""
+    # The sky has no fine detail: rendering it at the image's size is enough.
+    sky = _render_sky(rng, (shape[0] // ENLARGE, shape[1] // ENLARGE))
+    enlarged = cv2.resize(sky, shape[::-1], interpolation=cv2.INTER_LINEAR)
     grain = rng.standard_normal(shape, dtype=np.float32)
-    np.copyto(canvas, _paint_concrete(rng, grain), where=walls[..., None])
-    np.copyto(canvas, _paint_soil(rng, grain), where=soil[..., None])
+    np.copyto(enlarged, _render_concrete(rng, grain), where=walls[..., None])
+    np.copyto(enlarged, _render_soil(rng, grain), where=soil[..., None])
     # Where the ground meets the wall it is darker.
     foot = cv2.blur(cv2.blur(soil.astype(np.float32), (7 * ENLARGE,) * 2), (7 * ENLARGE,) * 2)
-    canvas *= np.where(soil, np.float32(1.0), 1.0 - 0.35 * foot)[..., None]
-    return canvas
+    enlarged *= np.where(soil, np.float32(1.0), 1.0 - 0.35 * foot)[..., None]
+    return enlarged
 
 
-def _paint_sky(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+def _render_sky(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     upper = np.array(((0.36, 0.58, 0.86), (0.62, 0.68, 0.74), (0.48, 0.55, 0.78))[rng.integers(3)])
     lower = np.array(((0.78, 0.87, 0.95), (0.82, 0.84, 0.86), (0.95, 0.80, 0.66))[rng.integers(3)])
     down = np.linspace(0, 1.6, shape[0]).clip(0, 1)[:, None, None]
@@ -69,7 +69,7 @@ def _paint_sky(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     return sky * (1 - cover) + np.float32(0.95) * cover
 
 
-def _paint_concrete(rng: np.random.Generator, grain: np.ndarray) -> np.ndarray:
+def _render_concrete(rng: np.random.Generator, grain: np.ndarray) -> np.ndarray:
     shape = height, width = grain.shape
     grey = rng.uniform(0.48, 0.68)
     tone = (
@@ -89,7 +89,7 @@ def _paint_concrete(rng: np.random.Generator, grain: np.ndarray) -> np.ndarray:
     return tone[..., None] * np.float32([1.0, 0.99, 0.96])
 
 
-def _paint_soil(rng: np.random.Generator, grain: np.ndarray) -> np.ndarray:
+def _render_soil(rng: np.random.Generator, grain: np.ndarray) -> np.ndarray:
     hue = np.array([0.50, 0.37, 0.24]) + rng.normal(0, 0.03, 3) + rng.normal(0, 0.03)
     shape = grain.shape
     tone = 1 + 0.10 * smooth_noise(rng, shape, 30, 0.4) + 0.10 * smooth_noise(rng, shape, 7, 0.6)

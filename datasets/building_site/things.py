@@ -1,17 +1,17 @@
 """The things of the embedded building-site data set: brick, pipe, barrel; the crate is apart.
 
-Each is drawn by formula in its own axes (u along it, v across it, in pixels of the enlarged
-canvas) and returned as a patch: colours (h, w, 3) float32 RGB in 0..1 and a mask (h, w) bool, the
+Each is rendered by formula in its own axes (u along it, v across it, in pixels of the enlarged
+image) and returned as a patch: colours (h, w, 3) float32 RGB in 0..1 and a mask (h, w) bool, the
 thing's centre in the middle. The light is a unit vector (x, y, z), y down and z to the viewer.
 """
 
 import numpy as np
 
-from building_site.crate import draw_crate
-from building_site.shapes import Patch, axes, paint, rounded_box, smooth_noise
+from building_site.crate import render_crate
+from building_site.shapes import Patch, axes, rounded_box, shade, smooth_noise
 
 
-def draw_brick(rng: np.random.Generator, scale: float, light: np.ndarray) -> Patch:
+def render_brick(rng: np.random.Generator, scale: float, light: np.ndarray) -> Patch:
     """A reddish brick with holes, a frog or neither; `scale` is its length in pixels."""
     half_u = 0.5 * scale
     half_v = half_u / rng.uniform(1.75, 2.4)
@@ -27,7 +27,7 @@ def draw_brick(rng: np.random.Generator, scale: float, light: np.ndarray) -> Pat
     edge = np.abs(rounded_box(u, v, half_u, half_v, corner)) < 0.07 * half_v
     tone = np.where(edge, tone * 0.85, tone)
     tone = np.where(_brick_holes(rng, u, v + 0.22 * half_v, half_u, half_v) & ~side, 0.3, tone)
-    color = paint(hue, tone)
+    color = shade(hue, tone)
     mortar = smooth_noise(rng, u.shape, 7) > rng.uniform(1.1, 2.0)
     color[mortar] = 0.5 * color[mortar] + 0.5 * np.float32([0.72, 0.70, 0.66])
     return Patch(color, mask)
@@ -52,7 +52,7 @@ def _brick_holes(
     return inside & (np.hypot(along, across) < 0.17 * half_v)
 
 
-def draw_pipe(rng: np.random.Generator, scale: float, light: np.ndarray) -> Patch:
+def render_pipe(rng: np.random.Generator, scale: float, light: np.ndarray) -> Patch:
     """A long grey-blue pipe at any angle, glossy, one end open; `scale` as for the brick."""
     half_u = 0.5 * scale
     half_v = half_u * rng.uniform(0.2, 0.3)
@@ -68,7 +68,7 @@ def draw_pipe(rng: np.random.Generator, scale: float, light: np.ndarray) -> Patc
     facing = across * (-np.sin(angle) * light[0] + np.cos(angle) * light[1]) + bulge * light[2]
     tone = 0.45 + 0.7 * np.clip(facing, 0, None)
     tone = tone * (1 + 0.05 * smooth_noise(rng, u.shape, 4)) * np.where(collar, 0.85, 1.0)
-    color = paint(hue, tone)
+    color = shade(hue, tone)
     color += (rng.uniform(0.3, 0.6) * np.clip(facing, 0, 1) ** 18)[..., None]
     # The near end is an ellipse: a bright rim around the dark inside.
     opening = np.hypot((u - half_u + end) / end, v / radius)
@@ -80,7 +80,7 @@ def draw_pipe(rng: np.random.Generator, scale: float, light: np.ndarray) -> Patc
 BARREL_HUES = ([0.88, 0.68, 0.12], [0.16, 0.52, 0.26], [0.12, 0.30, 0.72])
 
 
-def draw_barrel(rng: np.random.Generator, scale: float, light: np.ndarray) -> Patch:
+def render_barrel(rng: np.random.Generator, scale: float, light: np.ndarray) -> Patch:
     """An upright yellow, green or blue barrel with hoops and a lid; `scale` is its height."""
     half_h = 0.5 * scale
     half_w = half_h * rng.uniform(0.58, 0.76)
@@ -101,7 +101,7 @@ def draw_barrel(rng: np.random.Generator, scale: float, light: np.ndarray) -> Pa
     for hoop in (-0.32, 0.28):
         tone = np.where(np.abs(level - hoop) < hoop_width, tone * 1.3, tone)
         tone = np.where(np.abs(level - hoop - 1.6 * hoop_width) < hoop_width, tone * 0.6, tone)
-    color = paint(hue, tone)
+    color = shade(hue, tone)
     if rng.random() < 0.35:
         label = (np.abs(across - rng.uniform(-0.3, 0.3)) < 0.35) & (np.abs(level + 0.02) < 0.16)
         color[label] = np.float32([0.88, 0.87, 0.82]) * tone[label, None]
@@ -113,4 +113,9 @@ def draw_barrel(rng: np.random.Generator, scale: float, light: np.ndarray) -> Pa
     return Patch(color, body | (top <= 1))
 
 
-DRAWERS = {"brick": draw_brick, "pipe": draw_pipe, "barrel": draw_barrel, "crate": draw_crate}
+RENDERERS = {
+    "brick": render_brick,
+    "pipe": render_pipe,
+    "barrel": render_barrel,
+    "crate": render_crate,
+}

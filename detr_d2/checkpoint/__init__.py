@@ -6,12 +6,12 @@ back), `classes` finds the class of each row, `loading` puts it all into a model
 
 from detr_d2.checkpoint.layouts import Weights, open_weights
 from detr_d2.checkpoint.loading import LoadingRules, load_weights
+from detr_d2.checkpoint.loading_report import LoadingReport
 from detr_d2.checkpoint.reading import WeightsError
-from detr_d2.checkpoint.report import Report
 
 __all__ = [
+    "LoadingReport",
     "LoadingRules",
-    "Report",
     "Weights",
     "WeightsError",
     "load_weights",

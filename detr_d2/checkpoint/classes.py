@@ -1,11 +1,11 @@
-"""Which class each row of a classifier stands for, and which rows a new class list keeps."""
+"""Find the class of each row of a classifier, and the rows that a new class list keeps."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from detr_d2.checkpoint.coco_names import COCO_NAMES
+from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 
 Names = tuple[str | None, ...]
 RowRule = Literal["by_name", "in_order", "none"]
@@ -13,6 +13,8 @@ ROW_RULES: tuple[RowRule, ...] = ("by_name", "in_order", "none")
 
 # Number of classes of the published weights, whose rows are COCO ids.
 COCO_ROWS = (91, 250)
+# Their rows are COCO ids: row 1 is person, row 12 belongs to nobody.
+COCO_NAMES: dict[int, str] = {entry["id"]: entry["name"] for entry in COCO_CATEGORIES}
 # Names that programs give to rows they know nothing about.
 NAMELESS = re.compile(r"n/?a|label[ _]?\d+|unknown|", re.IGNORECASE)
 

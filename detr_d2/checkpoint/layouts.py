@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from detr_d2.checkpoint import settings, tables
+from detr_d2.checkpoint import settings, tensor_names
 from detr_d2.checkpoint.classes import Names, names_of_rows
 from detr_d2.checkpoint.reading import Contents, WeightsError, read_contents
-from detr_d2.checkpoint.renaming import Table, fuse_attention
+from detr_d2.checkpoint.tensor_names import Table, fuse_attention
 
 # Where the weights lie in the dictionaries that training programs write.
 STATE_KEYS = ("model", "state_dict", "model_state_dict", "model_state", "blobs")
@@ -44,7 +44,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Layout:
-    """A way to name and store the weights.
+    """A convention of naming and storing weights.
 
     Attributes:
         name: for messages.
@@ -69,8 +69,8 @@ def _below_backbone(table: Table) -> Callable[[str], str | None]:
     return rename
 
 
-_original = Table([*tables.ORIGINAL, *tables.MASK_HEAD])
-_hugging_face = Table([*tables.HF_TIMM, *tables.HF_NATIVE, *tables.MASK_HEAD])
+_original = Table([*tensor_names.ORIGINAL, *tensor_names.MASK_HEAD])
+_hugging_face = Table([*tensor_names.HF_TIMM, *tensor_names.HF_NATIVE, *tensor_names.MASK_HEAD])
 
 
 def _rename_original(name: str) -> str | None:
@@ -78,7 +78,7 @@ def _rename_original(name: str) -> str | None:
 
 
 def _rename_hugging_face(name: str) -> str | None:
-    for pattern, replacement in tables.HF_ALIASES:
+    for pattern, replacement in tensor_names.HF_ALIASES:
         name = re.sub(pattern, replacement, name)
     return _hugging_face.ours(name.removeprefix("detr."))
 
@@ -108,7 +108,7 @@ LAYOUTS = (
     Layout(
         "torchvision ResNet",
         (r"conv1\.weight", r"layer1\.0\.conv1\.weight"),
-        _below_backbone(Table(tables.TORCHVISION)),
+        _below_backbone(Table(tensor_names.TORCHVISION)),
         settings.TORCHVISION,
     ),
     Layout(
@@ -120,7 +120,7 @@ LAYOUTS = (
     Layout(
         "Caffe2 ResNet of Detectron",
         (r"conv1_w", r"res2_0_branch2a_w"),
-        _below_backbone(Table(tables.CAFFE2)),
+        _below_backbone(Table(tensor_names.CAFFE2)),
         settings.CAFFE2,
     ),
 )
@@ -142,7 +142,10 @@ def open_weights(location: str) -> Weights:
     tensors = {ours: state[name] for name, ours in renamed.items() if ours}
     unknown = {name: state[name] for name, ours in renamed.items() if not ours}
     if layout.name.startswith("Hugging"):
-        tensors = fuse_attention(tensors)
+        try:
+            tensors = fuse_attention(tensors)
+        except RuntimeError as error:
+            raise WeightsError(f"{location}: attention of unequal shapes ({error})") from error
     if layout.name.startswith("Caffe2"):
         tensors |= _folded_statistics(tensors)
     weights = Weights(location, layout.name, tensors, unknown, rest=rest)
@@ -170,9 +173,11 @@ def _split(contents: Contents) -> tuple[dict[str, Tensor], dict[str, Any]]:
     tensors = {}
     for name, value in state.items():
         if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
-            tensors[name] = torch.from_numpy(np.array(value))
+            tensors[str(name)] = torch.from_numpy(np.array(value))
         elif isinstance(value, Tensor):
-            tensors[name] = value
+            if value.layout != torch.strided or value.is_meta or value.is_quantized:
+                raise WeightsError(f"{contents.path}: {name} is no ordinary tensor of numbers")
+            tensors[str(name)] = value
     if not tensors:
         raise WeightsError(f"{contents.path} holds no tensors; its keys are {list(data)[:8]}")
     if all(name.startswith("module.") for name in tensors):
@@ -190,10 +195,13 @@ def _folded_statistics(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _classes(weights: Weights, contents: Contents, layout: Layout) -> Names | None:
     """Names of the rows: those in the file, of its config, or written beside it in training."""
-    if CLASS_WEIGHT not in weights.tensors:
-        return None
-    rows = len(weights.tensors[CLASS_WEIGHT]) - 1
     listed = weights.rest.pop("classes", None)
+    if listed is not None and not isinstance(listed, list | tuple):
+        raise WeightsError(f"{weights.path}: classes is {listed!r:.80}, must be a list of names")
+    weight = weights.tensors.get(CLASS_WEIGHT)
+    if weight is None or weight.ndim != 2 or not len(weight):
+        return None
+    rows = len(weight) - 1
     if listed is None and layout.name == OURS.name and len(contents.categories) == rows:
         listed = contents.categories
     given = {i: str(name) for i, name in enumerate(listed or []) if name is not None}
@@ -202,13 +210,13 @@ def _classes(weights: Weights, contents: Contents, layout: Layout) -> Names | No
 
 
 def _settings_of(config: Mapping[str, Any], args: Any) -> dict[str, Any]:
-    """Settings that a Hugging Face config, or the arguments of an original training, tell."""
+    """Settings that a Hugging Face config, or the arguments of an original training, contain."""
     if config:
         return {
             "MODEL.DETR.NHEADS": config.get("encoder_attention_heads", 8),
             "MODEL.RESNETS.RES5_DILATION": 2 if config.get("dilation") else 1,
         }
-    if args is None or not hasattr(args, "nheads"):
+    if type(getattr(args, "nheads", None)) is not int:
         return {}
     return {
         "MODEL.DETR.NHEADS": args.nheads,

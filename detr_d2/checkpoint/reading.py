@@ -1,23 +1,23 @@
-"""Open a weight file, whatever it is called, without running anything that is in it."""
+"""Open a weight file, whatever its name, without running anything that is in it."""
 
 import argparse
-import collections
-import io
-import json
 import os
-import pickle
-from collections.abc import Callable, Mapping
+import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from detectron2.utils.file_io import PathManager
+from safetensors.torch import load_file
 
-from detr_d2.checkpoint.safetensors import looks_like_safetensors, read_safetensors
+from detr_d2.checkpoint.array_pickle import read_array_pickle
+from detr_d2.utils.files import read_json
 
 # First bytes of the files that torch wrote before 1.6: a pickle of its magic number.
 OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+# No header of safetensors is longer.
+MAX_HEADER = 100_000_000
 FOLDER_FILES = ("model.safetensors", "pytorch_model.bin")
 HOW_TO_CONVERT = (
     "If you trust the file, convert it once with the program that wrote it: "
@@ -26,12 +26,12 @@ HOW_TO_CONVERT = (
 
 
 class WeightsError(ValueError):
-    """A weight file that is refused; the message says why and what to do."""
+    """A weight file that is rejected; the message says why and what to do."""
 
 
 @dataclass
 class Contents:
-    """What a file holds.
+    """The content of a weight file.
 
     Attributes:
         path: where it was read, for messages.
@@ -49,7 +49,7 @@ class Contents:
 def read_contents(location: str) -> Contents:
     """Read a file, a Hugging Face folder, or a URL that Detectron2's path manager knows.
 
-    The kind of the file is told from its first bytes. Taken are: torch files (`weights_only`),
+    The kind of the file is recognised by its first bytes. Taken are: torch files (`weights_only`),
     safetensors, and pickles of NumPy arrays as Detectron2 has them (`.pkl`).
 
     Raises:
@@ -71,31 +71,49 @@ def _read_folder(path: str) -> Contents:
         if os.path.isfile(file):
             return Contents(path, _read_file(file), config)
         if os.path.isfile(f"{file}.index.json"):
-            with open(f"{file}.index.json", encoding="utf-8") as index:
-                shards = sorted(set(json.load(index)["weight_map"].values()))
-            # Only files of this folder, whatever the index says.
-            parts = [_read_file(os.path.join(path, os.path.basename(s))) for s in shards]
+            parts = [_read_file(os.path.join(path, s)) for s in _shards(f"{file}.index.json")]
             return Contents(path, {k: v for part in parts for k, v in part.items()}, config)
     raise WeightsError(f"folder {path} has none of {', '.join(FOLDER_FILES)}: give the file itself")
 
 
+def _shards(index: str) -> list[str]:
+    """Names of the files that an index lists."""
+    try:
+        content = read_json(index)
+        # Only files of this folder, whatever the index says.
+        return sorted({os.path.basename(name) for name in content["weight_map"].values()})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{index}: no index of weight files ({error})") from error
+
+
 def _config_beside(path: str) -> dict[str, Any]:
-    """`config.json` of the file's folder if it describes a DETR, else nothing."""
+    """`config.json` of the file's folder if it describes a DETR, else nothing.
+
+    Raises:
+        WeightsError: it does, and what is read of it is malformed.
+    """
     config = _json_beside(path, "config.json")
-    is_detr = isinstance(config, dict) and config.get("model_type") == "detr"
-    return config if is_detr else {}
+    if not isinstance(config, dict) or config.get("model_type") != "detr":
+        return {}
+    names, heads = config.get("id2label", {}), config.get("encoder_attention_heads", 8)
+    if not isinstance(names, dict) or not all(key.isdecimal() for key in names):
+        raise WeightsError(f"config.json beside {path}: id2label must map numbers to names")
+    if type(heads) is not int or heads < 1:
+        raise WeightsError(f"config.json beside {path}: encoder_attention_heads is {heads!r}")
+    return config
 
 
 def _categories_beside(path: str) -> tuple[str, ...]:
     content = _json_beside(path, "categories.json")
-    return tuple(entry["name"] for entry in content) if isinstance(content, list) else ()
+    entries = content if isinstance(content, list) else []
+    names = [entry.get("name") if isinstance(entry, dict) else None for entry in entries]
+    return tuple(map(str, names)) if None not in names else ()
 
 
 def _json_beside(path: str, name: str) -> Any:
     """Content of a file in the same folder; None if there is none, or it is no JSON."""
     try:
-        with open(os.path.join(os.path.dirname(path), name), encoding="utf-8") as file:
-            return json.load(file)
+        return read_json(os.path.join(os.path.dirname(path), name))
     except (OSError, ValueError):
         return None
 
@@ -111,8 +129,9 @@ def _read_file(path: str) -> dict[str, Any]:
         )
     try:
         data = read(path)
-    except (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, EOFError) as error:
-        raise WeightsError(f"{path} is refused: {error}\n{HOW_TO_CONVERT}") from error
+    # Readers of damaged files raise whatever they stumble over.
+    except Exception as error:
+        raise WeightsError(f"{path} is rejected: {_reason(error)}\n{HOW_TO_CONVERT}") from error
     if not isinstance(data, dict):
         raise WeightsError(f"{path} holds a {type(data).__name__}, not a dictionary of weights")
     return data
@@ -121,9 +140,21 @@ def _read_file(path: str) -> dict[str, Any]:
 def _reader(start: bytes, size: int) -> Callable[[str], Any] | None:
     if start.startswith((b"PK\x03\x04", OLD_TORCH)):
         return _read_torch
-    if looks_like_safetensors(start, size):
-        return read_safetensors
-    return _read_pickle if start[:1] == b"\x80" else None
+    if _is_safetensors(start, size):
+        return load_file
+    return read_array_pickle if start[:1] == b"\x80" else None
+
+
+def _is_safetensors(start: bytes, size: int) -> bool:
+    """Whether a file of `size` bytes begins with the length of a JSON header, and the header."""
+    length = struct.unpack("<Q", start[:8])[0] if len(start) > 8 else 0
+    return 2 <= length <= min(MAX_HEADER, size - 8) and start[8:9] == b"{"
+
+
+def _reason(error: Exception) -> str:
+    """The message, and the kind of error where the message alone says little."""
+    text = str(error).strip()
+    return text if len(text.split()) > 3 else f"{type(error).__name__} {text}".strip()
 
 
 def _describe(start: bytes) -> str:
@@ -138,48 +169,3 @@ def _read_torch(path: str) -> Any:
     # The original DETR keeps the arguments of its command line in each checkpoint: plain values.
     with torch.serialization.safe_globals([argparse.Namespace]):
         return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _read_pickle(path: str) -> Any:
-    with open(path, "rb") as file:
-        return ArrayUnpickler(file, encoding="latin1").load()
-
-
-def _encode(text: str, encoding: str) -> bytes:
-    """The one use of `_codecs.encode` in pickles of arrays: bytes written by Python 3 for 2."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"bytes in encoding {encoding!r}, expected latin1")
-    return text.encode(encoding)
-
-
-def _array_globals() -> Mapping[tuple[str, str], Any]:
-    allowed: dict[tuple[str, str], Any] = {
-        ("collections", "OrderedDict"): collections.OrderedDict,
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        ("_codecs", "encode"): _encode,
-    }
-    # How NumPy itself rebuilds arrays and numbers, under the old and the new name of the module.
-    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-        allowed[module, "_reconstruct"] = np.zeros(0).__reduce__()[0]
-        allowed[module, "scalar"] = np.float64(0).__reduce__()[0]
-    return allowed
-
-
-class ArrayUnpickler(pickle.Unpickler):
-    """Rebuilds dictionaries, lists, numbers, strings and NumPy arrays; anything else is refused."""
-
-    allowed = _array_globals()
-
-    def __init__(self, file: io.BufferedIOBase | io.BufferedReader, *, encoding: str) -> None:
-        super().__init__(file, encoding=encoding)
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Called by pickle for every class and function that the file wants to use."""
-        try:
-            return self.allowed[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(
-                f"the pickle wants to use {module}.{name}, which could run code; only NumPy arrays "
-                "in dictionaries and lists are read"
-            ) from None

@@ -1,4 +1,4 @@
-"""What a set of weights asks of the config: wrong colours or a wrong stride ruin it silently."""
+"""Compare the config with what the weights ask for: wrong colours or strides ruin them silently."""
 
 import math
 from collections.abc import Mapping, Sequence

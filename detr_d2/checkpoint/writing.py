@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
-from detr_d2.checkpoint import tables
+from detr_d2.checkpoint import tensor_names
 from detr_d2.checkpoint.layouts import CLASS_WEIGHT, Weights
 from detr_d2.checkpoint.reading import WeightsError
-from detr_d2.checkpoint.renaming import Table, split_attention
-from detr_d2.checkpoint.safetensors import write_safetensors
+from detr_d2.checkpoint.tensor_names import Table, split_attention
 from detr_d2.utils.files import replacing, write_text
 
 Backbone = Literal["timm", "transformers"]
@@ -26,8 +26,8 @@ NOT_WRITTEN = re.compile(r".*num_batches_tracked|extra_queries\..*")
 
 
 @dataclass(frozen=True)
-class Unseen:
-    """What no tensor tells of a model.
+class Architecture:
+    """The choices of a model's architecture that its tensors do not show.
 
     Attributes:
         nheads: heads of the transformer's attention.
@@ -39,7 +39,7 @@ class Unseen:
 
 
 def ours_content(weights: Weights) -> dict[str, Any]:
-    """What our own file of these weights holds; `torch.save` it. Rows keep their order."""
+    """Return what our own file of these weights holds, for `torch.save`. Rows keep their order."""
     content: dict[str, Any] = {"model": weights.tensors}
     return content | ({"classes": list(weights.classes)} if weights.classes else {})
 
@@ -53,7 +53,7 @@ def write_original(path: str, weights: Weights) -> None:
     Raises:
         WeightsError: a tensor has no place there.
     """
-    table = Table([*tables.ORIGINAL, *tables.MASK_HEAD])
+    table = Table([*tensor_names.ORIGINAL, *tensor_names.MASK_HEAD])
     prefix = "detr." if _has_masks(weights) else ""
     state = _renamed(weights.tensors, table, prefix)
     content = ours_content(weights) | {"model": state}
@@ -62,38 +62,45 @@ def write_original(path: str, weights: Weights) -> None:
 
 
 def write_hugging_face(
-    folder: str, weights: Weights, unseen: Unseen | None = None, backbone: Backbone = "timm"
+    folder: str,
+    weights: Weights,
+    architecture: Architecture | None = None,
+    backbone: Backbone = "timm",
 ) -> None:
     """Write a folder that `transformers` loads: config, weights, and how images are prepared.
 
     Args:
         folder: made if needed; the three files in it are replaced.
-        unseen: what the weights do not tell.
+        architecture: what the weights do not show.
         backbone: whose ResNet is used there, as the published folders or transformers' own. Both
             hold the same numbers; a dilated one only timm has.
 
     Raises:
         WeightsError: transformers has no such DETR.
     """
-    unseen = unseen or Unseen()
+    architecture = architecture or Architecture()
     if any(name.startswith("transformer.encoder.norm.") for name in weights.tensors):
         raise WeightsError("transformers has no DETR with MODEL.DETR.PRE_NORM True")
-    if unseen.dilated and backbone != "timm":
+    if architecture.dilated and backbone != "timm":
         raise WeightsError("transformers dilates (DC5) only a backbone of timm")
-    pairs = tables.HF_TIMM if backbone == "timm" else tables.HF_NATIVE
+    pairs = tensor_names.HF_TIMM if backbone == "timm" else tensor_names.HF_NATIVE
     prefix = "detr." if _has_masks(weights) else ""
-    table = Table([*pairs, *tables.MASK_HEAD])
+    table = Table([*pairs, *tensor_names.MASK_HEAD])
     state = _renamed(split_attention(_written(weights.tensors)), table, prefix)
-    config = hugging_face_config(weights, unseen, backbone)
+    config = hugging_face_config(weights, architecture, backbone)
     os.makedirs(folder, exist_ok=True)
     with replacing(os.path.join(folder, "model.safetensors")) as temporary:
-        write_safetensors(temporary, state)
+        # "pt" is the note that transformers asks for.
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+        save_file(tensors, temporary, metadata={"format": "pt"})
     for name, content in (("config", config), ("preprocessor_config", _images())):
         text = json.dumps(content, indent=2, sort_keys=True) + "\n"
         write_text(os.path.join(folder, f"{name}.json"), text)
 
 
-def hugging_face_config(weights: Weights, unseen: Unseen, backbone: Backbone) -> dict[str, Any]:
+def hugging_face_config(
+    weights: Weights, architecture: Architecture, backbone: Backbone
+) -> dict[str, Any]:
     """`config.json` of a DETR with these weights.
 
     Raises:
@@ -114,23 +121,23 @@ def hugging_face_config(weights: Weights, unseen: Unseen, backbone: Backbone) ->
         "model_type": "detr",
         "d_model": width,
         "num_queries": queries,
-        "dilation": unseen.dilated,
+        "dilation": architecture.dilated,
         "id2label": {str(i): name for i, name in enumerate(names)},
         "label2id": {name: i for i, name in enumerate(names)},
-        **_backbone_config(tensors, unseen, backbone),
+        **_backbone_config(tensors, architecture, backbone),
     }
     for part, count in layers.items():
         feed_forward = _shape(tensors, f"transformer.{part}.layers.0.linear1.weight")[0]
         config |= {
             f"{part}_layers": count,
             f"{part}_ffn_dim": feed_forward,
-            f"{part}_attention_heads": unseen.nheads,
+            f"{part}_attention_heads": architecture.nheads,
         }
     return config
 
 
 def _backbone_config(
-    tensors: Mapping[str, Tensor], unseen: Unseen, backbone: Backbone
+    tensors: Mapping[str, Tensor], architecture: Architecture, backbone: Backbone
 ) -> dict[str, Any]:
     blocks = tuple(
         len(_numbers(tensors, rf"backbone\.res{stage}\.(\d+)\.")) for stage in range(2, 6)
@@ -147,7 +154,7 @@ def _backbone_config(
             "out_indices": [1, 2, 3, 4],
             "use_pretrained_backbone": False,
         }
-        described |= {"output_stride": 16} if unseen.dilated else {}
+        described |= {"output_stride": 16} if architecture.dilated else {}
     else:
         described = {
             "model_type": "resnet",

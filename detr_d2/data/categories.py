@@ -4,12 +4,13 @@ The network knows one list of classes: things first, then stuff, each in the ord
 in the data set. Detectron2's `coco_panoptic_standard` data sets use the same convention.
 """
 
-import colorsys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from detectron2.data import MetadataCatalog
+
+from detr_d2.utils.colors import default_color
 
 IGNORE_LABEL = 255
 LABEL_DIVISOR = 1000
@@ -40,10 +41,14 @@ class CategoryTable:
 
     def __init__(self, categories: Iterable[Mapping[str, Any]], source: str = "categories") -> None:
         entries = list(categories)
-        faults = [fault for number, entry in enumerate(entries) for fault in _faults(number, entry)]
+        faults = [f for number, entry in enumerate(entries) for f in category_faults(number, entry)]
         if not entries:
             faults.append("the list is empty")
-        ids = [entry.get("id") for entry in entries]
+        ids = [
+            entry["id"]
+            for number, entry in enumerate(entries)
+            if not category_faults(number, entry)
+        ]
         faults += [f"id {i} occurs more than once" for i in {i for i in ids if ids.count(i) > 1}]
         if faults:
             raise ValueError(f"{source}: wrong categories:\n  " + "\n  ".join(faults))
@@ -141,8 +146,10 @@ def _registered_classes(dataset_name: str) -> dict[bool, dict[int, tuple[int, st
     return found
 
 
-def _faults(number: int, entry: Mapping[str, Any]) -> list[str]:
-    """List the faults of one entry."""
+def category_faults(number: int, entry: Any) -> list[str]:
+    """Describe the faults of one entry; an empty list when it is sound."""
+    if not isinstance(entry, Mapping):
+        return [f"entry {number} is {entry!r:.80}, must be an object"]
     where = f"entry {number} ({entry.get('name', 'without a name')})"
     found = []
     category_id = entry.get("id")
@@ -167,7 +174,7 @@ def _is_color(value: Any) -> bool:
 
 
 def _make(entry: Mapping[str, Any], index: int) -> Category:
-    color = entry.get("color") or _default_color(index)
+    color = entry.get("color") or default_color(index)
     return Category(
         id=entry["id"],
         name=entry["name"],
@@ -175,9 +182,3 @@ def _make(entry: Mapping[str, Any], index: int) -> Category:
         color=(color[0], color[1], color[2]),
         supercategory=str(entry.get("supercategory", "")),
     )
-
-
-def _default_color(index: int) -> tuple[int, int, int]:
-    # Steps of the golden ratio spread the hues evenly for any number of classes.
-    r, g, b = colorsys.hsv_to_rgb((index * 0.618034) % 1.0, 0.65, 0.9)
-    return round(r * 255), round(g * 255), round(b * 255)

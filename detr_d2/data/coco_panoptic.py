@@ -10,7 +10,7 @@ from typing import Any
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.segments_info import compare_segments
 from detr_d2.ops.panoptic_ids import read_ids
-from detr_d2.utils.files import read_json
+from detr_d2.utils.files import path_below, read_json
 
 LISTS = ("images", "annotations", "categories")
 FAULTS_SHOWN = 20
@@ -119,6 +119,8 @@ def _annotation_faults(
     found = []
     if not isinstance(image.get("file_name"), str):
         found.append(f"{name}: image {image.get('id')!r} has no file_name")
+    else:
+        found += _leaving_names(name, image["file_name"])
     for side in ("height", "width"):
         if not isinstance(image.get(side), int) or image[side] < 1:
             found.append(f"{name}: {side} {image.get(side)!r}, must be an integer from 1")
@@ -130,6 +132,17 @@ def _annotation_faults(
     ids = [segment.get("id") for segment in segments]
     if len(set(ids)) < len(ids):
         found.append(f"{name}: a segment id occurs more than once")
+    return found
+
+
+def _leaving_names(*names: str) -> list[str]:
+    """Faults of the names that do not lie below the folder of the images or PNGs."""
+    found = []
+    for name in names:
+        try:
+            path_below("the set's folder", name)
+        except ValueError as error:
+            found.append(str(error))
     return found
 
 

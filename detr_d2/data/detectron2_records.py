@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 from detectron2.structures import BoxMode
 from PIL import Image
-from pycocotools import mask as coco_mask
 
 from detr_d2.data.categories import IGNORE_LABEL, CategoryTable
 from detr_d2.data.coco_panoptic import load_records
-from detr_d2.ops.outlines import outlines
+from detr_d2.ops.coco_instances import coco_instances
 from detr_d2.ops.panoptic_ids import compact, read_ids
 from detr_d2.utils.files import read_json, replacing, write_json
 
@@ -37,27 +36,26 @@ def derive(records: list[Record], table: CategoryTable, folder: str | os.PathLik
         raise ValueError(f"{len(table)} classes; semantic masks hold {IGNORE_LABEL - 1} at most")
     target = Path(folder)
     things = [c.isthing for c in table.categories]
+    thing_ids = {index: c.id for index, c in enumerate(table.categories) if c.isthing}
     stuff_labels = _stuff_labels(things)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for record in records:
         ids = read_ids(record["pan_seg_file_name"])
         present, positions = compact(ids)
-        places = {number: place for place, number in enumerate(present)}
+        column = {number: place for place, number in enumerate(present)}
         labels = np.full((2, len(present)), IGNORE_LABEL, np.uint8)
         height, width = ids.shape
         name = os.path.basename(record["file_name"])
         images.append({"id": record["image_id"], "file_name": name})
         images[-1] |= {"height": height, "width": width}
         for segment in record["segments_info"]:
-            if segment["id"] not in places:
-                continue
-            place, category = places[segment["id"]], segment["category_id"]
-            labels[:, place] = stuff_labels[category], category
-            if things[category]:
-                entry = _instance(positions == place, bool(segment["iscrowd"]))
-                entry |= {"id": len(annotations) + 1, "image_id": record["image_id"]}
-                annotations.append({**entry, "category_id": table.categories[category].id})
+            if segment["id"] in column:
+                category = segment["category_id"]
+                labels[:, column[segment["id"]]] = stuff_labels[category], category
+        for entry in coco_instances(ids, record["segments_info"], thing_ids, polygons=True):
+            place = {"id": len(annotations) + 1, "image_id": record["image_id"]}
+            annotations.append({**place, **entry})
         for kind, row in ((STUFF, labels[0]), (SEMANTIC, labels[1])):
             with replacing(semantic_path(target, kind, record)) as temporary:
                 Image.fromarray(row[positions]).save(temporary)
@@ -156,13 +154,3 @@ def _stuff_labels(things: list[bool]) -> list[int]:
         count += not isthing
         labels.append(0 if isthing else count)
     return labels
-
-
-def _instance(mask: np.ndarray, crowd: bool) -> dict[str, Any]:
-    rle = coco_mask.encode(np.asfortranarray(mask.view(np.uint8)))
-    box = [float(side) for side in coco_mask.toBbox(rle)]
-    shape: Any = outlines(mask)
-    if crowd:
-        shape = {"size": list(mask.shape), "counts": rle["counts"].decode("ascii")}
-    area = int(mask.sum())
-    return {"segmentation": shape, "area": area, "bbox": box, "iscrowd": int(crowd)}

@@ -1,6 +1,7 @@
-"""Pictures of predictions into TensorBoard, at each evaluation."""
+"""Pictures of a training: predictions in TensorBoard, and training.png at the end."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,15 @@ from detectron2.engine import HookBase
 from detectron2.evaluation.evaluator import inference_context
 from torch import nn
 
-from detr_d2.visualization import Palette, comparison_row, picture_sheet
+from detr_d2.visualization import Palette, comparison_row, image_grid, save_picture
+from detr_d2.visualization.training_curves import plot_training, stack_pictures
 
-COLUMNS = ("image", "ground_truth", "prediction")
+COLUMNS = ("image", "ground truth", "prediction")
+# Of training.png.
+EXAMPLES, EXAMPLE_WIDTH = 3, 270
+
+GetModel = Callable[[], nn.Module]
+Mapper = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
 class PictureHook(HookBase):
@@ -29,8 +36,8 @@ class PictureHook(HookBase):
     def __init__(
         self,
         cfg: CfgNode,
-        model: Callable[[], nn.Module],
-        mapper: Callable[[Mapping[str, Any]], dict[str, Any]],
+        model: GetModel,
+        mapper: Mapper,
     ) -> None:
         self.dataset_name = cfg.DATASETS.TEST[0]
         self.count = cfg.TEST.VISUALIZE
@@ -51,15 +58,56 @@ class PictureHook(HookBase):
 
     def draw(self) -> None:
         """Run the model on the images and put the pictures into the event storage."""
-        records = DatasetCatalog.get(self.dataset_name)
-        count = min(self.count, len(records))
-        model = self.model()
-        palette = Palette.from_metadata(MetadataCatalog.get(self.dataset_name))
-        for index in np.linspace(0, len(records) - 1, count).round().astype(int):
-            record = records[index]
-            with inference_context(model), torch.no_grad():
-                (output,) = model([self.mapper(record)])
-            sheet = picture_sheet([comparison_row(record, output, palette)], COLUMNS)
-            chw = np.ascontiguousarray(sheet.transpose(2, 0, 1))
-            name = f"{self.dataset_name}/{record['image_id']}"
-            self.trainer.storage.put_image(name, torch.from_numpy(chw))
+        rows = compare(self.dataset_name, self.count, self.model(), self.mapper)
+        for image_id, row in rows.items():
+            chw = np.ascontiguousarray(image_grid([row], COLUMNS).transpose(2, 0, 1))
+            self.trainer.storage.put_image(f"{self.dataset_name}/{image_id}", torch.from_numpy(chw))
+
+
+class TrainingPictureHook(HookBase):
+    """Write training.png when a training is done: losses, figures over time, predictions.
+
+    Register it after the hook that writes metrics.json, in the process that does.
+
+    Args:
+        cfg: the whole config; predictions are of DATASETS.TEST[0], if there is one.
+        model, mapper: as `PictureHook` has them.
+    """
+
+    def __init__(self, cfg: CfgNode, model: GetModel, mapper: Mapper) -> None:
+        self.folder = Path(cfg.OUTPUT_DIR)
+        self.datasets = tuple(cfg.DATASETS.TEST)
+        self.model = model
+        self.mapper = mapper
+
+    def after_train(self) -> None:
+        """Write, unless the training ended early."""
+        metrics = self.folder / "metrics.json"
+        if self.trainer.iter < self.trainer.max_iter:
+            return
+        has_log = metrics.is_file() and metrics.stat().st_size > 0
+        parts = [plot_training(self.folder)] if has_log else []
+        if self.datasets:
+            rows = compare(self.datasets[0], EXAMPLES, self.model(), self.mapper, EXAMPLE_WIDTH)
+            parts += [image_grid(list(rows.values()), COLUMNS)] if rows else []
+        if parts:
+            save_picture(self.folder / "training.png", stack_pictures(parts))
+
+
+def compare(
+    dataset_name: str, count: int, model: nn.Module, mapper: Mapper, width: int = 400
+) -> dict[Any, list[np.ndarray]]:
+    """Render image, ground truth and prediction of a few images, spread evenly over a data set.
+
+    Returns:
+        The three pictures by the image's id.
+    """
+    records = DatasetCatalog.get(dataset_name)
+    palette = Palette.from_metadata(MetadataCatalog.get(dataset_name))
+    rows = {}
+    for index in np.linspace(0, len(records) - 1, min(count, len(records))).round().astype(int):
+        record = records[index]
+        with inference_context(model), torch.no_grad():
+            (output,) = model([mapper(record)])
+        rows[record["image_id"]] = comparison_row(record, output, palette, width)
+    return rows

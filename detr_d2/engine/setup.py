@@ -3,16 +3,15 @@
 import argparse
 import logging
 import os
-from collections.abc import Iterable
-from typing import Any
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
 from detectron2.utils import comm
-from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
 
+from detr_d2.engine.model_categories import registered_categories
+from detr_d2.engine.randomness import derive_seed, fix_seed, seed_generators
+from detr_d2.engine.training_folder import CATEGORIES, CONFIG
 from detr_d2.utils.files import write_json, write_text
 
 LOGGERS = ("fvcore", "detectron2", "detr_d2")
@@ -21,11 +20,11 @@ LOGGERS = ("fvcore", "detectron2", "detr_d2")
 def setup_job(cfg: CfgNode, args: argparse.Namespace) -> None:
     """Do what Detectron2's `default_setup` does, for this package's logger too.
 
-    Writes `config.yaml`, `environment.txt` and, if the data set is registered, `categories.json`
+    Writes `config.yaml`, `environment.txt` and, if a data set knows them, `categories.json`
     (COCO-panoptic entries, with which tools/demo.py runs without the data set) to OUTPUT_DIR.
-    Each process gets its own seed (SEED + rank; drawn if SEED is negative), and on a CPU its share
-    of the cores.
+    A negative SEED is replaced by a random one; on a CPU each process gets its share of the cores.
     """
+    fix_seed(cfg)
     rank = comm.get_rank()
     if comm.is_main_process():
         os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
@@ -34,14 +33,15 @@ def setup_job(cfg: CfgNode, args: argparse.Namespace) -> None:
     logger = logging.getLogger(__name__)
     environment = describe_environment()
     logger.info("Process %d of %d. Arguments: %s", rank, comm.get_world_size(), args)
+    logger.info("SEED %d: the same seed gives the same training", cfg.SEED)
     logger.info("Environment:\n%s", environment)
     if comm.is_main_process():
-        write_text(os.path.join(cfg.OUTPUT_DIR, "config.yaml"), cfg.dump())
+        write_text(os.path.join(cfg.OUTPUT_DIR, CONFIG), cfg.dump())
         write_text(os.path.join(cfg.OUTPUT_DIR, "environment.txt"), environment + "\n")
         categories = registered_categories([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
         if categories:
-            write_json(os.path.join(cfg.OUTPUT_DIR, "categories.json"), categories, indent=1)
-    seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + rank)
+            write_json(os.path.join(cfg.OUTPUT_DIR, CATEGORIES), categories, indent=1)
+    seed_generators(derive_seed(cfg.SEED, rank))
     torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
     share_cores(cfg.MODEL.DEVICE)
 
@@ -62,24 +62,3 @@ def describe_environment() -> str:
         return collect_env_info()
     except (ImportError, OSError, RuntimeError) as error:
         return f"torch {torch.__version__}; Detectron2 could not collect more: {error}"
-
-
-def registered_categories(dataset_names: Iterable[str]) -> list[dict[str, Any]]:
-    """Categories of the first of these sets that has both id maps, in contiguous order."""
-    for name in dataset_names:
-        metadata = MetadataCatalog.get(name)
-        things = metadata.get("thing_dataset_id_to_contiguous_id", {})
-        stuff = metadata.get("stuff_dataset_id_to_contiguous_id", {})
-        names, colors = metadata.get("stuff_classes", []), metadata.get("stuff_colors", [])
-        if len(names) == len(things) + len(stuff) == len(colors) > 0:
-            ids = {index: id_ for id_, index in (*things.items(), *stuff.items())}
-            return [
-                {
-                    "id": ids[index],
-                    "name": name,
-                    "isthing": int(ids[index] in things),
-                    "color": list(color),
-                }
-                for index, (name, color) in enumerate(zip(names, colors, strict=True))
-            ]
-    return []

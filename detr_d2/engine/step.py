@@ -1,6 +1,7 @@
-"""One optimizer step: micro-batches, mixed precision, a guard against broken losses, clipping."""
+"""One optimizer step: micro-batches, mixed precision, guards against broken numbers, clipping."""
 
 import contextlib
+import logging
 import math
 import time
 from collections.abc import Iterable, Mapping
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from detr_d2.engine.solver import Clipper
+
+logger = logging.getLogger(__name__)
 
 
 def choose_precision(enabled: bool, device: torch.device) -> torch.dtype | None:
@@ -41,6 +44,7 @@ class AccumulatingTrainer(SimpleTrainer):
         accumulate: micro-batches per step, from 1.
         clip: clips the gradients before the step, or None.
         precision: number format for mixed precision, or None.
+        max_skipped: steps in a row that may be skipped for a gradient that is not finite.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class AccumulatingTrainer(SimpleTrainer):
         accumulate: int = 1,
         clip: Clipper | None = None,
         precision: torch.dtype | None = None,
+        max_skipped: int = 20,
     ) -> None:
         super().__init__(model, data_loader, optimizer)
         if accumulate < 1:
@@ -59,6 +64,9 @@ class AccumulatingTrainer(SimpleTrainer):
         self.accumulate = accumulate
         self.clip = clip
         self.precision = precision
+        self.max_skipped = max_skipped
+        # Steps without an update: in all, and in a row up to now.
+        self.skipped = self.skipped_in_a_row = 0
         self.device = next(model.parameters()).device
         self.grad_scaler = torch.amp.GradScaler(
             self.device.type, enabled=precision is torch.float16
@@ -101,24 +109,59 @@ class AccumulatingTrainer(SimpleTrainer):
         return dict(zip(losses, values.tolist(), strict=True))
 
     def _update_weights(self) -> None:
-        if self.clip is not None:
-            self.grad_scaler.unscale_(self.optimizer)
-            groups = self.optimizer.param_groups
-            norm = self.clip([p for group in groups for p in group["params"]])
-            if norm is not None:
-                get_event_storage().put_scalar("grad_norm", float(norm))
-        self.grad_scaler.step(self.optimizer)
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.grad_scaler.unscale_(self.optimizer)
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        norm = float(nn.utils.get_total_norm(gradients)) if gradients else 0.0
+        get_event_storage().put_scalar("grad_norm", norm)
+        if math.isfinite(norm):
+            self.skipped_in_a_row = 0
+            if self.clip is not None:
+                self.clip(parameters)
+            self.grad_scaler.step(self.optimizer)
+        else:
+            self._skip(norm)
         self.grad_scaler.update()
 
+    def _skip(self, norm: float) -> None:
+        """Leave the weights, and stop the training when that has happened too often in a row.
+
+        A loss scale for float16 that is still too high does this a few times at the start.
+        """
+        self.skipped += 1
+        self.skipped_in_a_row += 1
+        get_event_storage().put_scalar("skipped_steps", self.skipped, smoothing_hint=False)
+        named = [n for n, p in self.model.named_parameters() if not _has_finite_gradient(p)]
+        found = (
+            f"iteration {self.iter}: the gradient is not finite (norm {norm}) in {len(named)} "
+            f"parameters, such as {', '.join(named[:3])}"
+        )
+        if self.skipped_in_a_row > self.max_skipped:
+            raise FloatingPointError(
+                f"{found}, and so it was in the {self.max_skipped} steps before "
+                "(SOLVER.MAX_SKIPPED_STEPS). The weights are those of the last good step; lower "
+                "SOLVER.BASE_LR or set SOLVER.AMP.ENABLED False"
+            )
+        logger.warning("%s; the step is skipped, the %d. of this training", found, self.skipped)
+
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs: iteration, optimizer, loss scale."""
-        return {**super().state_dict(), "grad_scaler": self.grad_scaler.state_dict()}
+        """The iteration, the optimizer, the loss scale, and the number of skipped steps."""
+        return {
+            **super().state_dict(),
+            "grad_scaler": self.grad_scaler.state_dict(),
+            "skipped": (self.skipped, self.skipped_in_a_row),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the state of another run."""
+        """Go on from the state of another run."""
         super().load_state_dict(state_dict)
         if state_dict.get("grad_scaler"):
             self.grad_scaler.load_state_dict(state_dict["grad_scaler"])
+        self.skipped, self.skipped_in_a_row = state_dict.get("skipped", (0, 0))
+
+
+def _has_finite_gradient(parameter: nn.Parameter) -> bool:
+    return parameter.grad is None or bool(parameter.grad.isfinite().all())
 
 
 def check_finite(losses: Mapping[str, float], batch: list[dict[str, Any]], iteration: int) -> None:

@@ -8,14 +8,11 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import (
-    build_detection_test_loader,
-    build_detection_train_loader,
-    get_detection_dataset_dicts,
-)
+from detectron2.data import build_detection_test_loader
 from detectron2.engine import DefaultTrainer, HookBase, TrainerBase, create_ddp_model, hooks
 from detectron2.evaluation import DatasetEvaluators
 from detectron2.utils import comm
+from detectron2.utils.events import CommonMetricPrinter, EventWriter, TensorboardXWriter
 from torch import nn
 
 from detr_d2.checkpoint import LoadingRules
@@ -23,9 +20,14 @@ from detr_d2.checkpoint.checkpointer import Checkpointer
 from detr_d2.data.categories import check_same_classes
 from detr_d2.data.mapper import DetrMapper
 from detr_d2.engine.ema import WeightAverageHook
-from detr_d2.engine.hooks import PictureHook
+from detr_d2.engine.hooks import PictureHook, TrainingPictureHook
+from detr_d2.engine.interruption import EvaluationHook, InterruptionHook
+from detr_d2.engine.log import LogHook, MetricsFile
+from detr_d2.engine.randomness import derive_seed, fix_seed, seed_generators
 from detr_d2.engine.solver import build_gradient_clipper, build_optimizer
 from detr_d2.engine.step import AccumulatingTrainer, choose_precision
+from detr_d2.engine.train_loader import build_train_loader
+from detr_d2.engine.training_records import training_records
 from detr_d2.evaluation import build_evaluators, flat_results
 from detr_d2.utils.files import write_json
 
@@ -37,7 +39,9 @@ class DetrTrainer(DefaultTrainer):
 
     Differs from Detectron2's `DefaultTrainer` in the step (SOLVER.ACCUMULATE, AMP, clipping of the
     whole model), in averaged weights (SOLVER.EMA), in pictures at each evaluation
-    (TEST.VISUALIZE), and in that it runs in several processes on CPU too.
+    (TEST.VISUALIZE), in that it runs in several processes on CPU too, and in that it can be
+    trusted: SEED decides every random number, a resumed training is the one that was interrupted,
+    and SIGTERM and Ctrl-C leave a checkpoint.
 
     Args:
         cfg: the whole config. With SOLVER.REFERENCE_WORLD_SIZE set, batch, learning rate and
@@ -48,7 +52,11 @@ class DetrTrainer(DefaultTrainer):
         # Not DefaultTrainer's: it hands device ids to DDP, which refuses them on CPU.
         TrainerBase.__init__(self)
         check_same_classes([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
-        self.cfg = cfg = self.auto_scale_workers(cfg, comm.get_world_size())
+        self.cfg = cfg = self.auto_scale_workers(cfg.clone(), comm.get_world_size())
+        fix_seed(cfg)
+        self.seed = cfg.SEED
+        # The same fresh weights in all processes.
+        seed_generators(cfg.SEED)
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
         device = torch.device(cfg.MODEL.DEVICE)
@@ -59,6 +67,7 @@ class DetrTrainer(DefaultTrainer):
             accumulate=cfg.SOLVER.ACCUMULATE,
             clip=build_gradient_clipper(cfg),
             precision=choose_precision(cfg.SOLVER.AMP.ENABLED, device),
+            max_skipped=cfg.SOLVER.MAX_SKIPPED_STEPS,
         )
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = Checkpointer(
@@ -77,6 +86,7 @@ class DetrTrainer(DefaultTrainer):
         cfg, model = self.cfg, self.checkpointer.model
         # Detectron2's checkpointer divides by the period; 0 = only at the end.
         period = cfg.SOLVER.CHECKPOINT_PERIOD or cfg.SOLVER.MAX_ITER + 1
+        interruption = InterruptionHook(self.checkpointer, torch.device(cfg.MODEL.DEVICE))
         average: WeightAverageHook | None = None
         ours: list[HookBase] = [hooks.IterationTimer(), hooks.LRScheduler()]
         if cfg.SOLVER.EMA.ENABLED:
@@ -92,13 +102,56 @@ class DetrTrainer(DefaultTrainer):
 
         if comm.is_main_process():
             ours.append(hooks.PeriodicCheckpointer(self.checkpointer, period))
-        ours.append(hooks.EvalHook(cfg.TEST.EVAL_PERIOD, evaluate))
-        if comm.is_main_process():
-            if cfg.TEST.VISUALIZE > 0 and cfg.DATASETS.TEST:
-                mapper = DetrMapper(cfg, is_train=False)
-                ours.append(PictureHook(cfg, model_to_evaluate, mapper))
-            ours.append(hooks.PeriodicWriter(self.build_writers()))
-        return ours
+        ours.append(interruption)
+        # A checkpoint is written before these, so that a fault in them loses nothing.
+        evaluation: list[HookBase] = [EvaluationHook(cfg.TEST.EVAL_PERIOD, evaluate, interruption)]
+        mapper = DetrMapper(cfg, is_train=False)
+        if comm.is_main_process() and cfg.TEST.VISUALIZE > 0 and cfg.DATASETS.TEST:
+            evaluation.append(PictureHook(cfg, model_to_evaluate, mapper))
+        self._log = LogHook(self.build_writers() if comm.is_main_process() else [])
+        self._after_checkpoint = [*evaluation, self._log]
+        picture = [TrainingPictureHook(cfg, model_to_evaluate, mapper)]
+        return [*ours, *self._after_checkpoint, *(picture if comm.is_main_process() else [])]
+
+    def build_writers(self) -> list[EventWriter]:
+        """Detectron2's: console, metrics.json, TensorBoard."""
+        folder = self.cfg.OUTPUT_DIR
+        os.makedirs(folder, exist_ok=True)
+        return [
+            CommonMetricPrinter(self.max_iter),
+            MetricsFile(os.path.join(folder, "metrics.json")),
+            TensorboardXWriter(folder),
+        ]
+
+    def before_train(self) -> None:
+        """After a resume: evaluate and log what was due after the checkpoint, but not done."""
+        super().before_train()
+        last = self.start_iter - 1
+        if 0 <= last < self.max_iter - 1 and not comm.all_gather(self._log.has(last))[0]:
+            self.iter = self.storage.iter = last
+            for hook in self._after_checkpoint:
+                hook.after_step()
+
+    def run_step(self) -> None:
+        """One step, whose random numbers follow from SEED, iteration and process."""
+        seed_generators(derive_seed(self.seed, self.iter, comm.get_rank()))
+        super().run_step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed training needs: hooks, step, seed, and the place in the data."""
+        state = {**super().state_dict(), "seed": self.seed}
+        loader = self._trainer.data_loader
+        return {**state, "data": loader.state_dict()} if hasattr(loader, "state_dict") else state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint of this class, or of an older version of it."""
+        super().load_state_dict(state_dict)
+        self.seed = state_dict.get("seed", self.seed)
+        loader = self._trainer.data_loader
+        if "data" in state_dict and hasattr(loader, "load_state_dict"):
+            loader.load_state_dict(state_dict["data"])
+        else:
+            logger.warning("The data begin anew: the checkpoint, or the loader, has no place")
 
     def train(self) -> dict[str, Any]:
         """Run from `start_iter` to the end; gives the results of the last evaluation."""
@@ -113,17 +166,7 @@ class DetrTrainer(DefaultTrainer):
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> Iterable[list[dict[str, Any]]]:
         """Endless micro-batches of SOLVER.IMS_PER_BATCH / SOLVER.ACCUMULATE images."""
-        batch, parts = cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.ACCUMULATE * comm.get_world_size()
-        if batch % parts:
-            raise ValueError(
-                f"SOLVER.IMS_PER_BATCH {batch} must be a multiple of SOLVER.ACCUMULATE x number "
-                f"of processes = {parts}"
-            )
-        micro = cfg.clone()
-        micro.defrost()
-        micro.SOLVER.IMS_PER_BATCH = batch // cfg.SOLVER.ACCUMULATE
-        mapper = DetrMapper(cfg, is_train=True)
-        return build_detection_train_loader(micro, mapper=mapper, dataset=_training_records(cfg))
+        return build_train_loader(cfg, training_records(cfg), DetrMapper(cfg, is_train=True))
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Iterable[list[dict[str, Any]]]:
@@ -159,35 +202,8 @@ class DetrTrainer(DefaultTrainer):
 
 def _wrap_for_processes(model: nn.Module, device: torch.device) -> nn.Module:
     """Wrap the model for gradient exchange if there are several processes."""
-    kwargs: dict[str, Any] = {"device_ids": None} if device.type == "cpu" else {}
+    ids = None if device.type == "cpu" else [torch.cuda.current_device()]
     # A batch without any object, or a loss of weight 0, leaves parameters without a gradient.
-    return create_ddp_model(model, broadcast_buffers=False, find_unused_parameters=True, **kwargs)
-
-
-def _training_records(cfg: CfgNode) -> list[dict[str, Any]]:
-    """Records of DATASETS.TRAIN, by DATALOADER.FILTER_EMPTY_ANNOTATIONS without the empty ones.
-
-    Detectron2's own filter looks for "annotations" and never sees a panoptic record.
-    """
-    records: list[dict[str, Any]] = get_detection_dataset_dicts(
-        list(cfg.DATASETS.TRAIN), filter_empty=False
+    return create_ddp_model(
+        model, broadcast_buffers=False, find_unused_parameters=True, device_ids=ids
     )
-    # Weighted samplers count the records themselves, before any filter.
-    if not cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS or "Weighted" in cfg.DATALOADER.SAMPLER_TRAIN:
-        return records
-    kept = [record for record in records if _has_object(record)]
-    if len(kept) < len(records):
-        logger.info(
-            "Skipped %d of %d images without a segment; DATALOADER.FILTER_EMPTY_ANNOTATIONS "
-            "False keeps them",
-            len(records) - len(kept),
-            len(records),
-        )
-    if not kept:
-        raise ValueError(f"no image of {', '.join(cfg.DATASETS.TRAIN)} has a segment to learn")
-    return kept
-
-
-def _has_object(record: dict[str, Any]) -> bool:
-    segments = record.get("segments_info", record.get("annotations", [{}]))
-    return any(not segment.get("iscrowd", 0) for segment in segments)

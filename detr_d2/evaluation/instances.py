@@ -1,17 +1,19 @@
 """Box and mask average precision over the things of a panoptic data set."""
 
+import contextlib
+import io
 import logging
 import math
 import os
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import pycocotools.mask as mask_util
 from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
 from detectron2.evaluation import COCOEvaluator
 from detectron2.utils import comm
 
-from detr_d2.compat import has_compiled_ops
+from detr_d2.evaluation.average_precision import choose_backend, count_precision
+from detr_d2.ops.coco_instances import coco_instances
 from detr_d2.ops.panoptic_ids import read_ids
 from detr_d2.utils.files import write_json
 
@@ -19,7 +21,23 @@ logger = logging.getLogger(__name__)
 
 
 class InstanceEvaluator(COCOEvaluator):
-    """`COCOEvaluator` that says what is missing when the model's outputs do not fit."""
+    """`COCOEvaluator` that says what is missing, and counts with the fastest backend at hand.
+
+    Args:
+        dataset_name: a catalog entry with `json_file`, `thing_classes` and
+            `thing_dataset_id_to_contiguous_id`.
+        tasks: "bbox", "segm" or both.
+        output_dir: folder of the predictions.
+    """
+
+    def __init__(self, dataset_name: str, tasks: Sequence[str], output_dir: str) -> None:
+        super().__init__(dataset_name, tuple(tasks), output_dir=output_dir, use_fast_impl=False)
+        self._backend = choose_backend()
+        # pycocotools takes the id 0 for "no match": what it matches there would count as missed.
+        for number, annotation in enumerate(self._coco_api.dataset.get("annotations", []), start=1):
+            annotation["id"] = number
+        with contextlib.redirect_stdout(io.StringIO()):
+            self._coco_api.createIndex()
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
         """Keep the instances of a batch."""
@@ -36,15 +54,38 @@ class InstanceEvaluator(COCOEvaluator):
                 )
         super().process(inputs, outputs)
 
-    def evaluate(self, img_ids: list[int] | None = None) -> dict[str, Any]:
+    def evaluate(self) -> dict[str, Any]:
         """Compare with the ground truth; finding nothing where there is something scores 0."""
-        results = super().evaluate(img_ids)
+        results = super().evaluate()
         if any(not ground_truth["iscrowd"] for ground_truth in self._coco_api.anns.values()):
             # Detectron2 gives NaN for an empty list of predictions.
             for figures in results.values():
                 for name in ("AP", "AP50", "AP75"):
                     figures[name] = 0.0 if math.isnan(figures[name]) else figures[name]
         return results
+
+    def _eval_predictions(self, predictions: list[dict[str, Any]], img_ids: None = None) -> None:
+        """Write the results of all images, count each task, and keep its figures."""
+        if not self._do_evaluation:
+            logger.warning("%s lists no annotations to compare with", self._metadata.json_file)
+            return
+        dataset_ids = {v: k for k, v in self._metadata.thing_dataset_id_to_contiguous_id.items()}
+        results = [result for prediction in predictions for result in prediction["instances"]]
+        for result in results:
+            if result["category_id"] not in dataset_ids:
+                raise ValueError(
+                    f"image {result['image_id']!r}: the model predicts thing class "
+                    f"{result['category_id']}, but the set has {sorted(dataset_ids)}"
+                )
+            result["category_id"] = dataset_ids[result["category_id"]]
+        write_json(os.path.join(self._output_dir, "coco_instances_results.json"), results)
+        logger.info("%s counts the average precision of %d instances", self._backend, len(results))
+        for task in sorted(self._tasks):
+            counted = None
+            if results:
+                counted = count_precision(self._coco_api, results, task, self._backend)
+            names = self._metadata.thing_classes
+            self._results[task] = self._derive_coco_results(counted, task, class_names=names)
 
 
 def build_instance_evaluator(
@@ -63,7 +104,7 @@ def build_instance_evaluator(
     metadata = MetadataCatalog.get(dataset_name)
     json_file = metadata.get("json_file")
     if not json_file:
-        json_file = os.path.join(output_dir, "instances_truth.json")
+        json_file = os.path.join(output_dir, "instances_ground_truth.json")
         if comm.is_main_process():
             write_json(json_file, instances_from_panoptic(dataset_name))
         comm.synchronize()
@@ -76,12 +117,7 @@ def build_instance_evaluator(
         thing_classes=[metadata.thing_classes[index] for index in ids.values()],
         thing_dataset_id_to_contiguous_id=dict(ids),
     )
-    return InstanceEvaluator(
-        derived.name,
-        tasks=tuple(tasks),
-        output_dir=output_dir,
-        use_fast_impl=has_compiled_ops(),
-    )
+    return InstanceEvaluator(derived.name, tasks, output_dir)
 
 
 def instances_from_panoptic(dataset_name: str) -> dict[str, Any]:
@@ -97,29 +133,14 @@ def instances_from_panoptic(dataset_name: str) -> dict[str, Any]:
         ids = read_ids(record["pan_seg_file_name"])
         height, width = ids.shape
         images.append({"id": record["image_id"], "height": height, "width": width})
-        for segment in record["segments_info"]:
-            mask = ids == segment["id"]
-            if segment["category_id"] in to_dataset_id and mask.any():
-                annotations.append(
-                    {
-                        "id": len(annotations) + 1,  # COCO's matching takes id 0 for "no match"
-                        "image_id": record["image_id"],
-                        "category_id": to_dataset_id[segment["category_id"]],
-                        "iscrowd": int(segment.get("iscrowd", 0)),
-                        **_encode(mask),
-                    }
-                )
+        for entry in coco_instances(ids, record["segments_info"], to_dataset_id, polygons=False):
+            # COCO's matching takes id 0 for "no match".
+            place = {"id": len(annotations) + 1, "image_id": record["image_id"]}
+            annotations.append({**place, **entry})
     categories = [
         {"id": id_, "name": metadata.thing_classes[index]} for index, id_ in to_dataset_id.items()
     ]
     return {"info": {}, "images": images, "annotations": annotations, "categories": categories}
-
-
-def _encode(mask: np.ndarray) -> dict[str, Any]:
-    rle = mask_util.encode(np.asfortranarray(mask, dtype=np.uint8))
-    text = {"size": rle["size"], "counts": rle["counts"].decode("ascii")}
-    box = [float(side) for side in mask_util.toBbox(rle)]
-    return {"segmentation": text, "area": int(mask_util.area(rle)), "bbox": box}
 
 
 def _fresh_metadata(name: str) -> Metadata:

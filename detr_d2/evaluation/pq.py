@@ -1,136 +1,116 @@
-"""Panoptic quality (Kirillov et al., arXiv:1801.00868) counted by panopticapi."""
+"""Panoptic quality of the images of a COCO-panoptic set."""
 
-import contextlib
-import io
-import math
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
+from detr_d2.evaluation.pq_counts import VOID, PanopticCounts, PanopticMap, count_image
 from detr_d2.ops.panoptic_ids import read_ids
 
-MAX_THREADS = 8
+MAX_THREADS = 4
+
+
+class PanopticGroundTruth:
+    """The ground truth of a set; its PNGs are read when they are compared with.
+
+    Args:
+        content: the COCO-panoptic JSON.
+        root: folder of its PNGs.
+
+    Raises:
+        ValueError: a segment has the id 0, which is void and would be counted as both.
+    """
+
+    def __init__(self, content: Mapping[str, Any], root: str) -> None:
+        self.content, self._root = content, root
+        self.annotations = {a["image_id"]: a for a in content["annotations"]}
+        self._categories = {category["id"] for category in content["categories"]}
+        void = [
+            annotation["file_name"]
+            for annotation in content["annotations"]
+            if any(segment["id"] == VOID for segment in annotation["segments_info"])
+        ]
+        if void:
+            shown = f"{len(void)} PNG(s), first: {void[:5]}"
+            raise ValueError(f"segment id 0 (void) is listed for {shown}")
+
+    def count(
+        self, image_id: Any, ids: np.ndarray, segments: Sequence[Mapping[str, Any]]
+    ) -> PanopticCounts:
+        """Compare one image with its ground truth.
+
+        Args:
+            image_id: as in the JSON.
+            ids: (H, W) segment ids of the prediction.
+            segments: `id` and `category_id` (the set's own) of each predicted segment.
+
+        Raises:
+            ValueError: the image is not in the JSON, or see `count_image`.
+        """
+        if image_id not in self.annotations:
+            raise ValueError(f"image {image_id!r} was predicted, but is not in the panoptic JSON")
+        annotation = self.annotations[image_id]
+        true_ids = read_ids(os.path.join(self._root, annotation["file_name"]))
+        ground_truth = PanopticMap(true_ids, annotation["segments_info"])
+        name = f"image {image_id!r} ({annotation['file_name']})"
+        return count_image(ground_truth, PanopticMap(ids, segments), self._categories, name)
+
+    def check_complete(self, predicted: Iterable[Any]) -> None:
+        """Check that each image of the set was predicted once.
+
+        Raises:
+            ValueError: an image has no prediction, or several.
+        """
+        times = Counter(predicted)
+        missing = [image_id for image_id in self.annotations if image_id not in times]
+        if missing:
+            raise ValueError(f"no prediction for {len(missing)} image(s), the first: {missing[:5]}")
+        twice = [image_id for image_id, n in times.items() if n > 1]
+        if twice:
+            raise ValueError(f"{len(twice)} image(s) predicted twice, the first: {twice[:5]}")
 
 
 def panoptic_quality(
     ground_truth: Mapping[str, Any],
-    predictions: list[dict[str, Any]],
+    predictions: Sequence[Mapping[str, Any]],
     ground_truth_root: str,
     prediction_root: str,
-) -> dict[str, dict[str, float]]:
-    """Compare predictions with the ground truth, as panopticapi's `pq_compute` does.
-
-    Unlike that function it can do without things or without stuff, and it starts no processes.
-    Areas of the ground truth are counted from its PNGs: panopticapi would believe the JSON's, and
-    a wrong one gives qualities far above 1.
+) -> PanopticCounts:
+    """Compare two folders of PNGs, as panopticapi's `pq_compute` does.
 
     Args:
-        ground truth: content of the COCO-panoptic JSON.
-        predictions: annotations in the same annotation format, with data-set category ids.
-        truth_root, prediction_root: folders of the PNGs.
+        ground_truth: content of the COCO-panoptic JSON.
+        predictions: annotations of the same format, with the set's category ids; those of images
+            that the JSON does not list are ignored.
+        ground_truth_root, prediction_root: folders of the PNGs.
 
     Returns:
-        For "All", "Things" and "Stuff": `pq`, `sq`, `rq` in [0, 1] as means over the classes
-        present, NaN if there are none, and `n`, their number.
+        The sums over all images.
 
     Raises:
-        ValueError: an image of the ground truth has no prediction, or a segment the id 0, which
-            is void and would be counted as both.
+        ValueError: see `PanopticGroundTruth` and `count_image`.
     """
-    by_image = {prediction["image_id"]: prediction for prediction in predictions}
-    missing = [a["image_id"] for a in ground_truth["annotations"] if a["image_id"] not in by_image]
-    if missing:
-        raise ValueError(f"no prediction for {len(missing)} image(s), the first: {missing[:5]}")
-    void = [
-        a["file_name"]
-        for a in ground_truth["annotations"]
-        if any(s["id"] == 0 for s in _segments(a))
-    ]
-    if void:
-        raise ValueError(f"segment id 0 (void) is listed for {len(void)} PNG(s), first: {void[:5]}")
-    pairs = [
-        (annotation, by_image[annotation["image_id"]]) for annotation in ground_truth["annotations"]
-    ]
-    categories = {category["id"]: category for category in ground_truth["categories"]}
-    statistics = _count(pairs, ground_truth_root, prediction_root, categories)
-    groups = {"All": None, "Things": 1, "Stuff": 0}
-    return {name: _average(statistics, categories, flag) for name, flag in groups.items()}
+    reference = PanopticGroundTruth(ground_truth, ground_truth_root)
+    wanted = [p for p in predictions if p["image_id"] in reference.annotations]
+    reference.check_complete(p["image_id"] for p in wanted)
 
+    def count(prediction: Mapping[str, Any]) -> PanopticCounts:
+        ids = read_ids(os.path.join(prediction_root, prediction["file_name"]))
+        return reference.count(prediction["image_id"], ids, prediction["segments_info"])
 
-def _count(
-    pairs: list[tuple[Any, Any]],
-    ground_truth_root: str,
-    prediction_root: str,
-    categories: dict[int, Any],
-) -> Any:
-    """panopticapi's sums of IoU, hits and misses per category over all images."""
-    from panopticapi.evaluation import PQStat
-
-    # Threads, since decoding and sorting leave Python's lock alone, and a process would first have
-    # to import torch. panopticapi itself starts a process a core, and forks them.
-    threads = min(os.cpu_count() or 1, MAX_THREADS, len(pairs))
-    total = PQStat()
-    # It prints its progress.
-    with contextlib.redirect_stdout(io.StringIO()), ThreadPoolExecutor(threads) as pool:
-        jobs = [
-            pool.submit(
-                _count_part,
-                i,
-                pairs[i::threads],
-                ground_truth_root,
-                prediction_root,
-                categories,
-            )
-            for i in range(threads)
-        ]
-        for job in jobs:
-            total += job.result()
+    total = PanopticCounts()
+    with ThreadPoolExecutor(count_threads()) as pool:
+        parts = pool.map(count, wanted)
+        for part in tqdm(parts, "panoptic quality", len(wanted), unit="image", disable=None):
+            total.update(part)
     return total
 
 
-def _count_part(
-    number: int,
-    pairs: list[tuple[Any, Any]],
-    ground_truth_root: str,
-    prediction_root: str,
-    categories: dict[int, Any],
-) -> Any:
-    from panopticapi.evaluation import pq_compute_single_core
-
-    measured = [
-        (_with_true_areas(ground_truth, ground_truth_root), found) for ground_truth, found in pairs
-    ]
-    return pq_compute_single_core(number, measured, ground_truth_root, prediction_root, categories)
-
-
-def _with_true_areas(annotation: dict[str, Any], root: str) -> dict[str, Any]:
-    """A copy of an annotation with the areas of its PNG."""
-    ids = read_ids(os.path.join(root, annotation["file_name"]))
-    segments = [{**s, "area": int(np.count_nonzero(ids == s["id"]))} for s in _segments(annotation)]
-    return {**annotation, "segments_info": segments}
-
-
-def _segments(annotation: dict[str, Any]) -> list[dict[str, Any]]:
-    segments: list[dict[str, Any]] = annotation["segments_info"]
-    return segments
-
-
-def _average(
-    statistics: Any, categories: Mapping[int, Mapping[str, Any]], isthing: int | None
-) -> dict[str, float]:
-    sums = {"pq": 0.0, "sq": 0.0, "rq": 0.0}
-    n = 0
-    for label, category in categories.items():
-        one = statistics[label]
-        seen = one.tp + one.fp + one.fn
-        if not seen or isthing not in (None, category["isthing"]):
-            continue
-        n += 1
-        weight = one.tp + 0.5 * one.fp + 0.5 * one.fn
-        sums["pq"] += one.iou / weight
-        sums["rq"] += one.tp / weight
-        sums["sq"] += one.iou / one.tp if one.tp else 0.0
-    return {**{name: value / n if n else math.nan for name, value in sums.items()}, "n": n}
+def count_threads() -> int:
+    """Threads to compare maps in: reading and comparing leave Python's lock alone."""
+    return min(os.cpu_count() or 1, MAX_THREADS)

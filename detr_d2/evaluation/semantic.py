@@ -14,11 +14,17 @@ class SemanticEvaluator(SemSegEvaluator):
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
         """Count the pixels of a batch."""
-        for output in outputs:
+        for image, output in zip(inputs, outputs, strict=True):
             if "sem_seg" not in output:
                 raise ValueError(
                     f"TEST.EVALUATORS has 'semantic', but the model gives {sorted(output)}; set "
                     "MODEL.DETR.SEM_SEG_ON True or leave 'semantic' out"
+                )
+            expected = self._num_classes, image["height"], image["width"]
+            if tuple(output["sem_seg"].shape) != expected:
+                raise ValueError(
+                    f"{image['file_name']}: the model's sem_seg is {tuple(output['sem_seg'].shape)}"
+                    f", expected (classes, height, width) = {expected}"
                 )
         super().process(inputs, outputs)
 

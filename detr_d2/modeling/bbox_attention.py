@@ -11,7 +11,7 @@ from detectron2.config import CfgNode, configurable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .registry import BBOX_ATTENTION_REGISTRY
+from detr_d2.modeling.registry import BBOX_ATTENTION_REGISTRY
 
 
 @BBOX_ATTENTION_REGISTRY.register()
@@ -20,14 +20,18 @@ class BBoxAttention(nn.Module):
 
     @configurable
     def __init__(
-        self, *, hidden_dim: int, num_maps: int, normalize: Literal["joint", "per_head"]
+        self,
+        *,
+        hidden_dim: int,
+        num_maps: int = 8,
+        normalize: Literal["joint", "per_head"] = "joint",
     ) -> None:
         """
         Args:
             hidden_dim: channels d of queries and image.
             num_maps: number M of attention heads, one map each; it divides d.
             normalize: "joint" lets the M maps of a query sum to 1 together: the published
-                weights were trained so (a known slip of the reference code). "per_head" lets each
+                weights were trained so (a known bug of the reference code). "per_head" lets each
                 map sum to 1, as in ordinary attention; slightly better in new trainings.
 
         Raises:
@@ -35,10 +39,14 @@ class BBoxAttention(nn.Module):
         """
         super().__init__()
         if hidden_dim % num_maps:
-            raise ValueError(f"BBOX_ATTENTION.NHEADS {num_maps} does not divide {hidden_dim}")
+            raise ValueError(
+                f"MODEL.DETR.HIDDEN_DIM is {hidden_dim}; allowed: a multiple of "
+                f"MODEL.DETR.BBOX_ATTENTION.NHEADS, {num_maps}"
+            )
         if normalize not in ("joint", "per_head"):
             raise ValueError(
-                f"BBOX_ATTENTION.NORMALIZE is {normalize!r}; allowed: 'joint', 'per_head'"
+                f"MODEL.DETR.BBOX_ATTENTION.NORMALIZE is {normalize!r}; "
+                "allowed: 'joint', 'per_head'"
             )
         self.num_maps = num_maps
         self.normalize = normalize

@@ -3,33 +3,37 @@
 from collections.abc import Mapping, Sequence
 
 import torch
+from detectron2.config import CfgNode, configurable
 from detectron2.utils import comm
 from torch import Tensor
 
-from ..ops.masks import unpad
-from . import losses
-from .matcher import HungarianMatcher, Matching
-from .targets import Targets
+from detr_d2.modeling import losses
+from detr_d2.modeling.matcher import HungarianMatcher, Matching
+from detr_d2.modeling.targets import Targets
+from detr_d2.ops.masks import Size, unpad
 
-LOSSES = ("class", "l1", "giou", "focal", "dice")
+# Weights of the losses, as published.
+WEIGHTS = {"class": 1.0, "l1": 5.0, "giou": 2.0, "focal": 1.0, "dice": 1.0}
+MASK_LOSSES = {"focal": losses.focal_loss, "dice": losses.dice_loss}
 
 
 class SetCriterion:
     """Returns weighted losses and nothing else; a loss of weight 0 is not computed."""
 
+    @configurable
     def __init__(
         self,
         *,
-        matcher: HungarianMatcher,
-        weights: Mapping[str, float],
-        no_object_weight: float,
-        deep_supervision: bool,
-        mask_score_thresh: float,
+        matcher: HungarianMatcher | None = None,
+        weights: Mapping[str, float] = WEIGHTS,
+        no_object_weight: float = 0.1,
+        deep_supervision: bool = True,
+        mask_score_thresh: float = 0.0,
     ) -> None:
         """
         Args:
-            matcher: finds the pairs.
-            weights: weight of each of `LOSSES`; a missing one is off.
+            matcher: finds the pairs; None is DETR's.
+            weights: weight of each loss, by the names of `WEIGHTS`; a missing one is off.
             no_object_weight: weight of "no object" inside the class loss.
             deep_supervision: class and box losses for every decoder layer.
             mask_score_thresh: masks are trained only for matched queries that score above it.
@@ -37,20 +41,37 @@ class SetCriterion:
         Raises:
             ValueError: an unknown name in weights, or all of them are off.
         """
-        if unknown := set(weights) - set(LOSSES):
-            raise ValueError(f"unknown losses {sorted(unknown)}; allowed: {list(LOSSES)}")
+        if unknown := set(weights) - set(WEIGHTS):
+            raise ValueError(f"unknown losses {sorted(unknown)}; allowed: {list(WEIGHTS)}")
         if not any(weights.values()):
-            raise ValueError(f"all losses are off; give one of {list(LOSSES)} a weight")
-        self.matcher = matcher
+            raise ValueError(f"all losses are off; give one of {list(WEIGHTS)} a weight")
+        self.matcher = matcher or HungarianMatcher()
         self.weights = {name: weight for name, weight in weights.items() if weight}
         self.no_object_weight = no_object_weight
         self.deep_supervision = deep_supervision
         self.mask_score_thresh = mask_score_thresh
 
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict:
+        detr = cfg.MODEL.DETR
+        return {
+            "matcher": HungarianMatcher(cfg),
+            "weights": {
+                "class": detr.CLASS_WEIGHT,
+                "l1": detr.L1_WEIGHT,
+                "giou": detr.GIOU_WEIGHT,
+                "focal": detr.FOCAL_WEIGHT,
+                "dice": detr.DICE_WEIGHT,
+            },
+            "no_object_weight": detr.NO_OBJECT_WEIGHT,
+            "deep_supervision": detr.DEEP_SUPERVISION,
+            "mask_score_thresh": detr.MASK_TRAIN_SCORE_THRESH,
+        }
+
     @property
     def needs_masks(self) -> bool:
         """Whether a mask loss is on: else nobody needs masks in training."""
-        return bool({"focal", "dice"} & self.weights.keys())
+        return bool(MASK_LOSSES.keys() & self.weights.keys())
 
     def box_losses(
         self, logits: Tensor, boxes: Tensor, targets: Targets
@@ -72,14 +93,19 @@ class SetCriterion:
         values: dict[str, Tensor] = {}
         if "class" in self.weights:
             classes = target_classes(logits, targets, matching)
-            values["class"] = losses.class_loss(logits, classes, self.no_object_weight)
+            values["class"] = losses.class_loss(
+                logits, classes, self.no_object_weight, mean_over_processes
+            )
         count = normalizer(targets)
         row = torch.arange(layers, device=boxes.device)[:, None]
-        matched, truth = boxes[row, matching.image, matching.query], targets.boxes[matching.target]
+        matched, expected = (
+            boxes[row, matching.image, matching.query],
+            targets.boxes[matching.target],
+        )
         if "l1" in self.weights:
-            values["l1"] = losses.l1_loss(matched, truth) / count
+            values["l1"] = losses.l1_loss(matched, expected) / count
         if "giou" in self.weights:
-            values["giou"] = losses.generalized_iou_loss(matched, truth) / count
+            values["giou"] = losses.generalized_iou_loss(matched, expected) / count
         suffixes = [f"_{layer}" for layer in range(layers - 1)] + [""]
         weighted = {
             f"loss_{name}{suffix}": self.weights[name] * loss
@@ -87,6 +113,23 @@ class SetCriterion:
             for suffix, loss in zip(suffixes, value, strict=True)
         }
         return weighted, matching
+
+    def group_losses(
+        self, logits: Tensor, boxes: Tensor, targets: Targets
+    ) -> tuple[dict[str, Tensor], Matching]:
+        """Mean of `box_losses` over G query groups, each matched on its own.
+
+        Args:
+            logits: float32 (G, L, N, Q, K + 1); boxes: float32 (G, L, N, Q, 4).
+
+        Returns:
+            The losses, and the matching of the first group.
+        """
+        groups = [self.box_losses(*pair, targets) for pair in zip(logits, boxes, strict=True)]
+        losses = groups[0][0]
+        for others, _ in groups[1:]:
+            losses = {name: value + others[name] for name, value in losses.items()}
+        return {name: value / len(groups) for name, value in losses.items()}, groups[0][1]
 
     def select(self, logits: Tensor, matching: Matching) -> Matching:
         """The pairs of the last layer whose masks are trained, as a matching of one layer.
@@ -105,42 +148,47 @@ class SetCriterion:
         masks: Sequence[Tensor],
         targets: Targets,
         selected: Matching,
-        canvas: tuple[int, int],
+        extents: Sequence[Size],
     ) -> dict[str, Tensor]:
         """Focal and dice loss of the selected pairs, over the unpadded pixels of each image.
 
         Args:
-            masks: N tensors (T_i, H/4, W/4) of logits, in the order of `selected`.
+            masks: N tensors (T_i, ., .) of logits, in the order of `selected`.
             targets: the objects, with masks.
             selected: result of `select`.
-            canvas: size of the padded batch in pixels.
+            extents: size that the masks of each image cover, from its upper left corner, pixels.
         """
         assert targets.masks is not None, "mask losses need targets with masks"
         # Nothing so far; a sum over no pixel is 0 and keeps the mask head in the graph, which
         # other processes may use. Zero times a sum would be NaN where the sum overflows.
         nothing = masks[0].flatten()[:0].float().sum()
-        totals = {name: nothing for name in ("focal", "dice") if name in self.weights}
+        totals = {name: nothing for name in MASK_LOSSES if name in self.weights}
         offset = 0
-        for i, (logits, truth) in enumerate(zip(masks, targets.masks, strict=True)):
+        for i, (logits, target_masks) in enumerate(zip(masks, targets.masks, strict=True)):
             rows = selected.target[0, selected.image == i] - offset
-            offset += len(truth)
+            offset += len(target_masks)
             if not len(rows):
                 continue
-            height, width = truth.shape[-2:]
-            logits = unpad(logits.float(), canvas, (height, width)).flatten(1)
-            chosen = truth[rows].flatten(1).to(logits.dtype)
+            height, width = target_masks.shape[-2:]
+            logits = unpad(logits.float(), extents[i], (height, width)).flatten(1)
+            chosen = target_masks[rows].flatten(1).to(logits.dtype)
             for name in totals:
-                totals[name] = totals[name] + getattr(losses, f"{name}_loss")(logits, chosen)
+                totals[name] = totals[name] + MASK_LOSSES[name](logits, chosen)
         count = normalizer(targets)
         return {f"loss_{name}": self.weights[name] * v / count for name, v in totals.items()}
 
 
 def normalizer(targets: Targets) -> float:
-    """Mean number of objects per process, at least 1: the same for all processes."""
+    """Mean number of objects per process, from at least 1 in all: the same for all processes."""
     count = torch.tensor(float(len(targets.classes)), device=targets.classes.device)
+    return max(mean_over_processes(count).item(), 1.0 / comm.get_world_size())
+
+
+def mean_over_processes(value: Tensor) -> Tensor:
+    """Mean of a tensor without gradient over all processes."""
     if comm.get_world_size() > 1:
-        torch.distributed.all_reduce(count)
-    return max(count.item() / comm.get_world_size(), 1.0)
+        torch.distributed.all_reduce(value)
+    return value / comm.get_world_size()
 
 
 def target_classes(logits: Tensor, targets: Targets, matching: Matching) -> Tensor:

@@ -1,10 +1,10 @@
 """DETR for boxes of things and stuff (arXiv:2005.12872). This file only wires.
 
-Legend: N images, Q queries, G sets of them, K classes, L decoder layers, d channels; (h, w) = size
-of the last backbone feature (H/32, or H/16 with DC5); canvas = common padded size of a batch.
+Legend: see `forward_state.py`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -12,75 +12,21 @@ from detectron2.modeling import META_ARCH_REGISTRY, Backbone, build_backbone
 from detectron2.structures import ImageList
 from torch import Tensor, nn
 
-from ..compat import put_scalars
-from ..ops.masks import Size, padding_mask
-from . import build
-from .box_head import BoxHead
-from .criterion import SetCriterion, metrics
-from .matcher import Matching
-from .position_encoding import sine_position_encoding
-from .postprocess import best_classes, instance_inference
-from .targets import Targets
-from .transformer import Transformer
-
-
-@dataclass
-class DetrOutputs:
-    """Everything the model computes for a batch, before any threshold.
-
-    Attributes:
-        logits: (N, Q, K + 1), the last column "no object".
-        boxes: (N, Q, 4), cxcywh as fractions of the unpadded image.
-        encoded_image: (N, d, h, w), output of the transformer encoder.
-        box_embeddings: (N, Q, d), output of the last decoder layer.
-        padding: bool (N, h, w), True = padding.
-        image_sizes: (height, width) of each image on the canvas, pixels.
-        canvas: (height, width) of the padded batch, pixels.
-        attention: (N, Q, M, h, w), bbox attention; None for the box model.
-        masks: (N, Q, H/4, W/4), mask logits over the canvas; None for the box model.
-    """
-
-    logits: Tensor
-    boxes: Tensor
-    encoded_image: Tensor
-    box_embeddings: Tensor
-    padding: Tensor
-    image_sizes: list[Size]
-    canvas: Size
-    attention: Tensor | None = None
-    masks: Tensor | None = None
-
-
-@dataclass
-class Detection:
-    """State of one forward pass.
-
-    Attributes:
-        features: backbone features (N, C, ., .) by name.
-        projected, encoded_image: (N, d, h, w) before and after the transformer encoder.
-        padding: bool (N, h, w).
-        embeddings: (N, Q, d), last decoder layer.
-        all_logits: (G, L, N, Q, K + 1) of all sets of queries and decoder layers.
-        all_boxes: (G, L, N, Q, 4).
-    """
-
-    features: dict[str, Tensor]
-    projected: Tensor
-    padding: Tensor
-    encoded_image: Tensor
-    embeddings: Tensor
-    all_logits: Tensor
-    all_boxes: Tensor
-
-    @property
-    def logits(self) -> Tensor:
-        """(N, Q, K + 1) of the last decoder layer."""
-        return self.all_logits[0, -1]
-
-    @property
-    def boxes(self) -> Tensor:
-        """(N, Q, 4) of the last decoder layer."""
-        return self.all_boxes[0, -1]
+from detr_d2.compat import put_scalars
+from detr_d2.modeling import folding
+from detr_d2.modeling.backbone import PIXEL_MEAN, PIXEL_STD
+from detr_d2.modeling.box_head import BoxHead
+from detr_d2.modeling.class_metadata import class_names_of, classes_of
+from detr_d2.modeling.class_predictions import predict_classes
+from detr_d2.modeling.criterion import SetCriterion, metrics
+from detr_d2.modeling.forward_state import ForwardState
+from detr_d2.modeling.inputs import batch_images, group_by_size, output_size
+from detr_d2.modeling.padding import PaddingEraser, erase_padding
+from detr_d2.modeling.position_encoding import check_channels, sine_position_encoding
+from detr_d2.modeling.postprocess import PostProcess
+from detr_d2.modeling.targets import Targets
+from detr_d2.modeling.transformer import Transformer
+from detr_d2.ops.masks import padding_mask
 
 
 @META_ARCH_REGISTRY.register()
@@ -95,64 +41,103 @@ class Detr(nn.Module):
         self,
         *,
         backbone: Backbone,
-        in_feature: str,
-        transformer: Transformer,
-        hidden_dim: int,
         num_classes: int,
-        num_queries: int,
-        thing_ids: frozenset[int],
-        criterion: SetCriterion,
-        pixel_mean: tuple[float, ...],
-        pixel_std: tuple[float, ...],
-        position_temperature: float = 10000.0,
+        postprocess: PostProcess,
+        transformer: Transformer | None = None,
+        criterion: SetCriterion | None = None,
+        num_queries: int = 100,
         query_groups: int = 1,
-        instance_on: bool = True,
-        instance_score_thresh: float = 0.0,
+        in_feature: str = "res5",
+        position_temperature: float = 10000.0,
+        pixel_mean: Sequence[float] = PIXEL_MEAN,
+        pixel_std: Sequence[float] = PIXEL_STD,
         class_names: tuple[str, ...] = (),
+        fold_frozen_norms: bool = True,
+        bf16_inference: bool = False,
+        erase_padding: bool = False,
     ) -> None:
         """
         Args:
             backbone: gives in_feature, whose stride is that of the encoded image.
-            in_feature: name of the feature that the transformer reads, "res5".
-            transformer: encoder and decoder of d = hidden_dim channels.
             num_classes: K, things and stuff.
+            postprocess: makes the outputs of inference.
+            transformer: encoder and decoder of d channels; None is that of DETR R-50.
+            criterion: matches and computes the losses; None is that of DETR.
             num_queries: Q.
-            thing_ids: contiguous ids of the thing classes, a subset of range(K).
-            criterion: matches and computes the losses.
-            pixel_mean, pixel_std: per channel, in the order and units of the mapper's images.
-            query_groups: G sets of Q queries learn side by side; only the first one is kept.
+            query_groups: G groups of Q queries learn side by side; only the first one is kept.
+            in_feature: name of the feature that the transformer reads.
             position_temperature: see `sine_position_encoding`.
-            instance_on: give `instances` at inference.
-            instance_score_thresh: only of queries above this score.
+            pixel_mean, pixel_std: per channel, in the order and units of the mapper's images.
             class_names: names of the K classes, kept with the weights; empty if unknown.
+            fold_frozen_norms: see `folding.py`; equal but for rounding.
+            bf16_inference: infer in bfloat16 where the result allows it, as autocast decides;
+                boxes, scores and what comes after the masks stay in float32.
+            erase_padding: see `padding.py`; False as published.
+
+        Raises:
+            ValueError: a thing class is none of the K, the position encoding cannot have d
+                channels, padding is to be erased and shown, or there are no queries.
         """
         super().__init__()
+        for name, value in (("NUM_QUERIES", num_queries), ("QUERY_GROUPS", query_groups)):
+            if value < 1:
+                raise ValueError(f"MODEL.DETR.{name} is {value}, must be an integer from 1")
+        if not postprocess.thing_ids <= set(range(num_classes)):
+            raise ValueError(
+                f"thing classes {sorted(postprocess.thing_ids)}: allowed are 0 to {num_classes - 1}"
+            )
+        if erase_padding and not postprocess.crop_padding:
+            raise ValueError(
+                "MODEL.DETR.ERASE_PADDING is True and MODEL.DETR.POSTPROCESS.CROP_PADDING False: "
+                "masks that know no padding cannot show it; change one of them"
+            )
+        self.eraser = PaddingEraser(backbone) if erase_padding else None
+        if fold_frozen_norms:
+            folding.fold_frozen_norms(backbone)
+        self.bf16_inference = bf16_inference
         # Channels last: the same numbers, and convolutions a third faster.
         self.backbone = backbone.to(memory_format=torch.channels_last)
         self.in_feature = in_feature
+        self.transformer = transformer or Transformer()
+        hidden_dim = self.transformer.hidden_dim
+        check_channels(hidden_dim)
         feature = backbone.output_shape()[in_feature]
         self.stride = feature.stride
         self.input_proj = nn.Conv2d(feature.channels, hidden_dim, 1)
-        self.transformer = transformer
         self.query_embed = nn.Embedding(num_queries, hidden_dim)
-        # Apart from the first set, so that a model without groups loads the same checkpoint.
+        # Apart from the first group, so that a model without groups loads the same checkpoint.
         self.extra_queries = nn.ParameterList(
             nn.Parameter(torch.randn(num_queries, hidden_dim)) for _ in range(query_groups - 1)
         )
         self.box_head = BoxHead(hidden_dim=hidden_dim, num_classes=num_classes)
         self.num_classes = num_classes
-        self.thing_ids = thing_ids
         self.class_names = class_names
-        self.criterion = criterion
+        self.criterion = criterion or SetCriterion()
+        self.postprocess = postprocess
         self.position_temperature = position_temperature
-        self.instance_on = instance_on
-        self.instance_score_thresh = instance_score_thresh
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
-        return build.detr_arguments(cfg, build_backbone(cfg))
+        detr = cfg.MODEL.DETR
+        num_classes, _ = classes_of(cfg)
+        return {
+            "backbone": build_backbone(cfg),
+            "transformer": Transformer(cfg),
+            "num_classes": num_classes,
+            "num_queries": detr.NUM_QUERIES,
+            "query_groups": detr.QUERY_GROUPS,
+            "position_temperature": detr.POSITION_TEMPERATURE,
+            "class_names": class_names_of(cfg, num_classes),
+            "criterion": SetCriterion(cfg),
+            "postprocess": PostProcess(cfg),
+            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
+            "pixel_std": cfg.MODEL.PIXEL_STD,
+            "fold_frozen_norms": detr.FOLD_FROZEN_NORMS,
+            "bf16_inference": detr.BF16_INFERENCE,
+            "erase_padding": detr.ERASE_PADDING,
+        }
 
     @property
     def device(self) -> torch.device:
@@ -164,7 +149,7 @@ class Detr(nn.Module):
 
         Returns:
             In training a dictionary of weighted losses. Otherwise one dictionary per image; see
-            `inference`.
+            `PostProcess`.
         """
         if self.training:
             return self.losses(batched_inputs)
@@ -176,29 +161,32 @@ class Detr(nn.Module):
         return results
 
     def inference_groups(self, batched_inputs: list[dict]) -> list[list[int]]:
-        """Which inputs run together at inference: those of one size, so that none is padded."""
+        """Which inputs run together at inference: those that see no padding of each other."""
+        if self.eraser:
+            return [list(range(len(batched_inputs)))]
         return group_by_size(batched_inputs)
 
     def preprocess(self, batched_inputs: list[dict]) -> ImageList:
-        """Normalise the images and pad them to a common canvas with zeros, the mean colour."""
-        images = [x["image"].to(self.device) for x in batched_inputs]
-        images = [(image - self.pixel_mean) / self.pixel_std for image in images]
-        images = [image.to(self.pixel_mean.dtype) for image in images]
-        batch = ImageList.from_tensors(images)
-        batch.tensor = batch.tensor.contiguous(memory_format=torch.channels_last)
-        return batch
+        """Normalise the images and pad them to a common size with zeros, the mean colour."""
+        return batch_images(batched_inputs, self.pixel_mean, self.pixel_std)
 
-    def detect(self, images: ImageList) -> Detection:
+    def forward_detr(self, images: ImageList) -> ForwardState:
         """Run backbone, transformer and box head."""
-        features = self.backbone(images.tensor)
+        image_sizes = [tuple(size) for size in images.image_sizes]
+        padded_size = tuple(images.tensor.shape[-2:])
+        erase = self.eraser.images(image_sizes, padded_size) if self.eraser else nullcontext()
+        with erase:
+            features = self.backbone(images.tensor)
         projected = self.input_proj(features[self.in_feature])
+        if self.eraser:
+            projected = erase_padding(projected, image_sizes, padded_size)
         padding = padding_mask(
             images.image_sizes, projected.shape[-2:], self.stride, projected.device
         )
         position = sine_position_encoding(
             padding, projected.shape[1], self.position_temperature
         ).to(projected.dtype)
-        # The further sets only teach the transformer: not at inference, nor while it is frozen.
+        # Further groups only teach the transformer: not at inference, nor while it is frozen.
         queries = [self.query_embed.weight]
         if self.transformer.training:
             queries += self.extra_queries
@@ -206,98 +194,67 @@ class Detr(nn.Module):
         with torch.autocast(self.device.type, enabled=False):
             # In 16 bits a box is off by pixels: bfloat16 cannot tell 0.996 from 1.
             logits, boxes = self.box_head(embeddings.to(self.query_embed.weight.dtype))
-        last = embeddings[0, -1]
-        return Detection(features, projected, padding, encoded, last, logits, boxes)
+        return ForwardState(
+            image_sizes=image_sizes,
+            padded_size=padded_size,
+            features=features,
+            projected=projected,
+            padding=padding,
+            encoded_image=encoded,
+            box_embeddings=embeddings[0, -1],
+            all_logits=logits,
+            all_boxes=boxes,
+            mask_extents=image_sizes if self.eraser else [padded_size] * len(image_sizes),
+        )
 
     def losses(self, batched_inputs: list[dict]) -> dict[str, Tensor]:
         """Weighted class and box losses; errors for the log go to the event storage."""
-        images = self.preprocess(batched_inputs)
-        detection = self.detect(images)
+        state = self.forward_detr(self.preprocess(batched_inputs))
         targets = self.targets(batched_inputs, with_masks=False)
-        losses, matching = self.box_losses(detection, targets)
-        put_scalars(metrics(detection.logits, targets, matching))
-        return losses
-
-    def box_losses(
-        self, detection: Detection, targets: Targets
-    ) -> tuple[dict[str, Tensor], Matching]:
-        """Mean over the sets of queries, each matched on its own; the matching of the first."""
         with torch.autocast(self.device.type, enabled=False):
-            pairs = zip(detection.all_logits, detection.all_boxes, strict=True)
-            groups = [self.criterion.box_losses(*pair, targets) for pair in pairs]
-        losses = groups[0][0]
-        for others, _ in groups[1:]:
-            losses = {name: value + others[name] for name, value in losses.items()}
-        return {name: value / len(groups) for name, value in losses.items()}, groups[0][1]
+            losses, matching = self.criterion.group_losses(
+                state.all_logits, state.all_boxes, targets
+            )
+        put_scalars(metrics(state.logits, targets, matching))
+        return losses
 
     def targets(self, batched_inputs: list[dict], *, with_masks: bool) -> Targets:
         """Objects of the batch; the mapper puts them under "instances"."""
         return Targets.from_inputs(batched_inputs, self.device, self.num_classes, with_masks)
 
     def inference(self, batched_inputs: list[dict]) -> list[dict]:
-        """Detect in images of one size.
-
-        Returns:
-            One dictionary per image, with `instances`: pred_boxes, scores, pred_classes of the
-            thing queries above the threshold, at the size of the photo (`height`, `width`).
-        """
-        detection = self.detect(self.preprocess(batched_inputs))
-        results = []
-        for i, x in enumerate(batched_inputs):
-            size = output_size(x)
-            scores, classes, _ = best_classes(detection.logits[i])
-            keep = self.instance_queries(scores, classes)
-            boxes = detection.boxes[i, keep]
-            results.append(
-                {"instances": instance_inference(boxes, scores[keep], classes[keep], size)}
-                if self.instance_on
-                else {}
+        """Run images that `inference_groups` put together; outputs as `PostProcess` says."""
+        with self._inference_precision():
+            state = self.forward_detr(self.preprocess(batched_inputs))
+            classes = [predict_classes(logits) for logits in state.logits]
+            keep = [self.postprocess.needed_queries(x).nonzero()[:, 0] for x in classes]
+            masks = self.predict_masks(state, keep)
+        return [
+            self.postprocess(
+                classes[i].select(keep[i]),
+                state.boxes[i, keep[i]],
+                masks[i],
+                state.sizes(i, output_size(x)),
             )
-        return results
+            for i, x in enumerate(batched_inputs)
+        ]
 
-    def instance_queries(self, scores: Tensor, classes: Tensor) -> Tensor:
-        """Which queries become instances: bool (Q,)."""
-        # With its type, for a data set without things.
-        things = torch.tensor(sorted(self.thing_ids), dtype=torch.int64, device=classes.device)
-        return torch.isin(classes, things) & (scores > self.instance_score_thresh)
+    def _inference_precision(self) -> AbstractContextManager:
+        """Autocast to bfloat16 if it is on; else the caller's own precision."""
+        if self.bf16_inference:
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return nullcontext()
+
+    def predict_masks(self, state: ForwardState, queries: list[Tensor]) -> Sequence[Tensor | None]:
+        """Predict the masks of chosen queries of each image; this model has none."""
+        return [None] * len(queries)
 
     @torch.no_grad()
-    def raw_outputs(self, batched_inputs: list[dict]) -> DetrOutputs:
+    def raw_outputs(self, batched_inputs: list[dict]) -> ForwardState:
         """Everything the model computes, for all queries and without any threshold.
 
         Args:
             batched_inputs: dictionaries with "image", uint8 or float (3, H, W); images of
-                different sizes are padded to one canvas.
+                different sizes are padded to a common size.
         """
-        images = self.preprocess(batched_inputs)
-        return self.describe(images, self.detect(images))
-
-    def describe(self, images: ImageList, detection: Detection) -> DetrOutputs:
-        """Collect the public outputs of a forward pass."""
-        return DetrOutputs(
-            logits=detection.logits,
-            boxes=detection.boxes,
-            encoded_image=detection.encoded_image,
-            box_embeddings=detection.embeddings,
-            padding=detection.padding,
-            image_sizes=[tuple(size) for size in images.image_sizes],
-            canvas=tuple(images.tensor.shape[-2:]),
-        )
-
-
-def group_by_size(batched_inputs: list[dict]) -> list[list[int]]:
-    """Indices of the inputs, in groups of equal image size.
-
-    Convolutions see padding (at the image border of every layer, and in GroupNorm's statistics),
-    so only a group without padding gives each image the result it would have alone.
-    """
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for i, x in enumerate(batched_inputs):
-        groups.setdefault(tuple(x["image"].shape), []).append(i)
-    return list(groups.values())
-
-
-def output_size(x: dict) -> Size:
-    """Size of the photo that the outputs of an input are for; the image's own by default."""
-    height, width = x["image"].shape[-2:]
-    return x.get("height", height), x.get("width", width)
+        return self.forward_detr(self.preprocess(batched_inputs))

@@ -3,6 +3,8 @@
 Legend: L decoder layers, T matched pairs, P pixels. All take and return float32.
 """
 
+from collections.abc import Callable
+
 import torch
 from fvcore.nn import sigmoid_focal_loss
 from torch import Tensor
@@ -10,22 +12,30 @@ from torch.nn import functional as F
 from torchvision.ops import box_convert, generalized_box_iou_loss
 
 
-def class_loss(logits: Tensor, classes: Tensor, no_object_weight: float) -> Tensor:
+def class_loss(
+    logits: Tensor,
+    classes: Tensor,
+    no_object_weight: float,
+    mean_over_processes: Callable[[Tensor], Tensor] = lambda total: total,
+) -> Tensor:
     """Cross-entropy in which "no object" weighs less.
 
     Args:
         logits: (L, N, Q, K + 1).
         classes: int64 (L, N, Q), K = no object.
         no_object_weight: weight of class K; all others weigh 1.
+        mean_over_processes: of the sum of weights (L,), where several processes share a batch.
 
     Returns:
-        (L,), the weighted mean over all queries of all images.
+        (L,), the weighted mean over all queries of all images. In several processes their mean is
+        the weighted mean over the queries of all of them.
     """
     no_object = logits.shape[-1] - 1
     loss = F.cross_entropy(logits.flatten(0, 2), classes.flatten(), reduction="none")
     weight = torch.where(classes == no_object, no_object_weight, 1.0)
     # Without any object and with a weight of 0 for "no object" nothing counts.
-    return (loss.view_as(weight) * weight).sum((1, 2)) / weight.sum((1, 2)).clamp(min=1e-6)
+    total = mean_over_processes(weight.sum((1, 2))).clamp(min=1e-6)
+    return (loss.view_as(weight) * weight).sum((1, 2)) / total
 
 
 def l1_loss(boxes: Tensor, targets: Tensor) -> Tensor:

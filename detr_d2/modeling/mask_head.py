@@ -7,7 +7,8 @@ the model, so it is arranged to compute nothing twice and nothing in vain:
 - it takes only the queries that somebody needs;
 - the first convolution sees [image, attention], and a convolution is linear, so the image part is
   computed once per image and the attention part (M of d + M channels) once per query;
-- the backbone features are added by broadcasting, never repeated per query.
+- the backbone features are convolved once per image, and the maps of the queries before they are
+  upsampled: see `upsampling.py`.
 
 Results are those of the dense computation, since GroupNorm works on each query alone.
 """
@@ -23,11 +24,12 @@ from detectron2.layers import ShapeSpec
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .registry import MASK_HEAD_REGISTRY
+from detr_d2.modeling.registry import MASK_HEAD_REGISTRY
+from detr_d2.modeling.upsampling import conv_upsampled_sum
 
 # Attention weights sum to 1 over all cells, so they are hundreds of times smaller than the image's
-# values beside them. With equal initial weights all queries would draw the same mask, and it takes
-# hundreds of iterations until they part.
+# values beside them. With equal initial weights all queries would predict the same mask, and it
+# takes hundreds of iterations until they part.
 ATTENTION_GAIN = 256.0
 
 
@@ -39,12 +41,22 @@ class FPNMaskHead(nn.Module):
     def __init__(self, *, hidden_dim: int, num_maps: int, feature_channels: Sequence[int]) -> None:
         """
         Args:
-            hidden_dim: channels d of the projected image, a multiple of 16.
+            hidden_dim: channels d of the projected image; halved at each level and once more, so
+                a multiple of 2 ** (levels + 1): 16 with three features.
             num_maps: attention maps M per query.
             feature_channels: channels of the backbone features, coarse to fine; the published
                 head takes three, [1024, 512, 256].
+
+        Raises:
+            ValueError: hidden_dim cannot be halved so often.
         """
         super().__init__()
+        step = 2 ** (len(feature_channels) + 1)
+        if hidden_dim % step:
+            raise ValueError(
+                f"MODEL.DETR.HIDDEN_DIM is {hidden_dim}; allowed with the FPNMaskHead on "
+                f"{len(feature_channels)} features: a multiple of {step}"
+            )
         self.image_channels = hidden_dim
         # d + M, d + M, d / 2, d / 4, ...: halved at each level.
         widths = [hidden_dim + num_maps] * 2
@@ -74,14 +86,14 @@ class FPNMaskHead(nn.Module):
         }
 
     def forward(
-        self, image: Tensor, attention: Sequence[Tensor], pyramid: Sequence[Tensor]
+        self, image: Tensor, attention: Sequence[Tensor], features: Sequence[Tensor]
     ) -> list[Tensor]:
-        """Draw a mask for every given query.
+        """Predict a mask for every given query.
 
         Args:
             image: (N, d, h, w), the projected last backbone feature.
             attention: N tensors (Q_i, M, h, w), the maps of the queries of image i; Q_i may be 0.
-            pyramid: backbone features (N, C_k, h_k, w_k), coarse to fine.
+            features: backbone features (N, C_k, h_k, w_k), coarse to fine.
 
         Returns:
             N tensors (Q_i, h_last, w_last) of mask logits.
@@ -89,7 +101,7 @@ class FPNMaskHead(nn.Module):
         first = cast(nn.Conv2d, self.convs[0])
         d = self.image_channels
         image = F.conv2d(image, first.weight[:, :d], first.bias, padding=1)
-        laterals = [adapt(x) for adapt, x in zip(self.adapters, pyramid, strict=True)]
+        laterals = [adapt(x) for adapt, x in zip(self.adapters, features, strict=True)]
         return [
             self._decode(image[i], maps, [lateral[i] for lateral in laterals])
             for i, maps in enumerate(attention)
@@ -99,9 +111,9 @@ class FPNMaskHead(nn.Module):
         """One image: (C, h, w), (Q, M, h, w), features (C_k, h_k, w_k) -> (Q, h_last, w_last)."""
         weight = cast(nn.Conv2d, self.convs[0]).weight[:, self.image_channels :]
         x = F.conv2d(maps, weight, padding=1) + image
-        x = F.relu(self.norms[0](x))
-        x = F.relu(self.norms[1](self.convs[1](x)))
+        x = F.relu(self.norms[0](x), inplace=True)
+        x = F.relu(self.norms[1](self.convs[1](x)), inplace=True)
         for conv, norm, lateral in zip(self.convs[2:], self.norms[2:], laterals, strict=True):
-            x = F.interpolate(x, size=lateral.shape[-2:], mode="nearest") + lateral
-            x = F.relu(norm(conv(x)))
+            x = conv_upsampled_sum(x, lateral, cast(nn.Conv2d, conv))
+            x = F.relu(norm(x), inplace=True)
         return self.output(x)[:, 0]

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 import torch
+from detectron2.config import CfgNode, configurable
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torchvision.ops import box_convert, generalized_box_iou
 
-from .targets import Targets
+from detr_d2.modeling.targets import Targets
 
 
 @dataclass
@@ -30,10 +31,23 @@ class Matching:
 class HungarianMatcher:
     """Finds the pairs of least total cost; has no parameters and needs no gradient."""
 
-    def __init__(self, *, cost_class: float, cost_l1: float, cost_giou: float) -> None:
+    @configurable
+    def __init__(
+        self, *, cost_class: float = 1.0, cost_l1: float = 5.0, cost_giou: float = 2.0
+    ) -> None:
+        """Take the weights of the three costs of a pair; the defaults are DETR's."""
         self.cost_class = cost_class
         self.cost_l1 = cost_l1
         self.cost_giou = cost_giou
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict:
+        detr = cfg.MODEL.DETR
+        return {
+            "cost_class": detr.COST_CLASS,
+            "cost_l1": detr.COST_L1,
+            "cost_giou": detr.COST_GIOU,
+        }
 
     @torch.no_grad()
     def __call__(self, logits: Tensor, boxes: Tensor, targets: Targets) -> Matching:

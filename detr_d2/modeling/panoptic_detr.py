@@ -1,22 +1,24 @@
 """DETR with masks: bbox attention and FPN mask head on top of `Detr` (DETR paper, section 4.4)."""
 
+from collections.abc import Sequence
+
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.modeling import META_ARCH_REGISTRY, build_backbone
+from detectron2.modeling import META_ARCH_REGISTRY, Backbone
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from ..compat import put_scalars
-from ..ops.masks import Size, unpad_and_resize
-from . import build
-from .criterion import metrics
-from .detr import Detection, Detr, DetrOutputs, output_size
-from .postprocess import (
-    PostProcess,
-    best_classes,
-    instance_inference,
-    panoptic_inference,
-    semantic_inference,
-)
+from detr_d2.compat import put_scalars
+from detr_d2.modeling.backbone import PIXEL_MEAN, PIXEL_STD
+from detr_d2.modeling.bbox_attention import BBoxAttention
+from detr_d2.modeling.criterion import SetCriterion, metrics
+from detr_d2.modeling.detr import Detr
+from detr_d2.modeling.forward_state import ForwardState
+from detr_d2.modeling.mask_head import FPNMaskHead
+from detr_d2.modeling.padding import own_cells
+from detr_d2.modeling.postprocess import PostProcess
+from detr_d2.modeling.registry import BBOX_ATTENTION_REGISTRY, MASK_HEAD_REGISTRY
+from detr_d2.modeling.transformer import Transformer
 
 
 @META_ARCH_REGISTRY.register()
@@ -30,32 +32,55 @@ class PanopticDetr(Detr):
     def __init__(
         self,
         *,
-        bbox_attention: nn.Module,
-        mask_head: nn.Module,
-        mask_features: list[str],
-        freeze: bool,
-        panoptic_on: bool = True,
-        sem_seg_on: bool = False,
-        score_thresh: float = 0.85,
-        min_area: int = 5,
-        postprocess: PostProcess | None = None,
-        **detr_arguments: object,
+        backbone: Backbone,
+        num_classes: int,
+        postprocess: PostProcess,
+        bbox_attention: nn.Module | None = None,
+        mask_head: nn.Module | None = None,
+        mask_features: Sequence[str] = ("res4", "res3", "res2"),
+        freeze: bool = False,
+        transformer: Transformer | None = None,
+        criterion: SetCriterion | None = None,
+        num_queries: int = 100,
+        query_groups: int = 1,
+        in_feature: str = "res5",
+        position_temperature: float = 10000.0,
+        pixel_mean: Sequence[float] = PIXEL_MEAN,
+        pixel_std: Sequence[float] = PIXEL_STD,
+        class_names: tuple[str, ...] = (),
+        fold_frozen_norms: bool = True,
+        bf16_inference: bool = False,
+        erase_padding: bool = False,
     ) -> None:
         """
         Args:
-            bbox_attention, mask_head: see `registry.py` for their contracts.
+            bbox_attention, mask_head: see `registry.py` for their contracts; None are those of the
+                paper, for the transformer's channels.
             mask_features: backbone features for the mask head, coarse to fine.
             freeze: DETR stays in evaluation mode and gets no gradient; only mask losses are left.
-            panoptic_on, sem_seg_on: which outputs to give, besides `instance_on`.
-            score_thresh: queries at or below it are no segments.
-            min_area: pixels; smaller segments are given to their neighbours.
-            postprocess: corrections of the published post-processing; None makes all of them.
-            detr_arguments: as for `Detr`.
+
+        All others are those of `Detr`.
 
         Raises:
-            ValueError: frozen, but both mask losses are off.
+            ValueError: frozen, but both mask losses are off; and as `Detr`.
         """
-        super().__init__(**detr_arguments)
+        super().__init__(
+            backbone=backbone,
+            num_classes=num_classes,
+            postprocess=postprocess,
+            transformer=transformer,
+            criterion=criterion,
+            num_queries=num_queries,
+            query_groups=query_groups,
+            in_feature=in_feature,
+            position_temperature=position_temperature,
+            pixel_mean=pixel_mean,
+            pixel_std=pixel_std,
+            class_names=class_names,
+            fold_frozen_norms=fold_frozen_norms,
+            bf16_inference=bf16_inference,
+            erase_padding=erase_padding,
+        )
         if freeze and not self.criterion.needs_masks:
             raise ValueError(
                 "MODEL.DETR.FREEZE leaves the mask losses alone, but FOCAL_WEIGHT and DICE_WEIGHT "
@@ -64,19 +89,27 @@ class PanopticDetr(Detr):
         self.freeze = freeze
         if freeze:
             self.requires_grad_(False)
-        self.bbox_attention = bbox_attention
-        self.mask_head = mask_head
-        self.mask_features = mask_features
-        self.panoptic_on = panoptic_on
-        self.sem_seg_on = sem_seg_on
-        self.score_thresh = score_thresh
-        self.min_area = min_area
-        self.postprocess = postprocess or PostProcess()
+        hidden_dim, shapes = self.transformer.hidden_dim, backbone.output_shape()
+        self.bbox_attention = bbox_attention or BBoxAttention(hidden_dim=hidden_dim)
+        self.mask_head = mask_head or FPNMaskHead(
+            hidden_dim=hidden_dim,
+            num_maps=self.bbox_attention.num_maps,
+            feature_channels=[shapes[name].channels for name in mask_features],
+        )
+        self.mask_features = list(mask_features)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
-        backbone = build_backbone(cfg)
-        return build.detr_arguments(cfg, backbone) | build.panoptic_arguments(cfg, backbone)
+        detr = cfg.MODEL.DETR
+        arguments = super().from_config(cfg)
+        attention = BBOX_ATTENTION_REGISTRY.get(detr.BBOX_ATTENTION.NAME)(cfg)
+        mask_head = MASK_HEAD_REGISTRY.get(detr.MASK_HEAD.NAME)
+        return arguments | {
+            "bbox_attention": attention,
+            "mask_head": mask_head(cfg, arguments["backbone"].output_shape(), attention.num_maps),
+            "mask_features": detr.MASK_HEAD.IN_FEATURES,
+            "freeze": detr.FREEZE,
+        }
 
     def train(self, mode: bool = True) -> "PanopticDetr":
         """As always, but a frozen DETR stays in evaluation mode: no dropout, fixed statistics."""
@@ -91,129 +124,76 @@ class PanopticDetr(Detr):
         """Weighted mask losses and, unless frozen, class and box losses."""
         images = self.preprocess(batched_inputs)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze):
-            detection = self.detect(images)
+            state = self.forward_detr(images)
         with_masks = self.criterion.needs_masks
         targets = self.targets(batched_inputs, with_masks=with_masks)
         losses: dict[str, Tensor] = {}
         if self.freeze:
-            last = (detection.all_logits[0, -1:], detection.all_boxes[0, -1:])
+            last = (state.all_logits[0, -1:], state.all_boxes[0, -1:])
             matching = self.criterion.matcher(*last, targets)
         else:
-            losses, matching = self.box_losses(detection, targets)
-        put_scalars(metrics(detection.logits, targets, matching))
+            with torch.autocast(self.device.type, enabled=False):
+                losses, matching = self.criterion.group_losses(
+                    state.all_logits, state.all_boxes, targets
+                )
+        put_scalars(metrics(state.logits, targets, matching))
         if not with_masks:
             return losses
-        selected = self.criterion.select(detection.logits, matching)
+        selected = self.criterion.select(state.logits, matching)
         per_image = [selected.query[0, selected.image == i] for i in range(len(batched_inputs))]
-        masks = self.draw(detection, per_image)
+        masks = self.predict_masks(state, per_image)
         with torch.autocast(self.device.type, enabled=False):
-            canvas = images.tensor.shape[-2:]
-            return losses | self.criterion.mask_losses(masks, targets, selected, canvas)
+            return losses | self.criterion.mask_losses(masks, targets, selected, state.mask_extents)
 
-    def draw(self, detection: Detection, queries: list[Tensor]) -> list[Tensor]:
+    def predict_masks(self, state: ForwardState, queries: list[Tensor]) -> list[Tensor]:
         """Run the mask head on chosen queries only.
 
         Args:
             queries: N index tensors (Q_i,), the queries wanted of each image.
 
         Returns:
-            N tensors (Q_i, H/4, W/4) of mask logits over the canvas.
+            N tensors (Q_i, ., .) of mask logits over the `mask_extents`, a quarter of their size.
         """
-        attention = self.attend(detection)
-        return self.mask_head(
-            detection.projected,
-            [attention[i, chosen] for i, chosen in enumerate(queries)],
-            [detection.features[name] for name in self.mask_features],
-        )
+        attention = self.attend(state)
+        chosen = [attention[i, rows] for i, rows in enumerate(queries)]
+        features = [state.features[name] for name in self.mask_features]
+        if all(extent == state.padded_size for extent in state.mask_extents):
+            return self.mask_head(state.projected, chosen, features)
+        # Each image on its own cells, so that GroupNorm and the borders are those it has alone.
+        return [
+            self.mask_head(
+                _crop(state, i, state.projected[i : i + 1]),
+                [_crop(state, i, maps)],
+                [_crop(state, i, feature[i : i + 1]) for feature in features],
+            )[0]
+            for i, maps in enumerate(chosen)
+        ]
 
-    def attend(self, detection: Detection) -> Tensor:
+    def attend(self, state: ForwardState) -> Tensor:
         """Attention maps of all queries, (N, Q, M, h, w)."""
-        return self.bbox_attention(detection.embeddings, detection.encoded_image, detection.padding)
+        return self.bbox_attention(state.box_embeddings, state.encoded_image, state.padding)
 
     def inference_groups(self, batched_inputs: list[dict]) -> list[list[int]]:
         """As `Detr`, but for the published post-processing the whole batch, padded."""
-        if self.postprocess.crop_padding:
+        if self.postprocess.crop_padding or self.eraser:
             return super().inference_groups(batched_inputs)
         return [list(range(len(batched_inputs)))]
 
-    def inference(self, batched_inputs: list[dict]) -> list[dict]:
-        """Detect and segment in images that `inference_groups` put together.
-
-        Returns:
-            One dictionary per image, at the size of the photo (`height`, `width`), with, as
-            switched on: `panoptic_seg` (int32 (H, W) and segments, see `panoptic_inference`),
-            `instances` (as `Detr`, with pred_masks), `sem_seg` (K, H, W).
-        """
-        images = self.preprocess(batched_inputs)
-        detection = self.detect(images)
-        keep = [self.needed_queries(logits).nonzero()[:, 0] for logits in detection.logits]
-        masks = self.draw(detection, keep)
-        canvas = images.tensor.shape[-2:]
-        results = []
-        for i, x in enumerate(batched_inputs):
-            # What of the canvas is taken for the image: all, where padding is not cropped. Images
-            # of one size have none.
-            seen = images.image_sizes[i] if self.postprocess.crop_padding else canvas
-            sizes = (canvas, seen, images.image_sizes[i], output_size(x))
-            results.append(self._outputs(detection, i, keep[i], masks[i].float(), sizes))
-        return results
-
-    def needed_queries(self, logits: Tensor) -> Tensor:
-        """Which of the queries with logits (Q, K + 1) some output needs: bool (Q,)."""
-        scores, classes, is_object = best_classes(logits)
-        needed = torch.zeros_like(is_object)
-        if self.panoptic_on or self.sem_seg_on:
-            needed |= is_object & (scores > self.score_thresh)
-        if self.instance_on:
-            needed |= self.instance_queries(scores, classes)
-        return needed
-
-    def _outputs(
-        self,
-        detection: Detection,
-        i: int,
-        keep: Tensor,
-        masks: Tensor,
-        sizes: tuple[Size, Size, Size, Size],
-    ) -> dict:
-        """Outputs of image i; `sizes` are the canvas, the part of it that is seen, the image as the
-        network had it, and the photo."""
-        canvas, seen, image_size, size = sizes
-        logits, boxes = detection.logits[i, keep], detection.boxes[i, keep]
-        scores, classes, is_object = best_classes(logits)
-        segments = is_object & (scores > self.score_thresh)
-        photo_masks = unpad_and_resize(masks, canvas, seen, size)
-        result: dict = {}
-        if self.panoptic_on:
-            rival_masks = photo_masks[segments]
-            if self.postprocess.resize == "ids":
-                rival_masks = unpad_and_resize(masks[segments], canvas, seen, image_size)
-            result["panoptic_seg"] = panoptic_inference(
-                rival_masks,
-                scores[segments],
-                classes[segments],
-                thing_ids=self.thing_ids,
-                min_area=self.min_area,
-                unite_stuff=self.postprocess.unite_stuff,
-                size=size,
-            )
-        if self.instance_on:
-            things = self.instance_queries(scores, classes)
-            result["instances"] = instance_inference(
-                boxes[things], scores[things], classes[things], size, photo_masks[things]
-            )
-        if self.sem_seg_on:
-            probabilities = logits[segments].float().softmax(-1)[:, :-1]
-            result["sem_seg"] = semantic_inference(photo_masks[segments], probabilities)
-        return result
-
     @torch.no_grad()
-    def raw_outputs(self, batched_inputs: list[dict]) -> DetrOutputs:
+    def raw_outputs(self, batched_inputs: list[dict]) -> ForwardState:
         """As `Detr.raw_outputs`, with attention and the masks of all queries."""
-        images = self.preprocess(batched_inputs)
-        detection = self.detect(images)
-        outputs = self.describe(images, detection)
-        outputs.attention = self.attend(detection)
-        everything = torch.arange(outputs.logits.shape[1], device=self.device)
-        outputs.masks = torch.stack(self.draw(detection, [everything] * len(batched_inputs)))
-        return outputs
+        state = super().raw_outputs(batched_inputs)
+        state.attention = self.attend(state)
+        everything = torch.arange(state.logits.shape[1], device=self.device)
+        masks = self.predict_masks(state, [everything] * len(batched_inputs))
+        height, width = state.features[self.mask_features[-1]].shape[-2:]
+        state.masks = torch.stack(
+            [F.pad(m, (0, width - m.shape[-1], 0, height - m.shape[-2])) for m in masks]
+        )
+        return state
+
+
+def _crop(state: ForwardState, i: int, x: Tensor) -> Tensor:
+    """Cut features (., ., h, w) of the padded batch to the cells of image i."""
+    height, width = own_cells(state.image_sizes[i], state.padded_size, (x.shape[-2], x.shape[-1]))
+    return x[..., :height, :width]

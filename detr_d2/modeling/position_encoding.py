@@ -21,8 +21,7 @@ def sine_position_encoding(padding: Tensor, channels: int, temperature: float = 
     Raises:
         ValueError: C is no multiple of 4.
     """
-    if channels % 4:
-        raise ValueError(f"position encoding needs a multiple of 4 channels, got {channels}")
+    check_channels(channels)
     valid = (~padding).float()
     y, x = valid.cumsum(1), valid.cumsum(2)
     y = y / (y[:, -1:, :] + 1e-6) * (2 * math.pi)
@@ -31,6 +30,19 @@ def sine_position_encoding(padding: Tensor, channels: int, temperature: float = 
     exponent = torch.arange(half, device=padding.device).div(2, rounding_mode="floor") * 2 / half
     wave = temperature**exponent
     return torch.cat([_interleave(y[..., None] / wave), _interleave(x[..., None] / wave)], dim=1)
+
+
+def check_channels(channels: int) -> None:
+    """Reject a number of channels that the encoding cannot have.
+
+    Raises:
+        ValueError: it is no multiple of 4, of sine and cosine for y and for x.
+    """
+    if channels % 4:
+        raise ValueError(
+            f"MODEL.DETR.HIDDEN_DIM is {channels}; allowed: a multiple of 4, since the position "
+            "encoding has a sine and a cosine for y and for x"
+        )
 
 
 def _interleave(angle: Tensor) -> Tensor:

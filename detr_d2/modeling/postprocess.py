@@ -1,178 +1,176 @@
 """From scores, boxes and masks of one image to Detectron2's outputs (DETR paper, section 4.4.1).
 
-Legend: Q kept queries, K classes, (H, W) size of the photo in pixels.
+Legend: Q queries, K classes, (h, w) size of the mask head's result, (H, W) size of the outputs.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from functools import partial
 from typing import Literal
 
 import torch
+from detectron2.config import CfgNode, configurable
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
-from torch.nn import functional as F
 from torchvision.ops import box_convert
 
-from ..ops.masks import Size
+from detr_d2.modeling.class_metadata import classes_of
+from detr_d2.modeling.class_predictions import ClassPredictions
+from detr_d2.modeling.panoptic_merge import UniteStuff, panoptic_inference
+from detr_d2.ops.masks import ImageSizes, Size, unpad_and_resize
 
-UniteStuff = Literal["after_filtering", "before_filtering"]
+# Queries whose masks are brought to the size of the outputs at the same time for `sem_seg`.
+SEMANTIC_CHUNK = 16
 
 
-@dataclass(frozen=True)
 class PostProcess:
-    """Our corrections of the published post-processing, each of which can be taken back.
+    """Makes the outputs of inference; its last three switches take back our corrections."""
 
-    Attributes:
-        crop_padding: False lets the padding of a batch into the masks, as published.
-        unite_stuff: "before_filtering" as published: the union of the segments of one stuff
-            class is undone as soon as a small segment is dropped.
-        resize: "ids" as published: masks compete at the size of the network's image, and the map
-            of the winners is enlarged to the photo; "masks" compete at the photo's size.
-    """
+    @configurable
+    def __init__(
+        self,
+        *,
+        thing_ids: Iterable[int],
+        panoptic_on: bool = True,
+        instance_on: bool = True,
+        sem_seg_on: bool = False,
+        score_thresh: float = 0.85,
+        instance_score_thresh: float = 0.0,
+        min_area: int = 5,
+        crop_padding: bool = True,
+        unite_stuff: UniteStuff = "after_filtering",
+        resize: Literal["masks", "ids"] = "masks",
+    ) -> None:
+        """
+        Args:
+            thing_ids: contiguous ids of the thing classes, all others are stuff.
+            panoptic_on, instance_on, sem_seg_on: which outputs to give; without masks only
+                instances.
+            score_thresh: queries at or below it are no segments of the panoptic map.
+            instance_score_thresh: queries at or below it are no instances.
+            min_area: pixels; smaller segments are given to their neighbours.
+            crop_padding: False lets the padding of a batch into the masks, as published.
+            unite_stuff: "before_filtering" as published: the union of the segments of one stuff
+                class is undone as soon as a small segment is dropped.
+            resize: "ids" as published: masks compete at the size of the network's image, and the
+                map of the winners is enlarged; "masks" compete at the size of the outputs.
 
-    crop_padding: bool = True
-    unite_stuff: UniteStuff = "after_filtering"
-    resize: Literal["masks", "ids"] = "masks"
-
-    def __post_init__(self) -> None:
+        Raises:
+            ValueError: unite_stuff or resize is none of its values.
+        """
         for key, value, allowed in (
-            ("UNITE_STUFF", self.unite_stuff, ("after_filtering", "before_filtering")),
-            ("RESIZE", self.resize, ("masks", "ids")),
+            ("UNITE_STUFF", unite_stuff, ("after_filtering", "before_filtering")),
+            ("RESIZE", resize, ("masks", "ids")),
         ):
             if value not in allowed:
                 raise ValueError(
                     f"MODEL.DETR.POSTPROCESS.{key} is {value!r}; allowed: {', '.join(allowed)}"
                 )
+        self.thing_ids = frozenset(thing_ids)
+        self.panoptic_on = panoptic_on
+        self.instance_on = instance_on
+        self.sem_seg_on = sem_seg_on
+        self.score_thresh = score_thresh
+        self.instance_score_thresh = instance_score_thresh
+        self.min_area = min_area
+        self.crop_padding = crop_padding
+        self.unite_stuff: UniteStuff = unite_stuff
+        self.resize = resize
 
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict:
+        detr = cfg.MODEL.DETR
+        return {
+            "thing_ids": classes_of(cfg)[1],
+            "panoptic_on": detr.PANOPTIC_ON,
+            "instance_on": detr.INSTANCE_ON,
+            "sem_seg_on": detr.SEM_SEG_ON,
+            "score_thresh": detr.SCORE_THRESH,
+            "instance_score_thresh": detr.INSTANCE_SCORE_THRESH,
+            "min_area": detr.MIN_AREA,
+            "crop_padding": detr.POSTPROCESS.CROP_PADDING,
+            "unite_stuff": detr.POSTPROCESS.UNITE_STUFF,
+            "resize": detr.POSTPROCESS.RESIZE,
+        }
 
-def best_classes(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Best class of every query.
+    def needed_queries(self, found: ClassPredictions) -> Tensor:
+        """Return which queries some output needs, bool (Q,); `sem_seg` needs all."""
+        needed = torch.full_like(found.is_object, self.sem_seg_on)
+        if self.panoptic_on:
+            needed |= self._segments(found)
+        if self.instance_on:
+            needed |= self._instances(found)
+        return needed
 
-    Args:
-        logits: (Q, K + 1), the last column "no object".
+    def __call__(
+        self, found: ClassPredictions, boxes: Tensor, masks: Tensor | None, sizes: ImageSizes
+    ) -> dict:
+        """Make the outputs of one image.
 
-    Returns:
-        Scores float (Q,) and classes int64 (Q,) of the best real class, and bool (Q,) whether it
-        beats "no object".
-    """
-    probabilities = logits.float().softmax(-1)
-    scores, classes = probabilities[:, :-1].max(-1)
-    return scores, classes, scores > probabilities[:, -1]
+        Args:
+            found: of the Q queries that `needed_queries` gave.
+            boxes: (Q, 4), cxcywh as fractions of the image.
+            masks: logits (Q, h, w) over the padded size, or None of a model without masks.
+            sizes: of the image.
 
+        Returns:
+            As switched on, at the size of the outputs: `panoptic_seg`, int32 (H, W) and segments,
+            see `panoptic_inference`; `instances`, see `instance_inference`; `sem_seg`, (K, H, W),
+            see `semantic_inference`.
+        """
+        result: dict = {}
+        masks = None if masks is None else masks.float()
+        if self.panoptic_on and masks is not None:
+            segments = self._segments(found)
+            early = self.resize == "ids"
+            size = sizes.image_size if early else sizes.output_size
+            result["panoptic_seg"] = panoptic_inference(
+                masks[segments],
+                found.scores[segments],
+                found.classes[segments],
+                thing_ids=self.thing_ids,
+                min_area=self.min_area,
+                unite_stuff=self.unite_stuff,
+                resize=partial(self._resize, sizes=sizes, size=size),
+                size=sizes.output_size,
+            )
+        if self.instance_on:
+            things = self._instances(found)
+            size = sizes.output_size
+            result["instances"] = instance_inference(
+                boxes[things],
+                found.scores[things],
+                found.classes[things],
+                size,
+                None if masks is None else self._resize(masks[things], sizes, size),
+            )
+        if self.sem_seg_on and masks is not None:
+            chunks = (
+                self._resize(m, sizes, sizes.output_size) for m in masks.split(SEMANTIC_CHUNK)
+            )
+            result["sem_seg"] = semantic_inference(chunks, found.probabilities, sizes.output_size)
+        return result
 
-def panoptic_inference(
-    masks: Tensor,
-    scores: Tensor,
-    classes: Tensor,
-    *,
-    thing_ids: frozenset[int],
-    min_area: int,
-    unite_stuff: UniteStuff = "after_filtering",
-    size: Size | None = None,
-) -> tuple[Tensor, list[dict]]:
-    """Merge masks by pixel-wise argmax.
+    def _segments(self, found: ClassPredictions) -> Tensor:
+        """Which queries take part in the panoptic map: bool (Q,)."""
+        return found.is_object & (found.scores > self.score_thresh)
 
-    Segments below the minimum area are dropped first, their pixels go to the next best mask, and
-    only then the segments of one stuff class are united, so that no later pass undoes it.
+    def _instances(self, found: ClassPredictions) -> Tensor:
+        """Which queries become instances: bool (Q,)."""
+        # With its type, for a data set without things.
+        things = torch.tensor(sorted(self.thing_ids), dtype=torch.int64)
+        is_thing = torch.isin(found.classes, things.to(found.classes.device))
+        return is_thing & (found.scores > self.instance_score_thresh)
 
-    Args:
-        masks: logits (Q, h, w); scores: (Q,); classes: (Q,). Q may be 0.
-        thing_ids: contiguous ids of the thing classes.
-        min_area: pixels; smaller segments are dropped.
-        unite_stuff: see `PostProcess`.
-        size: (H, W) of the result, to which the winners are enlarged; None keeps (h, w).
-
-    Returns:
-        int32 (H, W) of segment ids from 1, 0 only where nothing was found at all, and one
-        dictionary per segment: id, category_id, isthing, score, area, of Python types, since
-        Detectron2's evaluator tests `isthing is True`. A united stuff segment has the best score.
-    """
-    united = _stuff_of_one_class(classes, thing_ids)
-    early = unite_stuff == "before_filtering"
-    winner, areas = _argmax_without_specks(masks, min_area, united if early else (), size)
-    segments: list[dict] = []
-    stuff: dict[int, dict] = {}
-    # Segment id of each query, 0 for those that won nothing.
-    ids = torch.zeros(len(masks) + 1, dtype=torch.int32, device=masks.device)
-    rows = zip(scores.tolist(), classes.tolist(), areas.tolist(), strict=True)
-    for query, (score, category, area) in enumerate(rows):
-        if area == 0:
-            continue
-        segment = None if early else stuff.get(category)
-        if segment is None:
-            segment = {
-                "id": len(segments) + 1,
-                "category_id": category,
-                "isthing": category in thing_ids,
-                "score": score,
-                "area": 0,
-            }
-            segments.append(segment)
-            if not segment["isthing"]:
-                stuff[category] = segment
-        segment["area"] += area
-        segment["score"] = max(segment["score"], score)
-        ids[query] = segment["id"]
-    return ids[winner], segments
-
-
-def _stuff_of_one_class(classes: Tensor, thing_ids: frozenset[int]) -> Sequence[list[int]]:
-    """Queries that share a stuff class, for each such class."""
-    queries: dict[int, list[int]] = {}
-    for query, category in enumerate(classes.tolist()):
-        if category not in thing_ids:
-            queries.setdefault(category, []).append(query)
-    return list(queries.values())
-
-
-def _argmax_without_specks(
-    masks: Tensor, min_area: int, united: Sequence[list[int]], size: Size | None
-) -> tuple[Tensor, Tensor]:
-    """Index of the winning mask per pixel (H, W), and the area of each mask (Q,).
-
-    `united` lists queries of which the first takes all pixels. The others then count as specks and
-    are dropped, and in the next pass their pixels go to the next best mask of all: the published
-    slip. Without any mask the index is Q everywhere, one past the last.
-    """
-    queries = len(masks)
-    alive = torch.arange(queries, device=masks.device)
-    replaced = {query: group[0] for group in united for query in group}
-    while len(alive):
-        winner = _enlarge(alive[masks[alive].argmax(0)], size)
-        winner = _replace(winner, replaced, queries)
-        areas = torch.bincount(winner.flatten(), minlength=queries)
-        large = areas[alive] >= max(min_area, 1)
-        if large.all():
-            return winner, areas
-        alive = alive[large]
-    shape = size or masks.shape[-2:]
-    winner = torch.full(shape, queries, dtype=torch.int64, device=masks.device)
-    return winner, torch.zeros(queries, dtype=torch.int64, device=masks.device)
-
-
-def _enlarge(index: Tensor, size: Size | None) -> Tensor:
-    """Bring int64 (h, w) to `size` by the nearest pixel; exact, since Q is far below 2**24."""
-    if size is None or tuple(index.shape) == tuple(size):
-        return index
-    return F.interpolate(index[None, None].float(), size=size, mode="nearest-exact")[0, 0].long()
-
-
-def _replace(index: Tensor, by: Mapping[int, int], count: int) -> Tensor:
-    if not by:
-        return index
-    table = torch.arange(count, device=index.device)
-    table[list(by)] = torch.tensor(list(by.values()), device=index.device)
-    return table[index]
+    def _resize(self, masks: Tensor, sizes: ImageSizes, size: Size) -> Tensor:
+        """Bring logits (Q, h, w) over the padded size to (Q, *size)."""
+        crop = sizes.image_size if self.crop_padding else sizes.padded_size
+        return unpad_and_resize(masks, sizes.padded_size, crop, size)
 
 
 def instance_inference(
-    boxes: Tensor,
-    scores: Tensor,
-    classes: Tensor,
-    size: tuple[int, int],
-    masks: Tensor | None = None,
+    boxes: Tensor, scores: Tensor, classes: Tensor, size: Size, masks: Tensor | None = None
 ) -> Instances:
-    """Put detections into Detectron2's structure.
+    """Put instances into Detectron2's structure.
 
     Args:
         boxes: (Q, 4), cxcywh as fractions of the image.
@@ -195,13 +193,24 @@ def instance_inference(
     return result
 
 
-def semantic_inference(masks: Tensor, probabilities: Tensor) -> Tensor:
-    """Score of every class at every pixel.
+def semantic_inference(masks: Iterable[Tensor], probabilities: Tensor, size: Size) -> Tensor:
+    """Score every class at every pixel, with all queries, whatever their scores.
+
+    A class that no query is sure of may still win a pixel, as in MaskFormer (arXiv:2107.06278,
+    section 3.4).
 
     Args:
-        masks: logits (Q, H, W); probabilities: (Q, K) of the real classes.
+        masks: logits (q, H, W) of all Q queries, q at a time, so that memory need not hold all.
+        probabilities: (Q, K) of the real classes.
+        size: (H, W).
 
     Returns:
         (K, H, W), the sum over queries of class probability times mask probability.
     """
-    return torch.einsum("qk,qhw->khw", probabilities, masks.sigmoid())
+    scores = probabilities.new_zeros(probabilities.shape[1], size[0] * size[1])
+    start = 0
+    for chunk in masks:
+        rows = probabilities[start : start + len(chunk)]
+        scores.addmm_(rows.T, chunk.sigmoid().flatten(1))
+        start += len(chunk)
+    return scores.unflatten(1, size)

@@ -6,9 +6,9 @@ it has `num_maps`, the number M of maps per query.
 
 A **mask head** is built as `cls(cfg, input_shape, num_maps)`, where `input_shape` maps the names of
 `MODEL.DETR.MASK_HEAD.IN_FEATURES` to Detectron2's `ShapeSpec`, and called as
-`head(image (N, d, h, w), attention, pyramid) -> masks`: `attention` is a list of N tensors
-(Q_i, M, h, w) of the queries that are needed of image i, Q_i may be 0; `pyramid` is the list of the
-backbone features (N, C, h_k, w_k), coarse to fine; the result is a list of N tensors
+`head(image (N, d, h, w), attention, features) -> masks`: `attention` is a list of N tensors
+(Q_i, M, h, w) of the queries that are needed of image i, Q_i may be 0; `features` is the list of
+the backbone features (N, C, h_k, w_k), coarse to fine; the result is a list of N tensors
 (Q_i, h_last, w_last) of mask logits, in the size of the last feature.
 """
 

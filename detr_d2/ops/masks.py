@@ -1,10 +1,11 @@
-"""Masks on padded canvases: which cells are padding, and how masks come back from there.
+"""Masks of padded batches: which cells are padding, and how masks come back from there.
 
-Legend: N images, Q masks of one image, canvas = the common size (height, width) that the images of
+Legend: N images, Q masks of one image; padded size = the common (height, width) that the images of
 a batch are padded to at the right and at the bottom.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,48 +14,66 @@ from torch.nn import functional as F
 Size = tuple[int, int]
 
 
+@dataclass(frozen=True)
+class ImageSizes:
+    """Sizes (height, width) of one image on its way through the model, pixels.
+
+    Attributes:
+        padded_size: that the masks cover: of the padded batch, or of the image itself.
+        image_size: of the image as the network sees it, without padding.
+        output_size: of the outputs, mostly that of the original image.
+    """
+
+    padded_size: Size
+    image_size: Size
+    output_size: Size
+
+
 def padding_mask(
-    image_sizes: Sequence[Size], shape: Size, stride: int, device: torch.device
+    image_sizes: Sequence[Size], shape: Size, stride: int | Size, device: torch.device
 ) -> Tensor:
     """Mark the cells of a feature map that see nothing but padding.
 
     Args:
         image_sizes: (height, width) of each image before padding, in pixels.
         shape: (h, w) of the feature map of the padded batch.
-        stride: pixels per cell.
+        stride: pixels per cell, of both sides or (down, right).
         device: where the result lives.
 
     Returns:
         bool (N, h, w), True = padding. An image keeps ceil(size / stride) cells, exactly as many
         as it has when it is run alone.
     """
+    down, right = (stride, stride) if isinstance(stride, int) else stride
     mask = torch.ones((len(image_sizes), *shape), dtype=torch.bool, device=device)
     for row, (height, width) in zip(mask, image_sizes, strict=True):
-        row[: -(-height // stride), : -(-width // stride)] = False
+        row[: -(-height // down), : -(-width // right)] = False
     return mask
 
 
-def unpad(masks: Tensor, canvas: Size, image_size: Size) -> Tensor:
-    """Scale mask logits (Q, h, w) up to the canvas and cut the padding off: (Q, *image_size)."""
-    masks = resize(masks, canvas)
+def unpad(masks: Tensor, padded_size: Size, image_size: Size) -> Tensor:
+    """Resize mask logits (Q, h, w) to the padded size, cut the padding off: (Q, *image_size)."""
+    masks = resize(masks, padded_size)
     return masks[:, : image_size[0], : image_size[1]]
 
 
-def unpad_and_resize(masks: Tensor, canvas: Size, image_size: Size, output_size: Size) -> Tensor:
-    """Bring mask logits of a padded canvas to the size of the original image.
+def unpad_and_resize(
+    masks: Tensor, padded_size: Size, image_size: Size, output_size: Size
+) -> Tensor:
+    """Bring mask logits of a padded batch to the size of the outputs.
 
     Args:
-        masks: float (Q, h, w), logits over the whole canvas at any resolution.
-        canvas: size of the padded batch, pixels.
-        image_size: size of this image on the canvas, pixels.
+        masks: float (Q, h, w), logits over the whole padded size at any resolution.
+        padded_size: of the batch, pixels.
+        image_size: of this image in the batch, pixels.
         output_size: size of the result, pixels.
 
     Returns:
         float (Q, *output_size). Padding is cut off *before* the last resize; resizing the whole
-        canvas to the image's size would squeeze every mask.
+        padded size to that of the outputs would squeeze every mask.
     """
-    if tuple(canvas) != tuple(image_size):
-        masks = unpad(masks, canvas, image_size)
+    if tuple(padded_size) != tuple(image_size):
+        masks = unpad(masks, padded_size, image_size)
     return resize(masks, output_size)
 
 

@@ -1,4 +1,4 @@
-"""Labels for the rest of the picture: things manually, all else by a pretrained panoptic model."""
+"""Pseudo-labels for stuff: things labelled manually, all else by a pretrained panoptic model."""
 
 from detr_d2.pseudo_labels.merge import MergeRules, Predicted, merge_labels
 from detr_d2.pseudo_labels.run import LabellingReport, label_stuff

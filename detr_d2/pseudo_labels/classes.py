@@ -1,4 +1,4 @@
-"""What becomes of the classes of a pretrained model in the labels of a custom data set."""
+"""Map the classes of a pretrained model to those of a custom data set's labels."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -32,8 +32,8 @@ class ModelClass:
 
 
 @dataclass(frozen=True)
-class ClassPlan:
-    """The classes of the result and the way into them.
+class LabelPlan:
+    """The classes of the result, and the class there of each class of the model.
 
     `custom` are the category ids of the custom set, which stay as they are; `model` the category
     id in the result for (isthing, index) of the model's classes, None for those that become void;
@@ -47,7 +47,7 @@ class ClassPlan:
     ids: Mapping[tuple[bool, int], int | None]
 
     def mapping(self) -> list[dict[str, Any]]:
-        """The way of every class, as written beside the data."""
+        """The class in the result of every class, as written beside the data."""
         by_id = {c.id: c for c in self.table.categories}
         rows: list[tuple[str, str, int | None, int | None]] = [
             ("custom", c.name, c.id, c.id) for c in self.table.categories if c.id in self.custom
@@ -111,7 +111,7 @@ def plan_classes(
     stuff: str = "names",
     things: str = "misc",
     mapping: Mapping[str, str | None] | None = None,
-) -> ClassPlan:
+) -> LabelPlan:
     """Decide what every class of the model becomes.
 
     The custom classes keep their ids and names. A class of the model whose id or name one of them
@@ -163,7 +163,7 @@ def plan_classes(
                 target, *target, c.id if same else None, c.color if same else None
             )
     entries, ids = assign_ids(list(sources.values()), custom.to_json())
-    return ClassPlan(
+    return LabelPlan(
         table=CategoryTable(entries, "classes of the labels"),
         custom=frozenset(c.id for c in custom.categories),
         model={key: None if target is None else ids[target] for key, target in wanted.items()},

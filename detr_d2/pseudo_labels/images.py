@@ -11,6 +11,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_panoptic import read_panoptic_json
+from detr_d2.utils.files import path_below
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ def images_of(datasets: Sequence[str]) -> list[LabelTask]:
     Where two sets have images of the same name, each set's get a folder with the set's name.
 
     Raises:
-        ValueError: two images of one set would have the same name in the result.
+        ValueError: two images of one set would have the same name in the result, or a file lies
+            outside its set's folder.
     """
     found = [image for name in datasets for image in _images(name)]
     if len({image.png for image in found}) < len(found):
@@ -75,7 +77,10 @@ def images_of(datasets: Sequence[str]) -> list[LabelTask]:
 def _images(dataset: str) -> Iterator[LabelTask]:
     root = MetadataCatalog.get(dataset).image_root
     for record in DatasetCatalog.get(dataset):
-        yield LabelTask(dataset, record, os.path.relpath(record["file_name"], root))
+        name = os.path.relpath(record["file_name"], root)
+        # The image gets this name in the result, where it must not leave the folder either.
+        path_below(root, name)
+        yield LabelTask(dataset, record, name)
 
 
 def fingerprint_of(images: Sequence[LabelTask], settings: Any) -> str:

@@ -1,4 +1,4 @@
-"""How good automatic labels are, where the full ground truth is known.
+"""Measure automatic labels where the full ground truth is known.
 
 Legend: H, W size of an image. All maps are of class names, so that the two sides may number their
 classes differently.
@@ -43,7 +43,7 @@ class LabelQuality:
         """Count one image.
 
         Args:
-            ground truth, labels: (H, W) integers, the class of each pixel.
+            ground_truth, labels: (H, W) integers, the class of each pixel.
             custom: (H, W) bool, where custom masks are.
         """
         size = len(self.names) + 1
@@ -71,15 +71,15 @@ class LabelQuality:
         """
         stuff = ~self._is_thing
         stuff[0] = False
-        right = np.diag(self.pixels)
+        correct = np.diag(self.pixels)
         ground_truth, labels = self.pixels.sum(1), self.pixels.sum(0)
-        # What the ground truth leaves void is neither right nor wrong.
-        union = ground_truth + labels - self.pixels[0] - right
+        # What the ground truth leaves void is neither correct nor wrong.
+        union = ground_truth + labels - self.pixels[0] - correct
         present = [i for i in range(1, len(ground_truth)) if ground_truth[i]]
-        ious = {self.names[i - 1]: _percent(right[i], union[i]) for i in present}
+        ious = {self.names[i - 1]: _percent(correct[i], union[i]) for i in present}
         known = ground_truth[1:].sum()
         return {
-            "stuff_accuracy": _percent(right[stuff].sum(), ground_truth[stuff].sum()),
+            "stuff_accuracy": _percent(correct[stuff].sum(), ground_truth[stuff].sum()),
             "mIoU": sum(ious.values()) / max(1, len(ious)),
             **{f"IoU of {name}": iou for name, iou in ious.items()},
             "leaked": _percent(self.counts["leaked"], self.counts["band"]),

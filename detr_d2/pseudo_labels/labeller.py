@@ -14,12 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from detr_d2.engine import Predictor
-from detr_d2.pseudo_labels.classes import ClassPlan
+from detr_d2.pseudo_labels.classes import LabelPlan
 from detr_d2.pseudo_labels.merge import MergeRules, Predicted
 
 
 class Labeller:
-    """A pretrained model and the way of its classes into the result.
+    """A pretrained model whose classes become those of the result.
 
     Args:
         cfg: its config, with MODEL.WEIGHTS; its data sets are registered, for the classes.
@@ -27,7 +27,7 @@ class Labeller:
         rules: what is asked of its predictions.
     """
 
-    def __init__(self, cfg: CfgNode, plan: ClassPlan, rules: MergeRules) -> None:
+    def __init__(self, cfg: CfgNode, plan: LabelPlan, rules: MergeRules) -> None:
         if "DETR" in cfg.MODEL:
             # Of this package's models. Segments below the published 0.85 would otherwise be lost
             # before the rules can judge them, and surer masks of something else spill into their

@@ -1,6 +1,6 @@
-"""Custom masks and a model's panoptic prediction of one image become one map, without leaks.
+"""Merge custom masks and a model's panoptic prediction of one image into one map, without leaks.
 
-A leak is what is left of the model's own idea of a custom object: it takes a wheel loader for a
+A leak is what remains of the model's own segment of a custom object: it takes a wheel loader for a
 truck, a little larger than its mask, and a border of "truck" stays around the mask. So a predicted
 thing of which much lies under custom masks is that object, and all of it goes.
 
@@ -18,17 +18,17 @@ from detr_d2.pseudo_labels.label_map import LabelMap
 
 FILLS = ("nearest", "next-best", "void")
 # Used where the rules leave a size to the image: they grow with it.
-RIM_SHARE, AREA_SHARE = 0.01, 0.001
+HALO_SHARE, AREA_SHARE = 0.01, 0.001
 
 
 @dataclass(frozen=True)
 class MergeRules:
-    """How a prediction gives way to custom masks.
+    """The rules by which custom masks displace a prediction.
 
     Attributes:
         overlap: a predicted thing of which a larger share than this lies under custom masks is one
             of their objects, seen by the model; its pixels outside become open. 1 = never.
-        rim: pixels; what is left of a segment beside a custom mask is open where it is nowhere
+        halo: pixels; what is left of a segment beside a custom mask is open where it is nowhere
             thicker than twice this. None = 1 % of the image's shorter side.
         min_area: pixels; likewise where what is left is smaller. None = 0.1 % of the image.
         margin: pixels; predicted things so close to a custom mask are open.
@@ -41,7 +41,7 @@ class MergeRules:
     """
 
     overlap: float = 0.2
-    rim: int | None = None
+    halo: int | None = None
     min_area: int | None = None
     margin: int = 0
     min_score: float = 0.5
@@ -53,7 +53,7 @@ class MergeRules:
         for key in ("overlap", "min_score", "min_confidence"):
             if not 0 <= getattr(self, key) <= 1:
                 faults.append(f"{key} {getattr(self, key)}, must be in 0..1")
-        for key in ("rim", "min_area", "margin"):
+        for key in ("halo", "min_area", "margin"):
             if (getattr(self, key) or 0) < 0:
                 faults.append(f"{key} {getattr(self, key)}, must be 0 or more pixels")
         if self.fill not in FILLS:
@@ -140,7 +140,7 @@ def _kept_pixels(
         elif score is not None and score < rules.min_score:
             dropped |= left
         elif (left & beside).any():
-            open_ |= _scraps(left, beside, rules)
+            open_ |= _remains(left, beside, rules)
     if rules.margin:
         size = 2 * rules.margin + 1
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
@@ -153,26 +153,26 @@ def _kept_pixels(
     return outside & ~open_ & ~dropped & (predicted.ids != 0), open_
 
 
-def _scraps(left: np.ndarray, beside: np.ndarray, rules: MergeRules) -> np.ndarray:
-    """What is left of a segment in thin or small pieces beside a custom mask: (H, W) bool."""
+def _remains(left: np.ndarray, beside: np.ndarray, rules: MergeRules) -> np.ndarray:
+    """The thin or small pieces that are left of a segment beside a custom mask: (H, W) bool."""
     height, width = left.shape
-    rim = max(1, round(RIM_SHARE * min(height, width))) if rules.rim is None else rules.rim
+    halo = max(1, round(HALO_SHARE * min(height, width))) if rules.halo is None else rules.halo
     least = round(AREA_SHARE * height * width) if rules.min_area is None else rules.min_area
     # Only around the segment: an image of twelve megapixels has thirty of them.
     x, y, w, h = cv2.boundingRect(left.view(np.uint8))
-    part = slice(max(0, y - rim), y + h + rim), slice(max(0, x - rim), x + w + rim)
+    part = slice(max(0, y - halo), y + h + halo), slice(max(0, x - halo), x + w + halo)
     pixels = left[part].view(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(pixels, connectivity=4)
-    is_scrap = stats[:, cv2.CC_STAT_AREA] < least
-    if rim:
+    is_removed = stats[:, cv2.CC_STAT_AREA] < least
+    if halo:
         # The image's border counts as inside: what it cuts off is no thinner for that.
-        thick = cv2.erode(pixels, np.ones((2 * rim + 1, 2 * rim + 1), np.uint8)).view(bool)
-        is_scrap |= np.bincount(labels[thick], minlength=count) == 0
-    is_scrap &= np.bincount(labels[left[part] & beside[part]], minlength=count) > 0
-    is_scrap[0] = False
-    scraps = np.zeros_like(left)
-    scraps[part] = is_scrap[labels]
-    return scraps
+        thick = cv2.erode(pixels, np.ones((2 * halo + 1, 2 * halo + 1), np.uint8)).view(bool)
+        is_removed |= np.bincount(labels[thick], minlength=count) == 0
+    is_removed &= np.bincount(labels[left[part] & beside[part]], minlength=count) > 0
+    is_removed[0] = False
+    remains = np.zeros_like(left)
+    remains[part] = is_removed[labels]
+    return remains
 
 
 def _fill(

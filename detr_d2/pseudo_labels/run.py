@@ -1,13 +1,14 @@
-"""Labelling whole data sets: custom masks in, a COCO-panoptic set with labels everywhere out.
+"""Label whole data sets: custom masks in, a COCO-panoptic set with labels everywhere out.
 
     OUT/
       images/  panoptic/    images and id PNGs
       panoptic.json         or panoptic_NAME.json for each of several sets
       classes.json          what became of every class
       labelling.json        the report
-      review/index.html     pictures to look at, the worst first
+      review/index.html     pictures to inspect, the worst first
 
-Work goes on in OUT.partial, see `work.py`; the folder takes OUT's place when all is done.
+Files are written to a hidden folder beside OUT (see `PartialFolder`) that takes its place when all
+is done.
 """
 
 import os
@@ -15,11 +16,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from detectron2.config import CfgNode
 from detectron2.utils import comm
+from torch import distributed as dist
 
 from detr_d2.conversion.formats.base import Skipped
 from detr_d2.data.categories import CategoryTable
@@ -27,18 +30,25 @@ from detr_d2.data.coco_writer import write_panoptic_json
 from detr_d2.data.image_io import check_image_mode
 from detr_d2.pseudo_labels.classes import model_classes, plan_classes
 from detr_d2.pseudo_labels.images import LabelTask, custom_categories, fingerprint_of, images_of
+from detr_d2.pseudo_labels.label_images import (
+    JOURNALS,
+    Labelling,
+    Progress,
+    label_images,
+    open_journals,
+)
 from detr_d2.pseudo_labels.merge import MergeRules
-from detr_d2.pseudo_labels.work import JOURNALS, Progress, Work, label_images, open_journals
-from detr_d2.pseudo_labels.write_review import review_labels
+from detr_d2.pseudo_labels.review import review_labels
 from detr_d2.utils.files import read_json, write_json
 from detr_d2.utils.partial_folder import PartialFolder
 
 REPORT = "labelling.json"
+PATIENCE = timedelta(days=365)
 
 
 @dataclass
 class LabellingReport:
-    """What a labelling did.
+    """Counts of a finished labelling.
 
     Attributes:
         images: images labelled.
@@ -78,13 +88,13 @@ def label_stuff(
             `panoptic_seg`.
         datasets: names of registered COCO-panoptic sets with the same classes.
         out: folder of the result.
-        rules: how the prediction gives way to the masks.
+        rules: how custom masks displace the prediction.
         stuff, things, mapping: what becomes of the model's classes, see `plan_classes`.
         batch: images that the model gets at a time, in each process.
         images: "link" or "copy" the images.
         review: how many images, those of the lowest score, the review shows; 0 = no review.
         replace: a result of other arguments or inputs in `out` is replaced, once the new one is
-            whole; people may have mended it manually.
+            whole; people may have corrected it manually.
         progress: called with (images done, images in all) of this process.
 
     Returns:
@@ -124,17 +134,30 @@ def label_stuff(
     if comm.is_main_process():
         folder.prepare(fingerprint)
     comm.synchronize()
-    work = Work(cfg, folder.path, custom, plan, rules, images)
+    labelling = Labelling(cfg, folder.path, custom, plan, rules, images)
+    group = patient_group()
+    skipped_here = label_images(labelling, tasks, batch, progress)
     # It arrives when all processes are done.
-    gathered: list[list[Skipped]] = comm.gather(label_images(work, tasks, batch, progress))
+    gathered: list[list[Skipped]] = comm.gather(skipped_here, group=group)
     if not comm.is_main_process():
         return None
     skipped = [item for part in gathered for item in part]
-    report = _finish(folder.path, work, tasks, skipped, review)
+    report = _finish(folder.path, labelling, tasks, skipped, review)
     content = {"fingerprint": fingerprint, "settings": settings, **asdict(report)}
     write_json(folder.path / REPORT, content, indent=1)
     folder.finish()
     return report
+
+
+def patient_group() -> dist.ProcessGroup | None:
+    """Processes that wait for each other as long as it takes; None where there is only one.
+
+    PyTorch's own limit of half an hour would end all of them when one has images left that long.
+    """
+    if comm.get_world_size() == 1:
+        return None
+    group: dist.ProcessGroup = dist.new_group(backend="gloo", timeout=PATIENCE)  # type: ignore[assignment]
+    return group
 
 
 def _finished_report(target: Path, fingerprint: str, replace: bool) -> LabellingReport | None:
@@ -160,7 +183,7 @@ def _finished_report(target: Path, fingerprint: str, replace: bool) -> Labelling
 
 
 def _model_settings(cfg: CfgNode) -> list[Any]:
-    """What of a model's config and weights decides its predictions."""
+    """The parts of a model's config and weights that decide its predictions."""
     own = cfg.clone()
     own.defrost()
     own.MODEL.DEVICE = ""
@@ -170,7 +193,11 @@ def _model_settings(cfg: CfgNode) -> list[Any]:
 
 
 def _finish(
-    folder: Path, work: Work, tasks: Sequence[LabelTask], skipped: list[Skipped], review: int
+    folder: Path,
+    labelling: Labelling,
+    tasks: Sequence[LabelTask],
+    skipped: list[Skipped],
+    review: int,
 ) -> LabellingReport:
     """Write JSONs and review from the journals, and count."""
     report = LabellingReport(skipped=sorted(skipped, key=lambda item: item.name))
@@ -189,7 +216,7 @@ def _finish(
         for image in done:
             pixels.update(entry(image, "pixels"))
             counts.update(s["category_id"] for s in entry(image, "annotation")["segments_info"])
-        table = _used(work, counts)
+        table = _used(labelling, counts)
         sets = list(dict.fromkeys(image.dataset for image in tasks))
         for name in sets:
             part = [image for image in done if image.dataset == name]
@@ -198,20 +225,20 @@ def _finish(
                 images=(entry(image, "image") for image in part),
                 annotations=(entry(image, "annotation") for image in part),
                 categories=table,
-                description=f"{name}, the rest labelled by detr_d2",
+                description=f"{name}, with pseudo-labels for stuff by detr_d2",
             )
         if review:
             lines = ((image, journals[image.name].read(image.name)) for image in done)
-            review_labels(folder, lines, work.custom, table, review)
+            review_labels(folder, lines, labelling.custom, table, review)
     report.images = len(done)
     report.segments = {c.name: counts[c.id] for c in table.categories}
     total = sum(pixels.values())
     report.shares = {key: round(count / total, 4) for key, count in pixels.items()}
-    write_json(folder / "classes.json", work.plan.mapping(), indent=1)
+    write_json(folder / "classes.json", labelling.plan.mapping(), indent=1)
     return report
 
 
-def _used(work: Work, counts: Mapping[int, int]) -> CategoryTable:
+def _used(labelling: Labelling, counts: Mapping[int, int]) -> CategoryTable:
     """The custom classes, and of the model's those that occur."""
-    kept = work.plan.custom | {id_ for id_, count in counts.items() if count}
-    return CategoryTable(c for c in work.plan.table.to_json() if c["id"] in kept)
+    kept = labelling.plan.custom | {id_ for id_, count in counts.items() if count}
+    return CategoryTable(c for c in labelling.plan.table.to_json() if c["id"] in kept)

@@ -1,1 +1,1 @@
-"""Files: atomic writing, journals of long work, folders that are replaced as a whole."""
+"""Atomic writing, journals of long work, folders that are replaced as a whole, colours."""

@@ -1,12 +1,21 @@
-"""Writing files so that a reader never meets half of one."""
+"""Files that a reader never meets half written, and names that stay below their folder."""
 
+import functools
+import hashlib
 import json
 import os
-import shutil
+import re
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
+
+# Temporary files of this machine; those of others on a shared disk are not ours to judge.
+_HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+_TEMPORARY = re.compile(rf"\.partial-{_HOST}-(\d+)-.+")
+# The last bytes of a name are kept, since image writers take the format from the extension.
+LONGEST_NAME = 120
 
 
 @contextmanager
@@ -14,11 +23,15 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
     """Give a temporary name beside `path`; what was written there takes `path`'s place at the end.
 
     The folder is made if needed. After an error `path` is as it was and the temporary file is
-    gone. The temporary name keeps the extension, from which image writers take the format.
+    gone; after a kill it is removed when a later process first writes to the folder.
     """
     folder, name = os.path.split(os.fspath(path))
     os.makedirs(folder or ".", exist_ok=True)
-    temporary = os.path.join(folder, f".{os.getpid()}-{name}")
+    _remove_stale(os.path.abspath(folder))
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+        name = digest + os.path.splitext(name)[1]
+    temporary = os.path.join(folder, f".partial-{_HOST}-{os.getpid()}-{name}")
     try:
         yield temporary
         os.replace(temporary, path)
@@ -27,52 +40,39 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
             os.remove(temporary)
 
 
-@contextmanager
-def replacing_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give an empty FOLDER.partial beside `folder`; at the end it takes the place of `folder`.
+@functools.cache
+def _remove_stale(folder: str) -> None:
+    """Remove what killed processes of this machine have left in a folder, once a process."""
+    for name in os.listdir(folder):
+        match = _TEMPORARY.fullmatch(name)
+        if match and not _is_running(int(match[1])):
+            with suppress(OSError):
+                os.remove(os.path.join(folder, name))
 
-    After an error `folder` is as it was and FOLDER.partial is gone. What a killed run has left
-    of FOLDER.partial is removed at the start.
-    """
-    # A link stays a link: what it points to is replaced.
-    target = Path(folder).resolve()
-    partial = target.with_name(f"{target.name}.partial")
-    old = target.with_name(f".{target.name}.old")
-    _tidy(target, partial, old)
-    partial.mkdir(parents=True)
+
+def _is_running(pid: int) -> bool:
     try:
-        yield partial
-        change_places(partial, target, old)
-    finally:
-        _tidy(target, partial, old)
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
 
 
-def _tidy(target: Path, partial: Path, old: Path) -> None:
-    """Leave the target only."""
-    restore(target, old)
-    for left in (partial, old):
-        remove_folder(left)
+def path_below(folder: str | os.PathLike[str], name: str) -> str:
+    """Path of a file by its "/" name below a folder.
 
+    Links in the folder are followed: they are the user's own.
 
-def change_places(partial: Path, target: Path, old: Path) -> None:
-    """Put the folder `partial` in the place of `target`, which is `old` meanwhile and then gone."""
-    remove_folder(old)
-    if target.exists():
-        os.rename(target, old)
-    os.rename(partial, target)
-    remove_folder(old)
-
-
-def restore(target: Path, old: Path) -> None:
-    """After a kill while folders changed places: the old one takes its place again."""
-    if old.exists() and not target.exists():
-        os.rename(old, target)
-
-
-def remove_folder(folder: Path) -> None:
-    """Remove a folder with all in it, if it is there."""
-    if folder.exists():
-        shutil.rmtree(folder)
+    Raises:
+        ValueError: the name is empty, absolute, or leads out of the folder.
+    """
+    parts = PurePosixPath(name).parts
+    absolute = PurePosixPath(name).is_absolute() or PureWindowsPath(name).drive
+    if not parts or absolute or ".." in parts or "\0" in name:
+        raise ValueError(f"{name!r} leads out of {os.fspath(folder)}; names must lie below it")
+    return os.path.join(os.fspath(folder), *parts)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -82,14 +82,21 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def write_json(path: str | os.PathLike[str], content: Any, indent: int | None = None) -> None:
-    """Write a JSON file atomically. NaN and infinity are refused: JSON does not know them."""
+    """Write a JSON file atomically. NaN and infinity are rejected: JSON does not know them."""
     write_text(path, json.dumps(content, indent=indent, allow_nan=False) + "\n")
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """Read a JSON file; a fault is told with file, line and column."""
+    """Read a JSON file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        ValueError: not valid JSON, with file, line and column; or nested too deeply.
+        OSError: the file cannot be read.
+    """
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             return json.load(file)
     except ValueError as error:
         raise ValueError(f"{path}: not valid JSON ({error})") from error
+    except RecursionError as error:
+        raise ValueError(f"{path}: lists or objects are nested too deeply") from error

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from detr_d2.data.categories import category_faults
 from detr_d2.validation.findings import Finding
 
 Entry = Mapping[str, Any]
@@ -12,24 +13,20 @@ Entry = Mapping[str, Any]
 RARE = 0.01
 
 
-def is_sound_category(category: Entry) -> bool:
-    """Whether its id and its kind can be used."""
-    return isinstance(category.get("id"), int) and category.get("isthing") in (0, 1)
-
-
-def check_categories(path: str, categories: Sequence[Entry]) -> Iterator[Finding]:
-    """Ids and names that occur twice, and entries that cannot be used."""
+def check_categories(path: str, categories: Sequence[Any]) -> Iterator[Finding]:
+    """Entries that loading rejects, and ids and names that occur twice."""
+    if not categories:
+        yield Finding("error", "no categories", path, "", "the list is empty", "a category or more")
+    for number, category in enumerate(categories):
+        for fault in category_faults(number, category):
+            yield Finding("error", "faulty category", path, "", fault, "see CategoryTable")
+    sound = [c for c in categories if not category_faults(0, c)]
     for what, severity in (("id", "error"), ("name", "warning")):
-        for value, count in Counter(c.get(what) for c in categories).items():
+        for value, count in Counter(c[what] for c in sound).items():
             if count > 1:
                 found = f"{count} categories have the {what} {value!r}"
-                right = f"every category has a {what} of its own"
-                yield Finding(severity, f"duplicate category {what}", path, "", found, right)
-    for category in categories:
-        if not is_sound_category(category):
-            right = "id is an integer, isthing is 0 or 1"
-            found = str(dict(category))[:120]
-            yield Finding("error", "faulty category", path, "", found, right)
+                expected = f"every category has a {what} of its own"
+                yield Finding(severity, f"duplicate category {what}", path, "", found, expected)
 
 
 def check_pairs(
@@ -46,8 +43,8 @@ def check_pairs(
     for image in images:
         if image.get("id") not in annotated:
             name = str(image.get("file_name"))
-            right = "an annotation, with an empty segments_info if there is nothing"
-            yield Finding("error", "image without record", name, "", "no annotation", right)
+            expected = "an annotation, with an empty segments_info if there is nothing"
+            yield Finding("error", "image without record", name, "", "no annotation", expected)
     for annotation in annotations:
         if annotation.get("image_id") not in ids:
             name = str(annotation.get("file_name"))
@@ -62,8 +59,8 @@ def check_base_names(images: Sequence[Entry]) -> Iterator[Finding]:
         name = str(image.get("file_name"))
         stem = os.path.splitext(os.path.basename(name))[0]
         if stem in stems:
-            found, right = f"same base name as {stems[stem]}", "base names are unique"
-            yield Finding("error", "same base name", name, "", found, right)
+            found, expected = f"same base name as {stems[stem]}", "base names are unique"
+            yield Finding("error", "same base name", name, "", found, expected)
         stems[stem] = name
 
 
@@ -82,32 +79,32 @@ def check_segments(
     for segment in segments:
         number = segment.get("id")
         category: Any = segment.get("category_id")
-        if not isinstance(number, int) or number < 1:
-            right = "ids count from 1; 0 is void"
-            yield Finding("error", "segment id 0", path, f"segment {number}", "its id", right)
+        if number is None or number < 1:
+            expected = "ids count from 1; 0 is void"
+            yield Finding("error", "segment id 0", path, f"segment {number}", "its id", expected)
         if category not in categories:
             found = f"category_id {category!r}"
-            right = f"one of {sorted(categories)[:12]}"
-            yield Finding("error", "unknown category", path, f"segment {number}", found, right)
+            expected = f"one of {sorted(categories)[:12]}"
+            yield Finding("error", "unknown category", path, f"segment {number}", found, expected)
             continue
         if not categories[category]["isthing"] and not segment.get("iscrowd"):
             stuff[category] += 1
     for number, count in Counter(segment.get("id") for segment in segments).items():
         if count > 1:
-            item, right = f"segment {number}", "every id once"
-            yield Finding("error", "duplicate segment id", path, item, f"{count} times", right)
+            item, expected = f"segment {number}", "every id once"
+            yield Finding("error", "duplicate segment id", path, item, f"{count} times", expected)
     for category, count in stuff.items():
         if count > 1:
             found = f"stuff {categories[category]['name']!r} has {count} segments"
-            right = "one segment a class of stuff"
-            yield Finding("error", "stuff in several segments", path, "", found, right)
+            expected = "one segment a class of stuff"
+            yield Finding("error", "stuff in several segments", path, "", found, expected)
     if not segments:
-        right = "fine if there is nothing; training leaves it out"
-        yield Finding("note", "no segments", path, "", "segments_info is empty", right)
+        expected = "fine if there is nothing; training skips it"
+        yield Finding("note", "no segments", path, "", "segments_info is empty", expected)
     if len(segments) > queries:
         found = f"{len(segments)} segments, the model finds {queries} at most"
-        right = f"MODEL.DETR.NUM_QUERIES {len(segments)} or more"
-        yield Finding("warning", "more segments than queries", path, "", found, right)
+        expected = f"MODEL.DETR.NUM_QUERIES {len(segments)} or more"
+        yield Finding("warning", "more segments than queries", path, "", found, expected)
 
 
 def check_balance(
@@ -118,9 +115,9 @@ def check_balance(
     for number, category in categories.items():
         count = counts.get(number, 0)
         if count == 0:
-            found, right = f"class {category['name']!r} never occurs", "leave it out, or fine"
-            yield Finding("note", "class without segments", path, f"id {number}", found, right)
+            found, expected = f"class {category['name']!r} never occurs", "remove it, or fine"
+            yield Finding("note", "class without segments", path, f"id {number}", found, expected)
         elif count < RARE * most:
             found = f"class {category['name']!r} has {count} segments, another {most}"
-            right = "more of it, or expect little"
-            yield Finding("warning", "rare class", path, f"id {number}", found, right)
+            expected = "more of it, or expect little"
+            yield Finding("warning", "rare class", path, f"id {number}", found, expected)

@@ -17,7 +17,7 @@ def check_image(path: str, image: Mapping[str, Any]) -> tuple[list[Finding], int
     """Open an image and compare its size with its image entry.
 
     Returns:
-        What is wrong, and its look (see `image_io.inspect_image`), None when it is unreadable.
+        The findings, and its perceptual hash (see `image_io.inspect_image`), None if unreadable.
     """
     if not os.path.isfile(path):
         return [Finding("error", "missing image", path, "", "not there", "an image")], None
@@ -30,8 +30,8 @@ def check_image(path: str, image: Mapping[str, Any]) -> tuple[list[Finding], int
     if listed == facts.size:
         return [], facts.perceptual_hash
     found = f"the JSON says {listed[1]}x{listed[0]}"
-    right = f"the image has {facts.size[1]}x{facts.size[0]}"
-    return [Finding("error", "wrong size", path, "", found, right)], facts.perceptual_hash
+    expected = f"the image has {facts.size[1]}x{facts.size[0]}"
+    return [Finding("error", "wrong size", path, "", found, expected)], facts.perceptual_hash
 
 
 def check_png(
@@ -43,7 +43,7 @@ def check_png(
         path: the PNG.
         image: the image entry.
         segments: what the JSON lists.
-        tiny: segments of fewer pixels are told.
+        tiny: segments of fewer pixels are reported.
     """
     try:
         ids, mode = read_ids(path)
@@ -52,13 +52,13 @@ def check_png(
         yield Finding("error", "unreadable PNG", path, "", found, "a whole RGB PNG")
         return
     if mode != "RGB":
-        right = "RGB, id = R + 256 G + 65536 B"
-        yield Finding("error", "PNG not RGB", path, "", f"image mode {mode}", right)
+        expected = "RGB, id = R + 256 G + 65536 B"
+        yield Finding("error", "PNG not RGB", path, "", f"image mode {mode}", expected)
     listed = (image.get("height"), image.get("width"))
     if ids.shape != listed:
         found = f"{ids.shape[1]}x{ids.shape[0]} pixels"
-        right = f"the JSON says {listed[1]}x{listed[0]}"
-        yield Finding("error", "wrong size", path, "", found, right)
+        expected = f"the JSON says {listed[1]}x{listed[0]}"
+        yield Finding("error", "wrong size", path, "", found, expected)
     yield from compare_segments(path, ids, segments, tiny)
 
 
@@ -73,28 +73,28 @@ def compare_segments(
     for number in present:
         if number not in listed and number != 0:
             item, found = f"id {number}", f"{areas[where[number]]} pixels in the PNG"
-            right = "an entry in segments_info"
-            yield Finding("error", "id not in the JSON", path, item, found, right)
+            expected = "an entry in segments_info"
+            yield Finding("error", "id not in the JSON", path, item, found, expected)
     for segment in segments:
         item, number = f"segment {segment.get('id')}", segment.get("id", -1)
         if number not in where:
-            right = "no entry without pixels"
-            yield Finding("error", "id not in the PNG", path, item, "no pixel", right)
+            expected = "no entry without pixels"
+            yield Finding("error", "id not in the PNG", path, item, "no pixel", expected)
             continue
         area = areas[where[number]]
         if segment.get("area") != area:
-            found, right = f"area {segment.get('area')}", f"{area}"
-            yield Finding("error", "wrong area", path, item, found, right)
+            found, expected = f"area {segment.get('area')}", f"{area}"
+            yield Finding("error", "wrong area", path, item, found, expected)
         box = [int(v) for v in cv2.boundingRect((positions == where[number]).view(np.uint8))]
         if segment.get("bbox") is not None and list(segment["bbox"]) != box:
-            found, right = f"bbox {segment['bbox']}", f"{box}"
-            yield Finding("error", "wrong box", path, item, found, right)
+            found, expected = f"bbox {segment['bbox']}", f"{box}"
+            yield Finding("error", "wrong box", path, item, found, expected)
         if segment.get("iscrowd") not in (0, 1):
             found = f"iscrowd {segment.get('iscrowd')!r}"
             yield Finding("error", "faulty iscrowd", path, item, found, "0 or 1")
         if area < tiny:
-            found, right = f"{area} pixels", "void, or fine if it is real"
-            yield Finding("warning", "tiny segment", path, item, found, right)
+            found, expected = f"{area} pixels", "void, or fine if it is real"
+            yield Finding("warning", "tiny segment", path, item, found, expected)
 
 
 def read_ids(path: str) -> tuple[np.ndarray, str]:
@@ -110,6 +110,6 @@ def read_ids(path: str) -> tuple[np.ndarray, str]:
             mode = png.mode
             if mode in ("RGB", "RGBA"):
                 return rgb_to_id(np.asarray(png.convert("RGB"))), mode
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UnreadableError(f"{path}: not readable ({error})") from error
     return read_values(path), mode

@@ -1,4 +1,4 @@
-"""What a check has found: single findings, and one page of them."""
+"""The findings of a check, and one page that lists them."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -9,19 +9,19 @@ SEVERITIES = ("error", "warning", "note")
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault: `kind` groups like faults, `item` is the id it is about, `right` what it should
-    be or what to do."""
+    """One fault: `kind` groups like faults, `item` is the id it is about, `expected` what it
+    should be or what to do."""
 
     severity: str
     kind: str
     file: str
     item: str
     found: str
-    right: str
+    expected: str
 
     def __str__(self) -> str:
         item = f" {self.item}" if self.item else ""
-        return f"{self.file}:{item} {self.found}; {self.right}"
+        return f"{self.file}:{item} {self.found}; {self.expected}"
 
 
 class Page:

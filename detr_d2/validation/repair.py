@@ -1,4 +1,4 @@
-"""Writing a corrected copy of a COCO-panoptic set."""
+"""Write a repaired copy of a COCO-panoptic set."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,16 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from detr_d2.conversion.formats.base import Skipped, joined
+from detr_d2.conversion.formats.base import Skipped
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_panoptic import read_panoptic_json
 from detr_d2.data.coco_writer import describe_segments, write_id_png, write_panoptic_json
 from detr_d2.data.image_io import UnreadableError, inspect_image
+from detr_d2.utils.files import path_below
 from detr_d2.validation.check import SetFiles
 from detr_d2.validation.check_pixels import read_ids
+from detr_d2.validation.schema import ANNOTATION, IMAGE, SEGMENT, well_typed
 
 
-def mend_set(files: SetFiles, folder: str | os.PathLike[str]) -> list[Skipped]:
+def repair_set(files: SetFiles, folder: str | os.PathLike[str]) -> list[Skipped]:
     """Write `panoptic/` and `panoptic.json` to a folder; the images stay where they are.
 
     Ids, areas and boxes are those of the pixels; a stuff class is one segment; pixels of unknown
@@ -24,7 +26,7 @@ def mend_set(files: SetFiles, folder: str | os.PathLike[str]) -> list[Skipped]:
     as many as its area says. Records without a usable image or PNG are skipped.
 
     Returns:
-        What was skipped, and why.
+        The skipped records, and why.
 
     Raises:
         FileExistsError: the folder holds something.
@@ -35,47 +37,66 @@ def mend_set(files: SetFiles, folder: str | os.PathLike[str]) -> list[Skipped]:
         raise FileExistsError(f"{target} is not empty; choose another folder for the copy")
     content = read_panoptic_json(files.panoptic_json)
     # Of categories with one id the first counts.
-    categories = {c.get("id"): c for c in reversed(content["categories"])}
+    categories = {repr(c.get("id")): c for c in map(_object, reversed(content["categories"]))}
     table = CategoryTable(list(categories.values())[::-1], files.panoptic_json)
-    things = table.thing_flags()
-    images = {image.get("id"): image for image in reversed(content["images"])}
+    images = {i["id"]: i for i in reversed(content["images"]) if well_typed(i, IMAGE)}
     skipped: list[Skipped] = []
     entries: list[tuple[dict[str, Any], dict[str, Any]]] = []
-    seen: set[Any] = set()
-    for annotation in content["annotations"]:
-        image = images.get(annotation.get("image_id"))
+    seen: set[tuple[str, Any]] = set()
+    for annotation in map(_object, content["annotations"]):
         name = str(annotation.get("file_name"))
         try:
-            if image is None or annotation["image_id"] in seen:
-                raise UnreadableError("no image entry of its own")
-            facts = inspect_image(joined(files.image_root, str(image.get("file_name"))))
-            ids, _ = read_ids(joined(files.panoptic_root, name))
-            if ids.shape != facts.size:
-                raise UnreadableError(f"{ids.shape} pixels, its image has {facts.size}")
+            image, ids = _read_record(files, annotation, images)
+            own = {("image", image["id"]), ("png", name)}
+            if own & seen:
+                raise UnreadableError(f"{name}: an earlier annotation has its image or its PNG")
         except UnreadableError as error:
             skipped.append(Skipped(name, str(error)))
             continue
-        seen.add(annotation["image_id"])
-        ids, segments = mend_segments(ids, annotation.get("segments_info") or [], things)
-        write_id_png(target / "panoptic" / name, ids)
-        height, width = facts.size
-        entries.append(
-            (
-                {**image, "height": height, "width": width},
-                {"image_id": annotation["image_id"], "file_name": name, "segments_info": segments},
-            )
-        )
+        seen |= own
+        ids, segments = renumber_segments(ids, annotation["segments_info"], table.thing_flags())
+        write_id_png(path_below(target / "panoptic", name), ids)
+        record = {"image_id": image["id"], "file_name": name, "segments_info": segments}
+        entries.append((image, record))
     write_panoptic_json(
         target / "panoptic.json",
         images=(image for image, _ in entries),
         annotations=(annotation for _, annotation in entries),
         categories=table,
-        description=f"corrected copy of {os.path.basename(files.panoptic_json)}",
+        description=f"repaired copy of {os.path.basename(files.panoptic_json)}",
     )
     return skipped
 
 
-def mend_segments(
+def _object(entry: Any) -> dict[str, Any]:
+    return entry if isinstance(entry, dict) else {}
+
+
+def _read_record(
+    files: SetFiles, annotation: Mapping[str, Any], images: Mapping[Any, Mapping[str, Any]]
+) -> tuple[dict[str, Any], np.ndarray]:
+    """The image entry of an annotation with the image's true size, and the ids (H, W) of its PNG.
+
+    Raises:
+        UnreadableError: the entries are malformed, a name leaves its folder, or the files are
+            absent, damaged or of different sizes.
+    """
+    if not well_typed(annotation, ANNOTATION) or annotation["image_id"] not in images:
+        raise UnreadableError("malformed, or no image entry of its own")
+    image = images[annotation["image_id"]]
+    try:
+        image_path = path_below(files.image_root, image["file_name"])
+        png_path = path_below(files.panoptic_root, annotation["file_name"])
+    except ValueError as error:
+        raise UnreadableError(str(error)) from error
+    height, width = inspect_image(image_path).size
+    ids, _ = read_ids(png_path)
+    if ids.shape != (height, width):
+        raise UnreadableError(f"{ids.shape} pixels, its image has {(height, width)}")
+    return {**image, "height": height, "width": width}, ids
+
+
+def renumber_segments(
     ids: np.ndarray, segments: Sequence[Mapping[str, Any]], things: Mapping[int, bool]
 ) -> tuple[np.ndarray, list[dict[str, Any]]]:
     """Number the segments of one image from 1, with what the pixels say.
@@ -85,7 +106,7 @@ def mend_segments(
         segments: as listed.
         things: whether it is a thing, for every known category id.
     """
-    mended = np.zeros(ids.shape, np.int32)
+    renumbered = np.zeros(ids.shape, np.int32)
     categories: dict[int, int] = {}
     crowds: set[int] = set()
     stuff: dict[int, int] = {}
@@ -97,8 +118,8 @@ def mend_segments(
         elif segment.get("iscrowd"):
             crowds.add(number)
         categories[number] = category
-        mended[ids == segment["id"]] = number
-    return mended, describe_segments(mended, categories, crowds)
+        renumbered[ids == segment["id"]] = number
+    return renumbered, describe_segments(renumbered, categories, crowds)
 
 
 def _usable(
@@ -106,12 +127,10 @@ def _usable(
 ) -> Iterator[Mapping[str, Any]]:
     seen: set[int] = set()
     for segment in segments:
-        number = segment.get("id")
-        if (
-            not isinstance(number, int)
-            or number in seen
-            or segment.get("category_id") not in things
-        ):
+        if not well_typed(segment, SEGMENT):
+            continue
+        number = segment["id"]
+        if number in seen or segment["category_id"] not in things:
             continue
         seen.add(number)
         if number == 0 and int((ids == 0).sum()) != segment.get("area"):

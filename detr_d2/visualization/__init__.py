@@ -1,26 +1,26 @@
 """Pictures of data and predictions."""
 
-from detr_d2.visualization.overlay import draw_boxes, draw_segments, resize_image
+from detr_d2.visualization.grid import image_grid, save_picture
+from detr_d2.visualization.overlay import render_boxes, render_segments, resize_image
 from detr_d2.visualization.palette import Palette
 from detr_d2.visualization.records import (
     comparison_row,
-    draw_ground_truth,
-    draw_output,
-    draw_targets,
     read_image,
+    render_ground_truth,
+    render_output,
+    render_targets,
 )
-from detr_d2.visualization.sheet import picture_sheet, save_picture
 
 __all__ = [
     "Palette",
     "comparison_row",
-    "draw_boxes",
-    "draw_ground_truth",
-    "draw_output",
-    "draw_segments",
-    "draw_targets",
-    "picture_sheet",
+    "image_grid",
     "read_image",
+    "render_boxes",
+    "render_ground_truth",
+    "render_output",
+    "render_segments",
+    "render_targets",
     "resize_image",
     "save_picture",
 ]

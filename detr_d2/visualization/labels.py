@@ -1,14 +1,21 @@
-"""Place labels in a picture so that none lies over another or hides what it names."""
+"""Labels in pictures: none lies over another or hides what it names.
 
+The font is always there and knows most alphabets.
+"""
+
+import functools
 import math
+import os
 from collections.abc import Sequence
 
 import cv2
+import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from detr_d2.visualization.palette import Color
-from detr_d2.visualization.text import Box, draw_pill, pill_box
+
+Box = tuple[int, int, int, int]
 
 # A label may cover at most this share of the segment that it names.
 LABEL_SHARE = 0.6
@@ -27,8 +34,8 @@ def label_segments(
     Args:
         picture: (h, w, 3) uint8 RGB.
         index_map: (h, w) int32, place of each pixel's segment in the lists, -1 = none.
-        texts: of each segment, best first: the first one that has room is drawn, or none.
-        colors: of each segment, for the label's rim.
+        texts: of each segment, best first: the first one that has room is shown, or none.
+        colors: of each segment, for the label's outline.
 
     Returns:
         A labelled copy.
@@ -40,7 +47,7 @@ def label_segments(
         if room >= ROOM * labels.size:
             limit = LABEL_SHARE * areas[index]
             any(labels.place(text, point, colors[index], limit) for text in texts[index])
-    return labels.drawn()
+    return labels.picture()
 
 
 def label_corners(
@@ -51,7 +58,7 @@ def label_corners(
     for (x, y), text, color in zip(corners, texts, colors, strict=True):
         left, top, right, bottom = pill_box(text, labels.size, (0, 0))
         labels.place(text, (x + (right - left) / 2, y + (bottom - top) / 2), color)
-    return labels.drawn()
+    return labels.picture()
 
 
 class _Labels:
@@ -59,30 +66,30 @@ class _Labels:
 
     def __init__(self, picture: np.ndarray) -> None:
         self.size = int(np.clip(picture.shape[1] // 34, 11, 22))
-        self._canvas = Image.fromarray(picture)
-        self._draw = ImageDraw.Draw(self._canvas, "RGBA")
+        self._image = Image.fromarray(picture)
+        self._draw = ImageDraw.Draw(self._image, "RGBA")
         self._taken: list[Box] = []
 
     def place(
         self, text: str, center: tuple[float, float], color: Color, limit: float = math.inf
     ) -> bool:
-        """Draw a label around a point; False if it is over `limit` pixels or has no place."""
-        box = _inside(pill_box(text, self.size, center), self._canvas.size)
+        """Add a label around a point; False if it is over `limit` pixels or has no place."""
+        box = _inside(pill_box(text, self.size, center), self._image.size)
         if box is None or (box[2] - box[0]) * (box[3] - box[1]) > limit:
             return False
         if any(_overlap(box, other) for other in self._taken):
             return False
-        draw_pill(self._draw, box, text, self.size, color)
+        render_pill(self._draw, box, text, self.size, color)
         self._taken.append(box)
         return True
 
-    def drawn(self) -> np.ndarray:
-        return np.asarray(self._canvas)
+    def picture(self) -> np.ndarray:
+        return np.asarray(self._image)
 
 
 def _innermost(mask: np.ndarray) -> tuple[tuple[int, int], float]:
     """The point (x, y) of a mask (h, w) that is farthest from its edge, and how far that is."""
-    # A border of zeros lets the rim of the picture count as an edge.
+    # A border of zeros lets the border of the picture count as an edge.
     wide = np.pad(mask, 1).astype(np.uint8)
     _, room, _, (x, y) = cv2.minMaxLoc(cv2.distanceTransform(wide, cv2.DIST_L2, 3))
     return (x - 1, y - 1), room
@@ -100,3 +107,39 @@ def _inside(box: Box, size: tuple[int, int]) -> Box | None:
 
 def _overlap(a: Box, b: Box) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+@functools.cache
+def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """The font that comes with matplotlib, which Detectron2 depends on."""
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(os.path.join(matplotlib.get_data_path(), "fonts/ttf", name), size)
+
+
+def text_size(text: str, size: int, bold: bool = False) -> tuple[int, int]:
+    """Width of a text and height of its line, in pixels."""
+    chosen = font(size, bold)
+    ascent, descent = chosen.getmetrics()
+    return round(chosen.getlength(text)), ascent + descent
+
+
+def pill_box(text: str, size: int, center: tuple[float, float]) -> Box:
+    """Where a label of this text around this point would lie: left, top, right, bottom."""
+    width, height = text_size(text, size)
+    pad = max(2, size // 3)
+    left = round(center[0] - width / 2) - pad
+    top = round(center[1] - height / 2) - 1
+    return left, top, left + width + 2 * pad, top + height + 2
+
+
+def render_pill(draw: ImageDraw.ImageDraw, box: Box, text: str, size: int, mark: Color) -> None:
+    """White text on a dark rounded label outlined in the colour of what it names.
+
+    Args:
+        draw: of an RGBA image, so that the picture shines through.
+        box: as `pill_box` gave it.
+    """
+    radius = (box[3] - box[1]) // 3
+    draw.rounded_rectangle(box, radius, fill=(18, 20, 24, 205), outline=(*mark, 255), width=1)
+    middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+    draw.text(middle, text, font=font(size), fill=(255, 255, 255, 255), anchor="mm")

@@ -1,4 +1,4 @@
-"""Colour segments and boxes over an image.
+"""Render segments and boxes over an image.
 
 Legend: H, W size of the image; h, w size of the picture; S segments. All images are RGB uint8.
 """
@@ -15,7 +15,7 @@ from detr_d2.visualization.palette import Color, Palette
 
 VOID = -1
 THING_ALPHA, STUFF_ALPHA, VOID_ALPHA = 0.62, 0.5, 0.72
-RIM = 8
+BORDER = 8
 
 
 def resize_image(image: np.ndarray, width: int | None) -> np.ndarray:
@@ -23,11 +23,11 @@ def resize_image(image: np.ndarray, width: int | None) -> np.ndarray:
     if width is None or width == image.shape[1]:
         return image
     height = max(1, round(image.shape[0] * width / image.shape[1]))
-    way = cv2.INTER_CUBIC if width > image.shape[1] else cv2.INTER_AREA
-    return cv2.resize(image, (width, height), interpolation=way)
+    method = cv2.INTER_CUBIC if width > image.shape[1] else cv2.INTER_AREA
+    return cv2.resize(image, (width, height), interpolation=method)
 
 
-def draw_segments(
+def render_segments(
     image: np.ndarray,
     id_map: np.ndarray,
     segments: Sequence[Mapping[str, Any]],
@@ -36,7 +36,7 @@ def draw_segments(
     boxes: np.ndarray | None = None,
     void_alpha: float = VOID_ALPHA,
 ) -> np.ndarray:
-    """Draw a panoptic segmentation over its image.
+    """Render a panoptic segmentation over its image.
 
     Things get a shade each and a white outline, stuff its class's colour and a dark one; void is
     grey and dim. Labels (class, score if there is one) appear where a segment has room for them.
@@ -56,21 +56,21 @@ def draw_segments(
     )
     colors = segment_colors(segments, palette)
     picture = _blend(base, index_map, segments, colors, void_alpha)
-    _draw_outlines(picture, index_map, segments)
+    _outline_segments(picture, index_map, segments)
     if boxes is not None:
         picture = _outline_boxes(picture, boxes * (base.shape[1] / image.shape[1]), colors)
     texts = [[_text(segment, palette), _name(segment, palette)] for segment in segments]
     return label_segments(picture, index_map, texts, colors)
 
 
-def draw_boxes(
+def render_boxes(
     image: np.ndarray,
     boxes: np.ndarray,
     segments: Sequence[Mapping[str, Any]],
     palette: Palette,
     width: int | None = None,
 ) -> np.ndarray:
-    """Draw boxes with labels over an image.
+    """Render boxes with labels over an image.
 
     Args:
         image: (H, W, 3).
@@ -149,7 +149,7 @@ def _blend(
     return (alpha * table[index_map + 1] + (1 - alpha) * muted).astype(np.uint8)
 
 
-def _draw_outlines(
+def _outline_segments(
     picture: np.ndarray, index_map: np.ndarray, segments: Sequence[Mapping[str, Any]]
 ) -> None:
     """Outline stuff first, then things on top, in place."""
@@ -157,10 +157,10 @@ def _draw_outlines(
     order = sorted(range(len(segments)), key=lambda i: bool(segments[i]["isthing"]))
     for index in order:
         mask = (index_map == index).astype(np.uint8)
-        # The mask goes on past the rim, so that no line is drawn where only the picture ends.
-        wide = cv2.copyMakeBorder(mask, RIM, RIM, RIM, RIM, cv2.BORDER_REPLICATE)
+        # The mask goes on past the border, so that no line is drawn where only the picture ends.
+        wide = cv2.copyMakeBorder(mask, *(BORDER,) * 4, cv2.BORDER_REPLICATE)
         contours, _ = cv2.findContours(
-            wide, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(-RIM, -RIM)
+            wide, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(-BORDER, -BORDER)
         )
         color = (255, 255, 255) if segments[index]["isthing"] else (28, 30, 34)
         thickness = line if segments[index]["isthing"] else 1

@@ -4,6 +4,8 @@ import colorsys
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
+from detr_d2.utils.colors import default_color
+
 Color = tuple[int, int, int]
 
 # Instance n of a class turns its hue by a few degrees and changes its brightness, so that
@@ -28,7 +30,7 @@ class Palette:
     ) -> None:
         self.names = list(names)
         self.thing_ids = frozenset(thing_ids)
-        chosen = colors if colors is not None else [_spread(i) for i in range(len(names))]
+        chosen = colors if colors is not None else [default_color(i) for i in range(len(names))]
         if len(chosen) != len(self.names):
             raise ValueError(f"{len(self.names)} names but {len(chosen)} colours")
         self.colors: list[Color] = [(int(r), int(g), int(b)) for r, g, b in chosen]
@@ -62,8 +64,3 @@ class Palette:
         pale = s / bright if bright > 1 else s
         r, g, b = colorsys.hsv_to_rgb((h + turn) % 1.0, pale, min(1.0, bright))
         return round(r * 255), round(g * 255), round(b * 255)
-
-
-def _spread(index: int) -> Color:
-    r, g, b = colorsys.hsv_to_rgb((index * 0.618034) % 1.0, 0.6, 0.95)
-    return round(r * 255), round(g * 255), round(b * 255)

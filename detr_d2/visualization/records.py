@@ -1,4 +1,4 @@
-"""Pictures of records (ground truth) and of the model's outputs."""
+"""Render records (ground truth) and the model's outputs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,11 +8,7 @@ from detectron2.data import detection_utils
 from detectron2.structures import BoxMode, Instances
 
 from detr_d2.ops.panoptic_ids import read_ids
-from detr_d2.visualization.overlay import (
-    draw_boxes,
-    draw_segments,
-    resize_image,
-)
+from detr_d2.visualization.overlay import render_boxes, render_segments, resize_image
 from detr_d2.visualization.palette import Palette
 
 # Without masks there is no threshold in the model: show the boxes that it is fairly sure of.
@@ -24,10 +20,10 @@ def read_image(path: str) -> np.ndarray:
     return detection_utils.read_image(path, format="RGB")
 
 
-def draw_ground_truth(
+def render_ground_truth(
     image: np.ndarray, record: Mapping[str, Any], palette: Palette, width: int | None = None
 ) -> np.ndarray:
-    """Draw the ground truth of a record; see `draw_segments` for the arguments.
+    """Render the ground truth of a record; see `render_segments` for the arguments.
 
     Of a panoptic record the segments, of a detection record the boxes but for crowds.
     """
@@ -37,30 +33,30 @@ def draw_ground_truth(
             BoxMode.convert(list(a["bbox"]), a["bbox_mode"], BoxMode.XYXY_ABS) for a in objects
         ]
         classes = [a["category_id"] for a in objects]
-        return _draw_things(image, np.array(boxes).reshape(-1, 4), classes, palette, width)
+        return _render_things(image, np.array(boxes).reshape(-1, 4), classes, palette, width)
     id_map = read_ids(record["pan_seg_file_name"])
-    return draw_segments(image, id_map, record["segments_info"], palette, width)
+    return render_segments(image, id_map, record["segments_info"], palette, width)
 
 
-def draw_output(
+def render_output(
     image: np.ndarray, output: Mapping[str, Any], palette: Palette, width: int | None = None
 ) -> np.ndarray:
-    """Draw what the model found in an image: the panoptic map if it gives one, else boxes."""
+    """Render what the model found in an image: the panoptic map if it gives one, else boxes."""
     if "panoptic_seg" in output:
         id_map, segments = output["panoptic_seg"]
-        return draw_segments(image, id_map.cpu().numpy(), segments, palette, width)
+        return render_segments(image, id_map.cpu().numpy(), segments, palette, width)
     if "instances" not in output:
-        raise ValueError(f"nothing to draw in {sorted(output)}; needs panoptic_seg or instances")
+        raise ValueError(f"nothing to render in {sorted(output)}; needs panoptic_seg or instances")
     instances = output["instances"].to("cpu")
     instances = instances[instances.scores > BOX_SCORE_SHOWN]
     boxes, classes = instances.pred_boxes.tensor.numpy(), instances.pred_classes.tolist()
-    return _draw_things(image, boxes, classes, palette, width, instances.scores.tolist())
+    return _render_things(image, boxes, classes, palette, width, instances.scores.tolist())
 
 
-def draw_targets(
+def render_targets(
     image: np.ndarray, instances: Instances, palette: Palette, width: int | None = None
 ) -> np.ndarray:
-    """Draw what the mapper made of a record: masks, boxes and class names.
+    """Render what the mapper made of a record: masks, boxes and class names.
 
     Args:
         image: (h, w, 3) uint8 RGB, as augmented.
@@ -70,7 +66,7 @@ def draw_targets(
     """
     boxes = instances.gt_boxes.tensor.numpy()
     if not instances.has("gt_masks"):
-        return _draw_things(image, boxes, instances.gt_classes.tolist(), palette, width)
+        return _render_things(image, boxes, instances.gt_classes.tolist(), palette, width)
     id_map = np.zeros(image.shape[:2], dtype=np.int32)
     masks = instances.gt_masks.tensor.numpy()
     # The objects of detection data may overlap: the smaller on top.
@@ -80,7 +76,7 @@ def draw_targets(
         {"id": number, "category_id": category, "isthing": category in palette.thing_ids}
         for number, category in enumerate(instances.gt_classes.tolist(), start=1)
     ]
-    return draw_segments(image, id_map, segments, palette, width, boxes)
+    return render_segments(image, id_map, segments, palette, width, boxes)
 
 
 def comparison_row(
@@ -90,12 +86,12 @@ def comparison_row(
     image = read_image(record["file_name"])
     return [
         resize_image(image, width),
-        draw_ground_truth(image, record, palette, width),
-        draw_output(image, output, palette, width),
+        render_ground_truth(image, record, palette, width),
+        render_output(image, output, palette, width),
     ]
 
 
-def _draw_things(
+def _render_things(
     image: np.ndarray,
     boxes: np.ndarray,
     classes: list[int],
@@ -103,11 +99,11 @@ def _draw_things(
     width: int | None,
     scores: list[float] | None = None,
 ) -> np.ndarray:
-    """Draw boxes (S, 4) xyxy with the names of their classes and, if given, their scores."""
+    """Render boxes (S, 4) xyxy with the names of their classes and, if given, their scores."""
     things: list[dict[str, Any]] = [
         {"category_id": category, "isthing": category in palette.thing_ids} for category in classes
     ]
     if scores is not None:
         for thing, score in zip(things, scores, strict=True):
             thing["score"] = score
-    return draw_boxes(image, boxes, things, palette, width)
+    return render_boxes(image, boxes, things, palette, width)

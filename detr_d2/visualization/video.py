@@ -42,7 +42,7 @@ def find_sources(inputs: list[str]) -> list[Source]:
         ]
         if not files:
             kinds = " ".join(sorted(IMAGES | VIDEOS))
-            raise ValueError(f"--input {text}: no image or video there; looked for {kinds}")
+            raise ValueError(f"{text}: no image or video there; looked for {kinds}")
         for file, root in files:
             stem = file.relative_to(root).with_suffix("").as_posix()
             if stem in found:

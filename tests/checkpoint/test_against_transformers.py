@@ -109,7 +109,7 @@ def test_logits_boxes_and_masks_agree(tmp_path, request, kind):
         theirs, folder = their_model(kind), tmp_path
         theirs.save_pretrained(folder)
     ours = our_model(folder, kind)
-    # A canvas of whole strides; see the last test for others.
+    # A padded size of whole strides; see the last test for others.
     for sizes in ([(96, 128)], [(96, 64), (64, 128)]):
         inputs = images(*sizes)
         mine = ours.raw_outputs(inputs)
@@ -228,9 +228,10 @@ def test_padding_of_a_part_of_a_cell_is_rounded_otherwise(tmp_path):
     """The one difference: which cells of the last feature map are padding.
 
     They (and the original) sample the mask of pixels at each cell's nearest pixel, over the whole
-    canvas; we keep as many cells as the image has when it is run alone. On a canvas of 80 pixels
-    (3 cells, sampled at rows 0, 26, 53) an image of 60 keeps 3 of theirs, all but padding or not,
-    and ceil(60 / 32) = 2 of ours. Only padded batches are concerned; inference has none here.
+    padded size; we keep as many cells as the image has when it is run alone. At a padded size of
+    80 pixels (3 cells, sampled at rows 0, 26, 53) an image of 60 keeps 3 of theirs, all but padding
+    or not, and ceil(60 / 32) = 2 of ours. Only padded batches are concerned; there are none here
+    in inference.
     """
     from detr_d2.ops.masks import padding_mask
 

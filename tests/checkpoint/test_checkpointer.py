@@ -1,9 +1,11 @@
 import os
+import resource
 
 import pytest
 import torch
 from torch import nn
 
+from detr_d2.checkpoint import LoadingRules, WeightsError
 from detr_d2.checkpoint.checkpointer import save_weights
 from detr_d2.engine import Checkpointer
 
@@ -53,3 +55,86 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
     torch.save({"model": {}, "extra": Counter(1)}, tmp_path / "bad.pth")
     with pytest.raises(Exception, match="Weights only"):
         Checkpointer(nn.Linear(1, 1)).load(str(tmp_path / "bad.pth"))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_neither_saved_nor_loaded(tmp_path, value):
+    model = nn.Linear(2, 2)
+    checkpointer = Checkpointer(model, str(tmp_path))
+    checkpointer.save("good")
+    torch.save(
+        {"model": {**model.state_dict(), "bias": torch.tensor([0.0, value])}}, tmp_path / "b"
+    )
+    with pytest.raises(WeightsError, match=r"/b has weights that are not finite: 1 .*bias"):
+        checkpointer.load(str(tmp_path / "b"))
+    with torch.no_grad():
+        model.weight[0, 1] = value
+    with pytest.raises(FloatingPointError, match="1 of 2 weights are not finite, such as weight"):
+        checkpointer.save("bad")
+    assert sorted(os.listdir(tmp_path)) == ["b", "good.pth", "last_checkpoint"]
+    assert checkpointer.get_checkpoint_file() == str(tmp_path / "good.pth")
+
+
+def test_a_full_disk_is_one_clear_line_and_the_older_file_stays(tmp_path):
+    path = tmp_path / "model.pth"
+    save_weights(str(path), {"model": {"w": torch.ones(1)}})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # The system refuses to write more than that into a file.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"model\.pth is not written \(\d+ MB are free") as error:
+            save_weights(str(path), {"model": {"w": torch.ones(100_000)}})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "\n" not in str(error.value)
+    assert os.listdir(tmp_path) == ["model.pth"]
+    assert torch.load(path, weights_only=True)["model"]["w"].item() == 1
+
+
+def test_without_weights_only_a_training_may_start():
+    with pytest.raises(WeightsError, match=r"MODEL\.WEIGHTS is empty"):
+        Checkpointer(nn.Linear(1, 1)).load("")
+    start = Checkpointer(nn.Linear(1, 1), rules=LoadingRules())
+    assert start.resume_or_load("", resume=False) == {}
+
+
+class Classifier(nn.Module):
+    """Named classes, and queries, as DETR has them."""
+
+    def __init__(self, names, queries=4, more=False):
+        super().__init__()
+        self.class_names = names
+        self.box_head = nn.Module()
+        self.box_head.class_embed = nn.Linear(2, len(names) + 1)
+        self.query_embed = nn.Embedding(queries, 2)
+        if more:
+            self.mask_head = nn.Linear(1, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"names": ["pipe", "brick stone"]}, r"lacks the classes brick stone; it has pipe, brick"),
+        ({"more": True}, r"lacks 2 tensors, such as mask_head\.bias"),
+        ({"queries": 5}, r"has 4 queries; the config has 5"),
+    ],
+)
+def test_what_the_weights_lack_is_an_error_unless_a_training_starts(tmp_path, change, message):
+    Checkpointer(Classifier(["pipe", "brick"]), str(tmp_path)).save("model")
+    other = Classifier(**{"names": ["pipe", "brick"], **change})
+    before = other.box_head.class_embed.weight.clone()
+    rules = LoadingRules()
+    for resumed in (
+        Checkpointer(other, str(tmp_path)),
+        Checkpointer(other, str(tmp_path), rules=rules),
+    ):
+        with pytest.raises(WeightsError, match=message):
+            resumed.resume_or_load("", resume=True)
+    with pytest.raises(WeightsError, match=message):
+        Checkpointer(other).load(str(tmp_path / "model.pth"))
+    assert torch.equal(other.box_head.class_embed.weight, before)
+    start = Checkpointer(other, rules=rules)
+    start.resume_or_load(str(tmp_path / "model.pth"), resume=False)
+    # Fewer queries, and other orders of the same names, are right everywhere.
+    fewer = Classifier(["Brick", "pipe"], queries=3)
+    Checkpointer(fewer).load(str(tmp_path / "model.pth"))

@@ -180,7 +180,7 @@ def test_fine_tuning_keeps_shared_classes_and_starts_others_afresh(tmp_path, nam
     cfg = named("worker", "brick", "crane", "pipe")
     new = build(cfg)
     before = new.box_head.class_embed.weight.clone()
-    checkpointer = Checkpointer(new, cfg=cfg)
+    checkpointer = Checkpointer(new, cfg=cfg, rules=LoadingRules.from_config(cfg))
     checkpointer.resume_or_load(str(tmp_path / "model_final.pth"), resume=False)
     weight = new.box_head.class_embed.weight
     # Here worker, brick, crane, pipe, no object; there pipe, person, crane, no object.
@@ -193,7 +193,7 @@ def test_fine_tuning_keeps_shared_classes_and_starts_others_afresh(tmp_path, nam
         new, open_weights(str(tmp_path / "model_final.pth")), LoadingRules.from_config(cfg), cfg
     )
     assert torch.equal(weight[0], old.box_head.class_embed.weight[1])
-    assert "fresh: brick" in " ".join(fate.note for fate in report.fates)
+    assert "fresh: brick" in " ".join(status.note for status in report.statuses)
 
 
 def test_class_rows_and_box_head_by_config(tmp_path, named):
@@ -222,7 +222,7 @@ def test_another_number_of_queries_is_cut_or_repeated(count, how):
     report = load_weights(new, Weights("x", "detr_d2", old.state_dict()))
     expected = torch.cat([old.query_embed.weight] * 2)[:count]
     assert torch.equal(new.query_embed.weight, expected)
-    assert f"7 queries, {how}" in [fate.note for fate in report.fates]
+    assert f"7 queries, {how}" in [status.note for status in report.statuses]
 
 
 def test_other_shapes_are_told_and_left(tmp_path):
@@ -231,7 +231,7 @@ def test_other_shapes_are_told_and_left(tmp_path):
     cfg.MODEL.DETR.DIM_FEEDFORWARD = 48
     new = build(cfg)
     report = load_weights(new, Weights("x", "detr_d2", old.state_dict()))
-    left = {fate.name: fate for fate in report.fates if fate.state == "re-initialised"}
+    left = {status.name: status for status in report.statuses if status.state == "re-initialised"}
     wide = left["transformer.encoder.layers.0.linear1.weight"]
     assert (wide.shape, wide.shape_there) == ((48, 32), (32, 32))
     assert len(left) == 9, "linear1's weight and bias, linear2's weight, of three layers"

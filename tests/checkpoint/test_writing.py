@@ -4,12 +4,17 @@ import os
 import pytest
 import torch
 from published_weights import box_shapes, fill, panoptic_shapes
+from safetensors.torch import load_file
 from tiny_model import build, tiny_cfg
 
 from detr_d2.checkpoint import WeightsError, open_weights
 from detr_d2.checkpoint.layouts import Weights
-from detr_d2.checkpoint.safetensors import read_safetensors
-from detr_d2.checkpoint.writing import Unseen, ours_content, write_hugging_face, write_original
+from detr_d2.checkpoint.writing import (
+    Architecture,
+    ours_content,
+    write_hugging_face,
+    write_original,
+)
 
 
 @pytest.fixture(scope="module", params=["boxes", "panoptic"])
@@ -55,7 +60,7 @@ def test_hugging_faces_names_for_some_of_the_originals(tmp_path, published):
     path, theirs = published
     detr = "detr." if "mask_head.lay1.weight" in theirs else ""
     write_hugging_face(str(tmp_path), open_weights(path))
-    written = read_safetensors(str(tmp_path / "model.safetensors"))
+    written = load_file(str(tmp_path / "model.safetensors"))
     decoder = f"{detr}transformer.decoder.layers.5."
     for name, expected in {
         "decoder.layers.5.encoder_attn_layer_norm.weight": theirs[f"{decoder}norm2.weight"],
@@ -101,7 +106,7 @@ def test_transformers_loads_the_folder_with_timms_backbone(tmp_path, dilated):
     tensors = fill(box_shapes(rows=4))
     torch.save({"model": tensors, "classes": ["pipe", "crane", "sky"]}, tmp_path / "x.pth")
     write_hugging_face(
-        str(tmp_path / "hf"), open_weights(str(tmp_path / "x.pth")), Unseen(dilated=dilated)
+        str(tmp_path / "hf"), open_weights(str(tmp_path / "x.pth")), Architecture(dilated=dilated)
     )
     loading = transformers.DetrForObjectDetection.from_pretrained(
         tmp_path / "hf", output_loading_info=True
@@ -125,7 +130,7 @@ def test_what_other_layouts_do_not_have_is_refused(tmp_path):
     with pytest.raises(WeightsError, match="no ResNet"):
         write_hugging_face(str(tmp_path / "hf"), narrow)
     with pytest.raises(WeightsError, match="DC5"):
-        write_hugging_face(str(tmp_path / "hf"), narrow, Unseen(dilated=True), "transformers")
+        write_hugging_face(str(tmp_path / "hf"), narrow, Architecture(dilated=True), "transformers")
     with pytest.raises(WeightsError, match=r"no name .* for neck"):
         write_original(str(tmp_path / "x"), Weights("x", "", {"neck.weight": torch.zeros(1)}))
     assert os.listdir(tmp_path) == [], "nothing is left behind"

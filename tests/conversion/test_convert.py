@@ -61,7 +61,7 @@ def test_result_and_report(source, tmp_path):
     assert json.loads((out / "classes.json").read_text())[1] == {
         "source": 1, "source_name": "box", "id": 2, "name": "box", "isthing": 1,
     }  # fmt: skip
-    assert not (tmp_path / "out.partial").exists()
+    assert not (tmp_path / ".out.partial").exists()
 
 
 def test_dry_run_counts_and_writes_nothing(source, tmp_path):
@@ -146,7 +146,7 @@ def test_a_category_that_nobody_declared(tmp_path):
     with pytest.raises(ValueError, match=r"coco\.json: annotation 5 of a\.jpg has category_id 9"):
         convert_set(annotation_format, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    assert not (tmp_path / "out.partial").exists()
+    assert not (tmp_path / ".out.partial").exists()
     failed = json.loads((tmp_path / "out.failed.json").read_text())
     assert failed["images_out"] == 0
     assert [item["name"] for item in failed["skipped"]] == ["a.jpg"]
@@ -178,11 +178,11 @@ def test_a_full_disk_stops_and_the_rest_follows_later(source, tmp_path, monkeypa
     with pytest.raises(OSError, match=r"No space left on device: .*03\.png"):
         convert_set(semantic(source), out)
     assert (out / "conversion.json").read_bytes() == before
-    done = (tmp_path / "out.partial/done.jsonl").read_text()
+    done = (tmp_path / ".out.partial/new/done.jsonl").read_text()
     assert done.count("\n") == 3
 
     # The last line was cut short: that image is converted again, the two others are not.
-    (tmp_path / "out.partial/done.jsonl").write_text(done[:-20])
+    (tmp_path / ".out.partial/new/done.jsonl").write_text(done[:-20])
     again = []
     monkeypatch.setattr(
         workers, "write_id_png", lambda p, ids: (again.append(p.name), write(p, ids))
@@ -212,7 +212,7 @@ convert_set(semantic(Path({str(source)!r})), {str(out)!r})
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", program], env=environment)
-    journal = tmp_path / "out.partial/done.jsonl"
+    journal = tmp_path / ".out.partial/new/done.jsonl"
     for _ in range(1200):
         if journal.is_file() and journal.read_text().count("\n") == 3:
             break

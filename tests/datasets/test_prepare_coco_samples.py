@@ -29,7 +29,7 @@ def test_three_images_become_one_set(prepare, test_data, tmp_path, register, eve
     assert len(MetadataCatalog.get(name).thing_classes) == (classes or len(used))
 
 
-def test_absent_test_data_is_told_with_its_own_exit_code(prepare, tmp_path, monkeypatch, capsys):
+def test_absent_test_data_has_its_own_exit_code(prepare, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["x", "--data", str(tmp_path), "--out", str(tmp_path / "o")])
 
     with pytest.raises(SystemExit) as caught:

@@ -18,7 +18,7 @@ def prepare(script):
     return script("prepare_site")
 
 
-def draw(prepare, out, train=3, val=2, **more):
+def make(prepare, out, train=3, val=2, **more):
     prepare.prepare_site(out, train=train, val=val, size=(72, 64), workers=1, **more)
 
 
@@ -35,7 +35,7 @@ def snapshot(out):
 
 
 def test_files_agree_with_each_other(prepare, tmp_path, register):
-    draw(prepare, tmp_path)
+    make(prepare, tmp_path)
 
     name = register(**site_paths(tmp_path, "train"))
     records = DatasetCatalog.get(name)
@@ -47,8 +47,8 @@ def test_files_agree_with_each_other(prepare, tmp_path, register):
     assert classes == ["brick", "pipe", "barrel", "sky", "concrete", "soil"]
 
 
-def test_neither_count_nor_workers_change_a_picture(prepare, tmp_path):
-    draw(prepare, tmp_path / "a", train=2, val=1)
+def test_neither_count_nor_workers_change_an_image(prepare, tmp_path):
+    make(prepare, tmp_path / "a", train=2, val=1)
     prepare.prepare_site(tmp_path / "b", train=4, val=1, size=(72, 64), workers=2)
 
     a, b = snapshot(tmp_path / "a"), snapshot(tmp_path / "b")
@@ -60,8 +60,8 @@ def test_neither_count_nor_workers_change_a_picture(prepare, tmp_path):
 
 
 def test_splits_and_seeds_differ(prepare, tmp_path):
-    draw(prepare, tmp_path / "a", train=1, val=1)
-    draw(prepare, tmp_path / "b", train=1, val=1, seed=1)
+    make(prepare, tmp_path / "a", train=1, val=1)
+    make(prepare, tmp_path / "b", train=1, val=1, seed=1)
 
     a, b = snapshot(tmp_path / "a"), snapshot(tmp_path / "b")
 
@@ -69,20 +69,20 @@ def test_splits_and_seeds_differ(prepare, tmp_path):
     assert len(set(images)) == 4
 
 
-def test_finished_work_is_left_and_other_arguments_draw_anew(prepare, tmp_path):
-    draw(prepare, tmp_path)
+def test_finished_work_is_left_and_other_arguments_start_anew(prepare, tmp_path):
+    make(prepare, tmp_path)
     image = tmp_path / "train/000000.jpg"
     image.write_bytes(b"mine")
 
-    draw(prepare, tmp_path)
+    make(prepare, tmp_path)
     assert image.read_bytes() == b"mine"
 
-    draw(prepare, tmp_path, seed=1)
+    make(prepare, tmp_path, seed=1)
     assert image.read_bytes() != b"mine"
 
 
-def test_a_set_stopped_half_way_is_drawn_again(prepare, tmp_path, monkeypatch):
-    draw(prepare, tmp_path, seed=1)
+def test_a_set_stopped_half_way_is_made_again(prepare, tmp_path, monkeypatch):
+    make(prepare, tmp_path, seed=1)
     whole = snapshot(tmp_path)
 
     def stop(*_, **__):
@@ -91,16 +91,16 @@ def test_a_set_stopped_half_way_is_drawn_again(prepare, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(prepare, "write_panoptic_json", stop)
         with pytest.raises(KeyboardInterrupt):
-            draw(prepare, tmp_path)
-    # The pictures are of seed 0 now, the JSON of seed 1: nobody may take this for finished.
-    draw(prepare, tmp_path, seed=1)
+            make(prepare, tmp_path)
+    # The images are of seed 0 now, the JSON of seed 1: nobody may take this for finished.
+    make(prepare, tmp_path, seed=1)
 
     assert snapshot(tmp_path) == whole
 
 
-def test_fewer_pictures_than_before_leave_none_of_the_old(prepare, tmp_path):
-    draw(prepare, tmp_path, train=3)
-    draw(prepare, tmp_path, train=2)
+def test_fewer_images_than_before_leave_none_of_the_old(prepare, tmp_path):
+    make(prepare, tmp_path, train=3)
+    make(prepare, tmp_path, train=2)
 
     names = [image["file_name"] for image in read(tmp_path / "panoptic_train.json")["images"]]
 

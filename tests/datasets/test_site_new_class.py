@@ -20,7 +20,7 @@ def prepare(script):
     return script("prepare_site")
 
 
-def draw(prepare, out, train=4, val=0, **more):
+def make(prepare, out, train=4, val=0, **more):
     prepare.prepare_site(out, train=train, val=val, size=(80, 64), workers=1, **more)
 
 
@@ -43,7 +43,7 @@ def test_the_longer_side_of_a_crate_is_its_scale_and_it_is_one_piece(script):
     rng, light = np.random.default_rng(0), np.array([0.3, -0.5, 0.8])
     for scale in (60.0, 90.0, 140.0):
         for _ in range(10):
-            patch = script("building_site.crate").draw_crate(rng, scale, light)
+            patch = script("building_site.crate").render_crate(rng, scale, light)
             rows, cols = np.nonzero(patch.mask)
             longest = max(np.ptp(rows), np.ptp(cols)) + 1
             # A tilted crate's box is larger, a lid that narrows to the back leaves a corner out.
@@ -56,9 +56,9 @@ def test_the_longer_side_of_a_crate_is_its_scale_and_it_is_one_piece(script):
 def test_wood_is_less_red_than_brick(script):
     rng, light = np.random.default_rng(0), np.array([0.3, -0.5, 0.8])
 
-    def green_to_red(drawer):
+    def green_to_red(renderer):
         patches = [
-            script("building_site.things").DRAWERS[drawer](rng, 80.0, light) for _ in range(20)
+            script("building_site.things").RENDERERS[renderer](rng, 80.0, light) for _ in range(20)
         ]
         means = [patch.color[patch.mask].mean(axis=0) for patch in patches]
         return [green / red for red, green, _ in means]
@@ -67,11 +67,11 @@ def test_wood_is_less_red_than_brick(script):
 
 
 def test_a_name_given_twice_comes_twice_as_often(script):
-    painter = script("building_site.painter")
+    scene = script("building_site.scene")
     rng, light = np.random.default_rng(0), np.array([0.0, -0.6, 0.8])
 
     names = [
-        painter._propose(rng, light, (64, 80), 0.5, 0.5, ("crate", "brick", "crate")).name
+        scene._propose(rng, light, (64, 80), 0.5, 0.5, ("crate", "brick", "crate")).name
         for _ in range(600)
     ]
 
@@ -79,44 +79,44 @@ def test_a_name_given_twice_comes_twice_as_often(script):
     assert names.count("crate") / 600 == pytest.approx(2 / 3, abs=0.06)
 
 
-def test_only_the_chosen_things_are_drawn_and_listed(prepare, tmp_path):
-    draw(prepare, tmp_path, things=["crate", "brick"])
+def test_only_the_chosen_things_are_made_and_listed(prepare, tmp_path):
+    make(prepare, tmp_path, things=["crate", "brick"])
 
     content = read(tmp_path / "panoptic_train.json")
     names = {c["id"]: c["name"] for c in content["categories"]}
-    drawn = {s["category_id"] for a in content["annotations"] for s in a["segments_info"]}
+    made = {s["category_id"] for a in content["annotations"] for s in a["segments_info"]}
 
     assert sorted(names.values()) == ["brick", "concrete", "crate", "sky", "soil"]
     assert names[CRATE] == "crate"
-    assert {CRATE, BRICK} <= drawn <= set(names)
+    assert {CRATE, BRICK} <= made <= set(names)
 
 
-def test_a_set_drawn_before_things_could_be_chosen_is_up_to_date(script):
-    job = script("building_site.split").Job("here", 1, 9, 80, 64, 5)
+def test_a_set_made_before_things_could_be_chosen_is_up_to_date(script):
+    settings = script("building_site.split").SplitSettings("here", 1, 9, 80, 64, 5)
 
-    # What the first version wrote beside its pictures.
+    # As the first version wrote beside its images.
     before = '{"out": "", "split": 1, "count": 9, "width": 80, "height": 64, "seed": 5'
-    assert job.fingerprint() == json.loads(before + ', "drawing_version": 1}')
+    assert settings.fingerprint() == json.loads(before + ', "drawing_version": 1}')
 
 
 @pytest.mark.parametrize(
     "other", [{"things": ("pipe", "brick")}, {"masks": ("pipe",)}, {"things": ("pipe", "pipe")}]
 )
-def test_other_things_or_masks_draw_anew_and_the_same_do_not(prepare, tmp_path, other):
-    draw(prepare, tmp_path, train=1, things=("pipe",))
+def test_other_things_or_masks_start_anew_and_the_same_do_not(prepare, tmp_path, other):
+    make(prepare, tmp_path, train=1, things=("pipe",))
     mark = tmp_path / "train/000000.jpg"
     mark.write_bytes(b"mine")
 
-    draw(prepare, tmp_path, train=1, things=("pipe",))
+    make(prepare, tmp_path, train=1, things=("pipe",))
     assert mark.read_bytes() == b"mine"
 
-    draw(prepare, tmp_path, train=1, **{"things": ("pipe",), **other})
+    make(prepare, tmp_path, train=1, **{"things": ("pipe",), **other})
     assert mark.read_bytes() != b"mine"
-    drawn = mark.read_bytes()
+    made = mark.read_bytes()
     mark.write_bytes(b"mine")
-    draw(prepare, tmp_path, train=1, **{"things": ("pipe",), **other})
+    make(prepare, tmp_path, train=1, **{"things": ("pipe",), **other})
     assert mark.read_bytes() == b"mine"
-    assert drawn.startswith(b"\xff\xd8")
+    assert made.startswith(b"\xff\xd8")
 
 
 def test_masks_are_numbered_by_class_and_black_or_white(script, tmp_path):
@@ -133,9 +133,9 @@ def test_masks_are_numbered_by_class_and_black_or_white(script, tmp_path):
     assert not list(tmp_path.glob("*pipe*"))
 
 
-def test_masks_leave_the_pictures_and_the_ground_truth_as_they_are(prepare, tmp_path):
-    draw(prepare, tmp_path / "a", things=["crate", "pipe"])
-    draw(prepare, tmp_path / "b", things=["crate", "pipe"], masks=["crate"])
+def test_masks_leave_the_images_and_the_ground_truth_as_they_are(prepare, tmp_path):
+    make(prepare, tmp_path / "a", things=["crate", "pipe"])
+    make(prepare, tmp_path / "b", things=["crate", "pipe"], masks=["crate"])
 
     files = [p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("[!.]*.*")]
     assert len(files) == 9
@@ -147,8 +147,8 @@ def test_masks_leave_the_pictures_and_the_ground_truth_as_they_are(prepare, tmp_
 def test_masks_of_an_earlier_set_are_removed_but_no_others(prepare, tmp_path):
     crates = {"things": ["crate"], "masks": ["crate"]}
     folder = tmp_path / "masks_train"
-    draw(prepare, tmp_path, train=4, **crates)
-    draw(prepare, tmp_path, train=2, seed=1, **crates)
+    make(prepare, tmp_path, train=4, **crates)
+    make(prepare, tmp_path, train=2, seed=1, **crates)
     ground_truth = ground_truth_of(
         tmp_path / "panoptic_train", tmp_path / "panoptic_train.json", CRATE
     )
@@ -157,38 +157,38 @@ def test_masks_of_an_earlier_set_are_removed_but_no_others(prepare, tmp_path):
     assert set(counts) == {"000000", "000001"}
 
     (folder / "note.txt").write_text("mine")
-    draw(prepare, tmp_path, train=2, seed=1, things=["crate"])
+    make(prepare, tmp_path, train=2, seed=1, things=["crate"])
     assert [p.name for p in folder.iterdir()] == ["note.txt"]
 
 
 def test_without_masks_there_is_no_folder_and_with_masks_one_even_if_empty(
     prepare, tmp_path, script
 ):
-    draw(prepare, tmp_path, train=1)
+    make(prepare, tmp_path, train=1)
     assert not (tmp_path / "masks_train").exists()
 
-    # Picture 0 of this seed holds no crate.
+    # Image 0 of this seed holds no crate.
     one = {"train": 1, "seed": seed_without_crates(script), "things": ["crate", "pipe"]}
-    draw(prepare, tmp_path, masks=["crate"], **one)
+    make(prepare, tmp_path, masks=["crate"], **one)
     assert list((tmp_path / "masks_train").iterdir()) == []
 
-    draw(prepare, tmp_path, **one)
+    make(prepare, tmp_path, **one)
     assert not (tmp_path / "masks_train").exists()
 
 
 def seed_without_crates(script):
     for seed in range(100):
         rng = np.random.default_rng([seed, 0, 0])
-        picture = script("building_site.painter").paint_picture(rng, 80, 64, ("crate", "pipe"))
-        if "crate" not in picture.classes:
+        image = script("building_site.scene").synthesize(rng, 80, 64, ("crate", "pipe"))
+        if "crate" not in image.classes:
             return seed
-    raise AssertionError("every picture holds a crate")
+    raise AssertionError("every image holds a crate")
 
 
 def test_the_masks_convert_to_the_crates_of_the_ground_truth(prepare, tmp_path):
     site, mine = tmp_path / "site", tmp_path / "mine"
     things = ["crate", "brick", "pipe", "barrel"]
-    draw(prepare, site, train=8, things=things, masks=["crate"])
+    make(prepare, site, train=8, things=things, masks=["crate"])
     source = ["--images", str(site / "train"), "--masks", str(site / "masks_train")]
     rules = ["--pattern", "{image}_{class}_{n}", "--all-things", "--keep-unlabelled"]
 

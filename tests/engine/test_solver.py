@@ -46,6 +46,18 @@ def test_backbone_learns_slower_norms_decay_less_and_the_frozen_part_is_skipped(
     assert not any(name.startswith("frozen") for name in settings)
 
 
+@pytest.mark.parametrize("name", ["ADAMW", "SGD"])
+def test_rates_by_config(cfg, name):
+    cfg.SOLVER.OPTIMIZER = name
+    cfg.SOLVER.BACKBONE_MULTIPLIER = 0.3
+    cfg.SOLVER.BIAS_LR_FACTOR = 2.0
+    model = Model()
+    settings = settings_of(build_optimizer(cfg, model), model)
+    assert settings["backbone.weight"][0] == pytest.approx(0.003)
+    assert settings["norm.weight"][0] == pytest.approx(0.01)
+    assert settings["backbone_adapter.bias"][0] == pytest.approx(0.02)
+
+
 def test_optimizer_by_name(cfg):
     assert isinstance(build_optimizer(cfg, Model()), torch.optim.AdamW)
     cfg.SOLVER.OPTIMIZER = "SGD"

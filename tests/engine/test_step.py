@@ -164,3 +164,90 @@ def test_a_model_left_in_evaluation_mode_and_a_wrong_number_of_parts_are_errors(
         step(trainer)
     with pytest.raises(ValueError, match=r"SOLVER\.ACCUMULATE 0"):
         make(model, [samples(2)], accumulate=0)
+
+
+class Exploding(Regression):
+    """Its losses are finite; its gradient is not where y is below 0."""
+
+    def forward(self, batch):
+        losses = super().forward(batch)
+        if min(one["y"] for one in batch) < 0:
+            # The derivative of a root is infinite at 0, and infinity times 0 is not a number.
+            nothing = (0 * self.linear.bias).abs().sum()
+            return {**losses, "loss_root": nothing.sqrt()}
+        return losses
+
+
+def with_y(*values):
+    images = samples(len(values))
+    for image, y in zip(images, values, strict=True):
+        image["y"] = torch.tensor(y)
+    return images
+
+
+def run(trainer, count):
+    """Metrics of the last of some steps."""
+    with EventStorage() as storage:
+        for trainer.iter in range(count):
+            storage.iter = trainer.iter
+            trainer.run_step()
+    return {name: value for name, (value, _) in storage.latest().items()}
+
+
+@pytest.mark.parametrize("clip", [None, lambda p: nn.utils.clip_grad_norm_(p, 0.1)])
+def test_a_gradient_that_is_not_finite_is_skipped_and_counted(clip, caplog):
+    good, bad = with_y(1.0, 2.0), with_y(-1.0, 2.0)
+    model = Exploding()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    trainer = AccumulatingTrainer(model, iter([good, bad, good]), optimizer, clip=clip)
+    run(trainer, 1)
+    weights = copy.deepcopy(model.state_dict())
+    moments = copy.deepcopy(optimizer.state_dict()["state"])
+    logged = run(trainer, 1)
+    for name, weight in model.state_dict().items():
+        assert torch.equal(weight, weights[name])
+    for number, state in optimizer.state_dict()["state"].items():
+        assert all(torch.equal(state[name], moments[number][name]) for name in state)
+    assert logged["skipped_steps"] == 1
+    assert "the gradient is not finite" in caplog.text
+    assert "linear.bias; the step is skipped" in caplog.text
+    run(trainer, 1)
+    assert not torch.equal(model.linear.weight, weights["linear.weight"])
+    assert (trainer.skipped, trainer.skipped_in_a_row) == (1, 0)
+
+
+def test_too_many_skipped_steps_in_a_row_stop_the_training():
+    good, bad = with_y(1.0), with_y(-1.0)
+    trainer = make(Exploding(), [bad, bad, good, bad, bad, bad], max_skipped=2)
+    run(trainer, 5)
+    with pytest.raises(FloatingPointError, match=r"in the 2 steps before \(SOLVER\.MAX_SKIPPED"):
+        run(trainer, 1)
+    assert all(p.isfinite().all() for p in trainer.model.parameters())
+
+
+def test_loss_scale_and_skipped_steps_are_resumed():
+    first = make(Exploding(), [with_y(-1.0)])
+    # The scaler of float16 on a CPU.
+    first.grad_scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=3)
+    run(first, 1)
+    assert first.grad_scaler.get_scale() == 512.0
+    second = make(Exploding(), [with_y(1.0)])
+    second.grad_scaler = torch.amp.GradScaler("cpu")
+    state = first.state_dict()
+    second.load_state_dict(state)
+    assert second.grad_scaler.get_scale() == 512.0
+    assert second.grad_scaler.get_growth_interval() == 3
+    assert (second.skipped, second.skipped_in_a_row) == (1, 1)
+    run(second, 3)
+    assert second.grad_scaler.get_scale() == 1024.0
+
+
+def test_loss_scale_does_not_change_the_step():
+    model = Regression()
+    plain, scaled = copy.deepcopy(model), copy.deepcopy(model)
+    trainer = make(scaled, [samples(2)], clip=lambda p: nn.utils.clip_grad_norm_(p, 0.3))
+    trainer.grad_scaler = torch.amp.GradScaler("cpu", init_scale=4096.0)
+    logged = step(trainer)
+    expected = step(make(plain, [samples(2)], clip=lambda p: nn.utils.clip_grad_norm_(p, 0.3)))
+    assert logged["grad_norm"] == pytest.approx(expected["grad_norm"])
+    torch.testing.assert_close(scaled.linear.weight, plain.linear.weight)

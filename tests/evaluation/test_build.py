@@ -1,8 +1,10 @@
 import logging
 
+import numpy as np
 import pytest
 from detectron2.config import get_cfg
 from detectron2.data import MetadataCatalog
+from random_panoptic import save_ids
 
 from detr_d2.config import add_detr_config
 from detr_d2.evaluation import build_evaluators, flat_results
@@ -28,15 +30,6 @@ def keep_categories(tiny_set, isthing):
     tiny_set.write()
 
 
-def save_ids(path, ids):
-    import numpy as np
-    from PIL import Image
-
-    from detr_d2.ops.panoptic_ids import id_to_rgb
-
-    Image.fromarray(np.ascontiguousarray(id_to_rgb(ids))).save(path)
-
-
 def test_ground_truth_scores_100_everywhere(tiny_set, register, evaluate):
     flat = flat_results(evaluate(register(**tiny_set.paths()), ALL))
     assert flat == pytest.approx(dict.fromkeys(MAIN, 100.0))
@@ -56,6 +49,16 @@ def test_a_set_of_stuff_only(tiny_set, register, evaluate, caplog):
     assert "has no things" in caplog.text
     nothing = {"PQ_th": None, "box_AP": None, "mask_AP": None}
     assert flat == pytest.approx({**dict.fromkeys(MAIN, 100.0), **nothing})
+
+
+def test_a_set_without_a_single_segment_has_no_figures(tiny_set, register, evaluate):
+    for annotation in tiny_set.content["annotations"]:
+        annotation["segments_info"] = []
+        path = tiny_set.root / "panoptic" / annotation["file_name"]
+        save_ids(path, np.zeros_like(tiny_set.id_maps[path.stem]))
+    tiny_set.write()
+    flat = flat_results(evaluate(register(**tiny_set.paths()), ALL))
+    assert flat == dict.fromkeys(MAIN)
 
 
 def test_an_unknown_evaluator_names_the_choices(tiny_set, register, evaluate):

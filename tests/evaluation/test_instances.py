@@ -1,10 +1,17 @@
 import json
+import logging
+from importlib.util import find_spec
 
 import numpy as np
 import pycocotools.mask as mask_util
 import pytest
+import torch
 from detectron2.data import MetadataCatalog
+from detectron2.structures import Boxes, Instances
+from model_outputs import worsen
+from pycocotools.coco import COCO
 
+from detr_d2.evaluation import instances
 from detr_d2.evaluation.instances import instances_from_panoptic
 
 
@@ -81,3 +88,69 @@ def test_the_sets_own_instances_json_is_used(tiny_set, register, evaluate, tmp_p
     assert results["bbox"]["AP-brick"] == pytest.approx(100)
     assert np.isnan(results["bbox"]["AP-pipe"])
     assert MetadataCatalog.get(name).json_file == str(path)
+
+
+def test_an_annotation_with_the_id_0_is_no_miss(tiny_set, register, evaluate, tmp_path):
+    # For pycocotools a match with it is none.
+    path = tmp_path / "instances.json"
+    name = register(**tiny_set.paths(), instances_json=path)
+    content = instances_from_panoptic(name)
+    for annotation in content["annotations"]:
+        annotation["id"] -= 1
+        annotation["iscrowd"] = 0
+    content["annotations"] = content["annotations"][::-1]
+    path.write_text(json.dumps(content))
+
+    def with_crowd(record, output):
+        if record["image_id"] == 7:
+            found = Instances((16, 24))
+            found.pred_boxes = Boxes(torch.tensor([[14.0, 9, 20, 15], [4, 8, 10, 13]]))
+            found.scores, found.pred_classes = torch.tensor([0.5, 0.5]), torch.tensor([0, 1])
+            output["instances"] = found
+        return output
+
+    assert evaluate(name, ["box"], with_crowd)["bbox"]["AP"] == pytest.approx(100)
+
+
+def test_the_program_is_named_in_one_line_and_all_give_the_same(
+    tiny_set, register, evaluate, monkeypatch, caplog
+):
+    name = register(**tiny_set.paths())
+    figures = {}
+    backends = ["pycocotools", *(["hotcoco"] if find_spec("hotcoco") else [])]
+    for backend in backends:
+        monkeypatch.setattr(instances, "choose_backend", lambda chosen=backend: chosen)
+        caplog.clear()
+        with caplog.at_level(logging.INFO, "detr_d2"):
+            figures[backend] = evaluate(name, ["box", "mask"], worsen)
+        lines = [r.message for r in caplog.records if r.name == "detr_d2.evaluation.instances"]
+        assert lines == [f"{backend} counts the average precision of 2 instances"]
+    assert 0 < figures["pycocotools"]["segm"]["AP"] < 100
+    assert set(map(str, figures.values())) == {str(figures["pycocotools"])}
+
+
+def test_results_are_written_with_the_sets_own_categories(tiny_set, register, evaluate, tmp_path):
+    evaluate(register(**tiny_set.paths()), ["mask"])
+    results = tmp_path / "inference/coco_instances_results.json"
+    found = COCO(str(tmp_path / "inference/instances_ground_truth.json")).loadRes(str(results))
+    assert [a["category_id"] for a in found.anns.values()] == [9, 2]
+    assert [a["area"] for a in found.anns.values()] == [30, 15]
+
+
+def test_a_class_that_the_set_lacks_is_named(tiny_set, register, evaluate):
+    def other(record, output):
+        output["instances"].pred_classes += 40
+        return output
+
+    with pytest.raises(ValueError, match=r"image 7: .* thing class 41, but the set has \[0, 1\]"):
+        evaluate(register(**tiny_set.paths()), ["box"], other)
+
+
+def test_a_json_without_annotations_is_named(tiny_set, register, evaluate, tmp_path, caplog):
+    path = tmp_path / "instances.json"
+    name = register(**tiny_set.paths(), instances_json=path)
+    content = instances_from_panoptic(name)
+    del content["annotations"]
+    path.write_text(json.dumps(content))
+    assert evaluate(name, ["box"]) == {}
+    assert "instances.json lists no annotations" in caplog.text

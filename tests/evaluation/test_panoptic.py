@@ -1,24 +1,21 @@
+import contextlib
 import copy
+import json
+import logging
 import math
+import os
+import re
+import threading
 
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import COCOPanopticEvaluator
+from model_outputs import output_of_ground_truth, worsen
+from random_panoptic import save_ids
 
 from detr_d2.evaluation import pq
 from detr_d2.evaluation.panoptic import PanopticEvaluator
-
-
-def worsen(record, output):
-    """Shift the map by two columns, and take the first segment for the other class of its kind."""
-    ids, segments = output["panoptic_seg"]
-    wrong = [dict(s) for s in segments]
-    if wrong:
-        first = wrong[0]
-        first["category_id"] = {0: 1, 1: 0, 2: 3, 3: 2}[first["category_id"]]
-    shifted = torch.roll(ids, 2, dims=1)
-    return {**output, "panoptic_seg": (shifted, wrong)}
 
 
 def test_figures_are_those_of_detectron2(tiny_set, register, evaluate, tmp_path):
@@ -95,21 +92,6 @@ def test_a_set_that_was_not_registered_with_panoptic_files_is_named(tmp_path):
         MetadataCatalog.remove("test_plain")
 
 
-def segment(id_, category_id):
-    return {"id": id_, "category_id": category_id, "iscrowd": 0, "area": 1, "bbox": [0, 0, 1, 1]}
-
-
-def test_missing_prediction_and_segment_id_0_are_named():
-    ground_truth = {
-        "categories": [{"id": 1, "isthing": 1}],
-        "annotations": [{"image_id": 4, "file_name": "d.png", "segments_info": [segment(0, 1)]}],
-    }
-    with pytest.raises(ValueError, match=r"no prediction for 1 image.*\[4\]"):
-        pq.panoptic_quality(ground_truth, [], "a", "b")
-    with pytest.raises(ValueError, match=r"segment id 0.*d\.png"):
-        pq.panoptic_quality(ground_truth, [{"image_id": 4}], "a", "b")
-
-
 def test_several_threads_count_what_one_counts(tiny_set, register, evaluate, monkeypatch):
     name = register(**tiny_set.paths())
     monkeypatch.setattr(pq, "MAX_THREADS", 1)
@@ -118,3 +100,128 @@ def test_several_threads_count_what_one_counts(tiny_set, register, evaluate, mon
     monkeypatch.setattr(pq.os, "cpu_count", lambda: 3)
     assert evaluate(name, ["panoptic"], worsen) == one
     assert not math.isnan(one["panoptic_seg"]["PQ"])
+
+
+def test_predictions_json_is_what_panopticapi_reads(tiny_set, register, evaluate, tmp_path):
+    evaluation = pytest.importorskip("panopticapi.evaluation")
+
+    def keep(record, output):
+        output = worsen(record, output)
+        name = os.path.basename(record["pan_seg_file_name"])
+        save_ids(tmp_path / "found" / name, output["panoptic_seg"][0].numpy())
+        return output
+
+    figures = evaluate(register(**tiny_set.paths()), ["panoptic"], keep)["panoptic_seg"]
+    written = tmp_path / "inference/predictions.json"
+    for annotation in json.loads(written.read_text())["annotations"]:
+        assert {"image_id", "file_name", "segments_info"} == annotation.keys()
+    folders = str(tmp_path / "panoptic"), str(tmp_path / "found")
+    expected = evaluation.pq_compute(str(tiny_set.json_path), str(written), *folders)
+    assert figures["PQ"] == pytest.approx(100 * expected["All"]["pq"], abs=1e-12)
+    assert figures["SQ_st"] == pytest.approx(100 * expected["Stuff"]["sq"], abs=1e-12)
+
+
+def test_maps_of_labels_without_segments_are_taken_as_detectron2_does(
+    tiny_set, register, evaluate, tmp_path
+):
+    """Panoptic-DeepLab gives category * label_divisor + instance, and -1 for void."""
+    name = register(**tiny_set.paths())
+    MetadataCatalog.get(name).label_divisor = 1000
+    outputs = []
+
+    def labels(record, output):
+        ids, segments = output["panoptic_seg"]
+        result = torch.full_like(ids, -1)
+        for instance, segment in enumerate(segments):
+            isthing = segment["isthing"]
+            result[ids == segment["id"]] = segment["category_id"] * 1000 + isthing * instance
+        outputs.append({"panoptic_seg": (torch.roll(result, 1, dims=1), None)})
+        return copy.deepcopy(outputs[-1])
+
+    ours = evaluate(name, ["panoptic"], labels)["panoptic_seg"]
+    theirs = COCOPanopticEvaluator(name, str(tmp_path))
+    theirs.reset()
+    theirs.process(DatasetCatalog.get(name), outputs)
+    expected = theirs.evaluate()["panoptic_seg"]
+    assert 1 < expected["PQ"] < 99
+    assert ours == pytest.approx(expected)
+
+
+def test_a_map_that_changes_after_process_does_no_harm(tiny_set, register, monkeypatch, tmp_path):
+    name = register(**tiny_set.paths())
+    evaluator = PanopticEvaluator(name, str(tmp_path))
+    evaluator.reset()
+    waiting = threading.Event()
+    count = evaluator._ground_truth.count
+
+    def late(*arguments):
+        waiting.wait(20)
+        return count(*arguments)
+
+    monkeypatch.setattr(evaluator._ground_truth, "count", late)
+    monkeypatch.setattr(evaluator, "_threads", 3)
+    for record in DatasetCatalog.get(name):
+        output = output_of_ground_truth(record, 4)
+        evaluator.process([record], [output])
+        output["panoptic_seg"][0].zero_()
+    waiting.set()
+    assert evaluator.evaluate()["panoptic_seg"]["PQ"] == pytest.approx(100)
+
+
+def test_few_maps_wait_and_an_error_comes_soon(tiny_set, register, tmp_path, monkeypatch):
+    monkeypatch.setattr(pq, "MAX_THREADS", 1)
+    name = register(**tiny_set.paths())
+    evaluator = PanopticEvaluator(name, str(tmp_path))
+    evaluator.reset()
+    record = DatasetCatalog.get(name)[0]
+    ids = torch.full((1, 1), 7, dtype=torch.int32)
+    for _ in range(9):
+        with contextlib.suppress(ValueError):
+            evaluator.process([record], [{"panoptic_seg": (ids, [])}])
+        assert len(evaluator._jobs) <= 1
+    with pytest.raises(ValueError, match=r"image 7 \(a\.png\): ground truth of \(16, 24\)"):
+        evaluator.evaluate()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"category_id": 77, "isthing": True}, r"thing class 77, but the set has \[0, 1\]"),
+        ({"category_id": 0, "isthing": False}, r"stuff class 0, but the set has \[2, 3\]"),
+        ({"category_id": 77, "isthing": None}, r"has category 77, allowed: \[2, 5, 9, 40\]"),
+    ],
+)
+def test_a_class_that_the_set_lacks_is_named(tiny_set, register, evaluate, change, message):
+    def other(record, output):
+        ids, segments = output["panoptic_seg"]
+        return {"panoptic_seg": (ids, [{**s, **change} for s in segments])}
+
+    with pytest.raises(ValueError, match=message):
+        evaluate(register(**tiny_set.paths()), ["panoptic"], other)
+
+
+def test_images_missed_doubled_or_unknown_are_named(tiny_set, register, tmp_path):
+    name = register(**tiny_set.paths())
+    records = DatasetCatalog.get(name)
+
+    def run(*chosen):
+        evaluator = PanopticEvaluator(name, str(tmp_path))
+        evaluator.reset()
+        outputs = [output_of_ground_truth(record, 4) for record in chosen]
+        evaluator.process(list(chosen), outputs)
+        return evaluator.evaluate()
+
+    with pytest.raises(ValueError, match=r"no prediction for 1 image\(s\), the first: \[9\]"):
+        run(*records[:2])
+    with pytest.raises(ValueError, match=r"1 image\(s\) predicted twice, the first: \[7\]"):
+        run(*records, records[0])
+    with pytest.raises(ValueError, match="image 10 was predicted, but is not in"):
+        run(*records, {**records[0], "image_id": 10})
+
+
+def test_the_log_names_each_class_and_its_counts(tiny_set, register, evaluate, caplog):
+    with caplog.at_level(logging.INFO, "detr_d2"):
+        evaluate(register(**tiny_set.paths()), ["panoptic"])
+    # The crowd of pipes is no miss: one pipe is found.
+    assert re.search(r"\| pipe +\| +100.00 \|( +100.00 \|){2} +1 \| +0 \| +0 \|", caplog.text)
+    assert re.search(r"\| soil +\| +100.00 \|( +100.00 \|){2} +2 \| +0 \| +0 \|", caplog.text)

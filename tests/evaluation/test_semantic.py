@@ -1,5 +1,8 @@
+import re
+
 import numpy as np
 import pytest
+from random_panoptic import save_ids
 
 from detr_d2.evaluation.semantic import semantic_labels
 
@@ -30,3 +33,44 @@ def test_void_pixels_do_not_count_and_others_do(tiny_set, register, evaluate):
     total = 10 * 23 - 2 * 6 - 6
     assert sky["IoU-sky"] == pytest.approx(100 * (total - 4 * 23) / total)
     assert sky["IoU-brick"] == pytest.approx(100)
+
+
+def test_each_class_has_its_own_figures(tiny_set, register, evaluate):
+    """Second image: a pipe of 15 pixels on 265 of soil; taken for brick, of which none is there."""
+
+    def pipe_as_brick(record, output):
+        if record["image_id"] == 8:
+            output["sem_seg"][[0, 1]] = output["sem_seg"][[1, 0]]
+        return output
+
+    figures = evaluate(register(**tiny_set.paths()), ["semantic"], pipe_as_brick)["sem_seg"]
+    # First image: 36 pixels of a crowd of pipes and 30 of brick, both found.
+    assert figures["IoU-pipe"] == pytest.approx(100 * 36 / (36 + 15))
+    assert figures["ACC-pipe"] == pytest.approx(100 * 36 / (36 + 15))
+    assert figures["IoU-brick"] == pytest.approx(100 * 30 / (30 + 15))
+    assert figures["ACC-brick"] == pytest.approx(100)
+    assert (figures["IoU-sky"], figures["IoU-soil"]) == (100, 100)
+    assert figures["mIoU"] == pytest.approx((figures["IoU-pipe"] + figures["IoU-brick"] + 200) / 4)
+
+
+def test_a_class_that_no_image_shows_is_nan_and_not_averaged(tiny_set, register, evaluate):
+    second = tiny_set.content["annotations"][1]
+    for annotation in tiny_set.content["annotations"]:
+        if annotation is not second:
+            annotation["segments_info"] = []
+            png = tiny_set.root / "panoptic" / annotation["file_name"]
+            save_ids(png, np.zeros_like(tiny_set.id_maps[png.stem]))
+    tiny_set.write()
+    figures = evaluate(register(**tiny_set.paths()), ["semantic"])["sem_seg"]
+    assert np.isnan([figures["IoU-brick"], figures["IoU-sky"]]).all()
+    assert figures["mIoU"] == pytest.approx(100)
+
+
+@pytest.mark.parametrize(("part", "shape"), [(np.s_[:3], (3, 16, 24)), (np.s_[:, :5], (4, 5, 24))])
+def test_scores_of_another_shape_are_named(tiny_set, register, evaluate, part, shape):
+    def cut(record, output):
+        return {"sem_seg": output["sem_seg"][part]}
+
+    found, expected = (re.escape(str(size)) for size in (shape, (4, 16, 24)))
+    with pytest.raises(ValueError, match=rf"a\.jpg: .* sem_seg is {found}, expected .* {expected}"):
+        evaluate(register(**tiny_set.paths()), ["semantic"], cut)

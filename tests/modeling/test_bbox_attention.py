@@ -61,5 +61,5 @@ def test_scale_is_that_of_one_head():
 def test_bad_arguments_name_the_allowed_values():
     with pytest.raises(ValueError, match="'joint', 'per_head'"):
         BBoxAttention(hidden_dim=8, num_maps=2, normalize="both")
-    with pytest.raises(ValueError, match="NHEADS 3 does not divide 8"):
+    with pytest.raises(ValueError, match=r"HIDDEN_DIM is 8; allowed: a multiple of .*NHEADS, 3"):
         BBoxAttention(hidden_dim=8, num_maps=3, normalize="joint")

@@ -8,7 +8,7 @@ from detectron2.utils import comm
 from tiny_model import build, make_input, tiny_cfg
 
 from detr_d2.modeling.losses import class_loss
-from detr_d2.modeling.postprocess import panoptic_inference
+from detr_d2.modeling.panoptic_merge import panoptic_inference
 
 ARCHITECTURES = ["Detr", "PanopticDetr"]
 
@@ -64,10 +64,10 @@ def test_pairs_are_found_in_float32(half_empty_batch, freeze, monkeypatch):
 def test_bfloat16_keeps_boxes_and_scores_in_float32(arch):
     model = build(tiny_cfg(arch)).eval()
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
-        detection = model.detect(model.preprocess([make_input(64, 96, 0)]))
-    assert detection.logits.dtype == detection.boxes.dtype == torch.float32
+        state = model.forward_detr(model.preprocess([make_input(64, 96, 0)]))
+    assert state.logits.dtype == state.boxes.dtype == torch.float32
     # bfloat16 has 8 significant bits: its numbers do not change when they are rounded to it.
-    assert not torch.equal(detection.boxes, detection.boxes.bfloat16().float())
+    assert not torch.equal(state.boxes, state.boxes.bfloat16().float())
 
 
 def test_a_mask_whose_sum_overflows_costs_nothing_where_it_is_not_wanted():
@@ -75,7 +75,7 @@ def test_a_mask_whose_sum_overflows_costs_nothing_where_it_is_not_wanted():
     targets = model.targets([make_input(8, 8, 0)], with_masks=True)
     matching = model.criterion.matcher(torch.zeros(1, 1, 7, 6), torch.rand(1, 1, 7, 4), targets)
     huge = torch.full((1, 2, 2), 60000.0, dtype=torch.float16, requires_grad=True)
-    losses = model.criterion.mask_losses([huge], targets, matching, (8, 8))
+    losses = model.criterion.mask_losses([huge], targets, matching, [(8, 8)])
     assert losses["loss_focal"] == losses["loss_dice"] == 0
     sum(losses.values()).backward()
     assert huge.grad.tolist() == torch.zeros(1, 2, 2).tolist()
@@ -100,7 +100,7 @@ def test_no_mask_loss_leaves_the_mask_head_alone(half_empty_batch, monkeypatch):
     assert not {"mask_head", "bbox_attention"} & learning_parts(model)
 
 
-def test_weights_that_leave_nothing_to_learn_are_refused():
+def test_weights_that_leave_nothing_to_learn_are_rejected():
     with pytest.raises(ValueError, match="FOCAL_WEIGHT and DICE_WEIGHT are both 0"):
         build(with_detr_keys(FREEZE=True, FOCAL_WEIGHT=0.0, DICE_WEIGHT=0.0))
     off = dict.fromkeys(["CLASS", "L1", "GIOU", "FOCAL", "DICE"], 0.0)
@@ -121,10 +121,10 @@ def test_no_object_weight_zero_and_no_object_is_zero_not_nan():
     assert loss.tolist() == [0.0, 0.0]
 
 
-def test_the_frozen_stage_decodes_the_first_set_of_queries_only(half_empty_batch):
+def test_the_frozen_stage_decodes_the_first_query_group_only(half_empty_batch):
     model = build(with_detr_keys(FREEZE=True, QUERY_GROUPS=3)).train()
-    detection = model.detect(model.preprocess(half_empty_batch))
-    assert len(detection.all_logits) == 1
+    state = model.forward_detr(model.preprocess(half_empty_batch))
+    assert len(state.all_logits) == 1
     expected = build(with_detr_keys(FREEZE=True)).train()
     expected.load_state_dict(model.state_dict(), strict=False)
     torch.testing.assert_close(model(half_empty_batch), expected(half_empty_batch))
@@ -133,7 +133,7 @@ def test_the_frozen_stage_decodes_the_first_set_of_queries_only(half_empty_batch
 @pytest.mark.parametrize("freeze", [False, True])
 def test_losses_without_gradients_keep_nothing_for_them(half_empty_batch, freeze, monkeypatch):
     model = build(with_detr_keys(FREEZE=freeze))
-    found = spy_on(monkeypatch, model, "detect", torch.is_grad_enabled)
+    found = spy_on(monkeypatch, model, "forward_detr", torch.is_grad_enabled)
     model(half_empty_batch)
     with torch.no_grad():
         model(half_empty_batch)
@@ -141,7 +141,7 @@ def test_losses_without_gradients_keep_nothing_for_them(half_empty_batch, freeze
 
 
 def spy_on(monkeypatch, owner, name, look):
-    """What `look()` gives at each call of a method, which does its work as always."""
+    """List that grows by `look()` at each call of a method, which does its work as always."""
     found, method = [], getattr(owner, name)
 
     def spied(*args):
@@ -156,9 +156,9 @@ def spy_on(monkeypatch, owner, name, look):
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_data_with_stuff_only_and_with_things_only(arch, things):
     model = build(tiny_cfg(arch)).eval()
-    model.thing_ids = things
+    model.postprocess.thing_ids = things
     model.box_head.class_embed.bias.data[-1] = -10.0
-    model.score_thresh = 0.0
+    model.postprocess.score_thresh = 0.0
     with torch.no_grad():
         output = model([make_input(64, 96, 0)])[0]
     assert (len(output["instances"]) > 0) == bool(things)
@@ -167,7 +167,7 @@ def test_data_with_stuff_only_and_with_things_only(arch, things):
     assert bool(segments) == (arch == "PanopticDetr")
 
 
-def test_one_query_may_be_the_whole_picture():
+def test_one_query_may_be_the_whole_image():
     panoptic, segments = panoptic_inference(
         torch.zeros(1, 2, 3),
         torch.tensor([0.9]),
@@ -211,7 +211,7 @@ def test_very_small_images(size):
 def without_masks(x):
     bare = Instances(x["instances"].image_size)
     bare.gt_boxes, bare.gt_classes = x["instances"].gt_boxes, x["instances"].gt_classes
-    return {**x, "instances": bare, "file_name": "photos/a.jpg"}
+    return {**x, "instances": bare, "file_name": "images/a.jpg"}
 
 
 def test_boxes_need_no_masks(half_empty_batch):
@@ -226,14 +226,14 @@ def test_boxes_need_no_masks(half_empty_batch):
 @pytest.mark.parametrize("freeze", [False, True])
 def test_masks_cannot_be_learnt_from_boxes(half_empty_batch, freeze):
     model = build(with_detr_keys(FREEZE=freeze))
-    with pytest.raises(ValueError, match=r"photos/a\.jpg have boxes but no masks.*ARCHITECTURE"):
+    with pytest.raises(ValueError, match=r"images/a\.jpg have boxes but no masks.*ARCHITECTURE"):
         model([half_empty_batch[0], without_masks(half_empty_batch[1])])
 
 
 @pytest.mark.parametrize("wrong", [5, -1])
 def test_a_class_that_the_model_does_not_know_is_named(half_empty_batch, wrong):
     half_empty_batch[0]["instances"].gt_classes[1] = wrong
-    half_empty_batch[0]["file_name"] = "photos/b.jpg"
+    half_empty_batch[0]["file_name"] = "images/b.jpg"
     with pytest.raises(ValueError, match=rf"b\.jpg has an object of class {wrong}.*0 to 4"):
         build(tiny_cfg("Detr"))(half_empty_batch)
 

@@ -1,8 +1,10 @@
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from detr_d2.modeling import criterion, losses
 from detr_d2.modeling.criterion import SetCriterion, metrics, target_classes
 from detr_d2.modeling.matcher import HungarianMatcher
 from detr_d2.modeling.targets import Targets
@@ -96,24 +98,24 @@ def test_all_images_empty_trains_no_object_only_and_keeps_the_graph():
     assert losses["loss_l1"].item() == losses["loss_giou"].item() == 0
     masks = [torch.zeros(0, 2, 2, requires_grad=True), torch.zeros(0, 2, 2, requires_grad=True)]
     selected = criterion.select(logits[-1], matching)
-    losses |= criterion.mask_losses(masks, targets, selected, (8, 8))
+    losses |= criterion.mask_losses(masks, targets, selected, [(8, 8)] * 2)
     assert losses["loss_focal"].item() == losses["loss_dice"].item() == 0
     sum(losses.values()).backward()
     assert logits.grad is not None and boxes.grad is not None and masks[0].grad is not None
 
 
 def mask_losses(criterion, logits):
-    """Loss of one 2 x 2 mask (8 x 8 canvas) for the object of image 0."""
+    """Loss of one 2 x 2 mask (padded to 8 x 8) for the object of image 0."""
     class_logits, boxes = perfect_outputs()
     targets = half_empty()
     matching = criterion.matcher(class_logits, boxes, targets)
     selected = criterion.select(class_logits[-1], matching)
     masks = [logits, torch.zeros(0, 2, 2)]
-    return criterion.mask_losses(masks, targets, selected, (8, 8))
+    return criterion.mask_losses(masks, targets, selected, [(8, 8)] * 2)
 
 
 def test_padding_takes_no_part_in_the_mask_losses():
-    # Row 0 covers the image (4 x 8 on a canvas of 8 x 8), row 1 is padding but for the blend.
+    # Row 0 covers the image (4 x 8, padded to 8 x 8), row 1 is padding but for the blend.
     good = torch.tensor([[[60.0, -60.0], [60.0, -60.0]]])
     losses = mask_losses(make_criterion(), good)
     assert losses["loss_dice"].item() < 0.05
@@ -149,6 +151,36 @@ def test_metrics_are_percent_and_counts():
     assert metrics(wrong, targets, matching) == {"class_error": 100.0, "cardinality_error": 2.5}
 
 
-def test_unknown_loss_names_are_refused():
+def test_unknown_loss_names_are_rejected():
     with pytest.raises(ValueError, match=r"\['bce'\].*focal"):
         make_criterion(weights={"bce": 1.0})
+
+
+def test_processes_share_the_weights_of_the_class_loss_and_the_number_of_objects(monkeypatch):
+    """The other process has 3 objects more, and 8.5 more weight in each of two layers."""
+    other = {(): 3.0, (2,): 8.5}
+
+    def add_other(value):
+        value += other[tuple(value.shape)]
+
+    monkeypatch.setattr("detectron2.utils.comm.get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", add_other)
+    targets = SimpleNamespace(classes=torch.zeros(2, dtype=torch.int64))
+    assert criterion.normalizer(targets) == 2.5
+    # Two queries: a class and "no object", the weights are 1 and 0.1.
+    logits = torch.zeros(2, 1, 2, 4)
+    loss = losses.class_loss(
+        logits, torch.tensor([[[0, 3]]] * 2), 0.1, criterion.mean_over_processes
+    )
+    expected = 1.1 * math.log(4) / ((1.1 + 8.5) / 2)
+    assert loss.tolist() == pytest.approx([expected] * 2)
+
+
+def test_an_object_in_one_of_two_processes_counts_as_in_one_process(monkeypatch):
+    monkeypatch.setattr("detectron2.utils.comm.get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda value: None)
+    targets = SimpleNamespace(classes=torch.zeros(1, dtype=torch.int64))
+    # The gradients' mean over the processes halves once more.
+    assert criterion.normalizer(targets) == 0.5
+    targets.classes = targets.classes[:0]
+    assert criterion.normalizer(targets) == 0.5

@@ -5,8 +5,8 @@ from detectron2.utils.events import EventStorage
 from tiny_model import build, make_input, tiny_cfg
 
 from detr_d2.modeling import Detr
-from detr_d2.modeling.build import classes_of, detr_arguments
-from detr_d2.modeling.detr import group_by_size
+from detr_d2.modeling.class_metadata import classes_of
+from detr_d2.modeling.inputs import group_by_size
 
 
 def test_training_returns_weighted_losses_only_and_logs_the_errors(half_empty_batch):
@@ -31,13 +31,13 @@ def test_all_images_empty_trains():
     sum(losses.values()).backward()
 
 
-def test_sets_of_queries_share_the_losses_and_only_the_first_is_kept(half_empty_batch):
+def test_query_groups_share_the_losses_and_only_the_first_is_kept(half_empty_batch):
     cfg = tiny_cfg("Detr")
     plain = build(cfg)
     cfg.MODEL.DETR.QUERY_GROUPS = 3
     cfg.MODEL.DETR.DROPOUT = 0.0
     model = build(cfg)
-    # Three equal sets give the losses of one.
+    # Three equal groups give the losses of one.
     for extra in model.extra_queries:
         extra.data.copy_(model.query_embed.weight.data)
     expected = build(cfg)
@@ -52,9 +52,9 @@ def test_sets_of_queries_share_the_losses_and_only_the_first_is_kept(half_empty_
     assert set(plain.state_dict()) < set(model.state_dict())
 
 
-def test_instances_are_things_above_the_threshold_at_the_photo_size(half_empty_batch):
+def test_instances_are_things_above_the_threshold_at_the_output_size(half_empty_batch):
     model = build(tiny_cfg("Detr")).eval()
-    model.thing_ids = frozenset({1, 3})
+    model.postprocess.thing_ids = frozenset({1, 3})
     half_empty_batch[0] |= {"height": 128, "width": 192}
     with torch.no_grad():
         outputs = model(half_empty_batch)
@@ -65,9 +65,9 @@ def test_instances_are_things_above_the_threshold_at_the_photo_size(half_empty_b
     expected = torch.isin(best.indices, torch.tensor([1, 3]))
     assert len(instances) == expected.sum()
     torch.testing.assert_close(instances.scores, best.values[expected])
-    model.instance_score_thresh = 1.0
+    model.postprocess.instance_score_thresh = 1.0
     assert len(model(half_empty_batch)[0]["instances"]) == 0
-    model.instance_on = False
+    model.postprocess.instance_on = False
     assert model(half_empty_batch) == [{}, {}]
 
 
@@ -75,8 +75,8 @@ def test_raw_outputs_have_the_documented_shapes(half_empty_batch):
     outputs = build(tiny_cfg("Detr")).eval().raw_outputs(half_empty_batch)
     assert outputs.logits.shape == (2, 7, 6)
     assert outputs.boxes.shape == (2, 7, 4) and 0 <= outputs.boxes.min() <= outputs.boxes.max() <= 1
-    # Canvas 80 x 96, stride 32.
-    assert outputs.canvas == (80, 96) and outputs.image_sizes == [(64, 96), (80, 72)]
+    # Padded to 80 x 96, stride 32.
+    assert outputs.padded_size == (80, 96) and outputs.image_sizes == [(64, 96), (80, 72)]
     assert outputs.encoded_image.shape == (2, 32, 3, 3)
     assert outputs.box_embeddings.shape == (2, 7, 32)
     assert outputs.padding.tolist() == [
@@ -94,8 +94,7 @@ def test_groups_of_equal_size_keep_the_order():
 def test_a_model_from_arguments_equals_the_one_from_config(half_empty_batch):
     cfg = tiny_cfg("Detr")
     expected = build(cfg).eval()
-    arguments = detr_arguments(cfg, expected.backbone)
-    model = Detr(**arguments).eval()
+    model = Detr(**Detr.from_config(cfg)).eval()
     model.load_state_dict(expected.state_dict())
     found = model.raw_outputs(half_empty_batch)
     torch.testing.assert_close(found.logits, expected.raw_outputs(half_empty_batch).logits)

@@ -11,20 +11,20 @@ def make_inputs(seed: int = 0):
     image = torch.randn(2, 32, 2, 2, dtype=torch.double, requires_grad=True)
     attention = torch.rand(2, 6, 4, 2, 2, dtype=torch.double, requires_grad=True)
     sizes = [(12, 3, 4), (8, 5, 7), (6, 10, 13)]
-    pyramid = [torch.randn(2, *s, dtype=torch.double, requires_grad=True) for s in sizes]
-    return head, image, attention, pyramid
+    features = [torch.randn(2, *s, dtype=torch.double, requires_grad=True) for s in sizes]
+    return head, image, attention, features
 
 
 def test_chosen_queries_equal_the_dense_computation_in_value_and_gradient():
-    head, image, attention, pyramid = make_inputs()
+    head, image, attention, features = make_inputs()
     wanted = [[4, 1, 2], [5]]
-    everything = [*head.parameters(), image, attention, *pyramid]
+    everything = [*head.parameters(), image, attention, *features]
 
-    expected = dense_masks(head, image, attention, pyramid)
+    expected = dense_masks(head, image, attention, features)
     expected = [expected[i, rows] for i, rows in enumerate(wanted)]
     expected_gradients = torch.autograd.grad(sum((m**2).sum() for m in expected), everything)
 
-    found = head(image, [attention[i, rows] for i, rows in enumerate(wanted)], pyramid)
+    found = head(image, [attention[i, rows] for i, rows in enumerate(wanted)], features)
     gradients = torch.autograd.grad(sum((m**2).sum() for m in found), everything)
 
     assert [m.shape for m in found] == [(3, 10, 13), (1, 10, 13)]
@@ -33,10 +33,10 @@ def test_chosen_queries_equal_the_dense_computation_in_value_and_gradient():
 
 
 def test_an_image_without_queries_has_no_masks_and_others_are_not_touched():
-    head, image, attention, pyramid = make_inputs()
-    found = head(image, [attention[0, :0], attention[1, 3:4]], pyramid)
+    head, image, attention, features = make_inputs()
+    found = head(image, [attention[0, :0], attention[1, 3:4]], features)
     assert found[0].shape == (0, 10, 13)
-    torch.testing.assert_close(found[1], dense_masks(head, image, attention, pyramid)[1, 3:4])
+    torch.testing.assert_close(found[1], dense_masks(head, image, attention, features)[1, 3:4])
     found[0].sum().backward()
 
 
@@ -49,13 +49,13 @@ def test_published_widths():
     assert [norm.num_groups for norm in head.norms] == [8] * 5
 
 
-def test_a_fresh_head_already_draws_a_mask_of_its_own_for_every_query():
+def test_a_fresh_head_already_predicts_a_mask_of_its_own_for_every_query():
     # Two queries that look at opposite halves of 20 x 20 cells; maps sum to 1 over heads and cells.
     torch.manual_seed(0)
     head = FPNMaskHead(hidden_dim=32, num_maps=4, feature_channels=[12, 8, 6])
     attention = torch.zeros(2, 4, 20, 20)
     attention[0, :, :10], attention[1, :, 10:] = 1 / 800, 1 / 800
-    pyramid = [torch.randn(1, c, 20 * k, 20 * k) for c, k in ((12, 1), (8, 2), (6, 4))]
-    one, other = head(torch.randn(1, 32, 20, 20), [attention], pyramid)[0]
+    features = [torch.randn(1, c, 20 * k, 20 * k) for c, k in ((12, 1), (8, 2), (6, 4))]
+    one, other = head(torch.randn(1, 32, 20, 20), [attention], features)[0]
     # With the usual initial weights the two differ by a ten-thousandth of their own variation.
     assert (one - other).std() > 0.01 * one.std()

@@ -56,7 +56,7 @@ def test_mask_head_runs_on_kept_queries_at_inference(half_empty_batch, monkeypat
     raw = model.raw_outputs(half_empty_batch[:1])
     probabilities = raw.logits[0].softmax(-1)
     best = probabilities[:, :-1].max(-1).values.sort().values
-    model.score_thresh = model.instance_score_thresh = best[4].item() - 1e-6
+    model.postprocess.score_thresh = model.postprocess.instance_score_thresh = best[4].item() - 1e-6
     counts = spy_on_mask_head(model, monkeypatch)
     with torch.no_grad():
         output = model(half_empty_batch[:1])[0]
@@ -69,9 +69,9 @@ def spy_on_mask_head(model, monkeypatch) -> list[int]:
     counts: list[int] = []
     forward = model.mask_head.forward
 
-    def counted(image, attention, pyramid):
+    def counted(image, attention, features):
         counts.extend(len(maps) for maps in attention)
-        return forward(image, attention, pyramid)
+        return forward(image, attention, features)
 
     monkeypatch.setattr(model.mask_head, "forward", counted)
     return counts
@@ -79,7 +79,7 @@ def spy_on_mask_head(model, monkeypatch) -> list[int]:
 
 def make_it_see(model) -> None:
     """Let random weights find things: no threshold in the way."""
-    model.score_thresh = model.instance_score_thresh = 0.0
+    model.postprocess.score_thresh = model.postprocess.instance_score_thresh = 0.0
     model.box_head.class_embed.bias.data[-1] = -10.0
 
 
@@ -99,13 +99,14 @@ def test_outputs_keep_detectron2s_contract(half_empty_batch):
         assert all(type(s["isthing"]) is bool and type(s["score"]) is float for s in segments)
         assert output["instances"].pred_masks.shape == (7, *size)
         assert output["sem_seg"].shape == (5, *size)
-    model.panoptic_on = model.sem_seg_on = model.instance_on = False
+    switches = model.postprocess
+    switches.panoptic_on = switches.sem_seg_on = switches.instance_on = False
     assert model(half_empty_batch[:1]) == [{}]
 
 
 def test_no_detection_at_all(half_empty_batch):
     model = build(tiny_cfg()).eval()
-    model.score_thresh = model.instance_score_thresh = 1.0
+    model.postprocess.score_thresh = model.postprocess.instance_score_thresh = 1.0
     output = model(half_empty_batch)[1]
     assert output["panoptic_seg"][0].max() == 0 and output["panoptic_seg"][1] == []
     assert len(output["instances"]) == 0 and output["instances"].pred_masks.shape == (0, 80, 72)
@@ -131,7 +132,7 @@ def test_results_do_not_depend_on_the_batch():
 def test_raw_outputs_have_masks_and_attention_of_all_queries(half_empty_batch):
     model = build(tiny_cfg()).eval()
     outputs = model.raw_outputs(half_empty_batch)
-    # Canvas 80 x 96: stride 32 gives 3 x 3, stride 4 gives 20 x 24.
+    # Padded to 80 x 96: stride 32 gives 3 x 3, stride 4 gives 20 x 24.
     assert outputs.attention.shape == (2, 7, 8, 3, 3)
     assert outputs.masks.shape == (2, 7, 20, 24)
     torch.testing.assert_close(outputs.attention.flatten(2).sum(-1), torch.ones(2, 7))
@@ -209,8 +210,8 @@ def test_published_post_processing_squeezes_masks_of_padded_batches():
     make_it_see(model)
     wide, tall = make_input(64, 96, 0, 1), make_input(96, 64, 0, 2)
 
-    def left_half(image, attention, pyramid):
-        """Every query sees the left half of the canvas and nothing else."""
+    def left_half(image, attention, features):
+        """Every query sees the left half of the padded size and nothing else."""
         masks = torch.full((24, 24), -5.0)
         masks[:, :12] = 5.0
         return [masks.expand(len(maps), 24, 24) for maps in attention]
@@ -218,9 +219,9 @@ def test_published_post_processing_squeezes_masks_of_padded_batches():
     model.mask_head.forward = left_half
     with torch.no_grad():
         squeezed = model([wide, tall])[1]["instances"].pred_masks[0]
-    # Of the canvas of 96 columns 48 are seen: 48 of the 64 of the image, but half of it here.
+    # Of the 96 padded columns 48 are seen: 48 of the 64 of the image, but half of it here.
     assert squeezed.shape == (96, 64) and squeezed[0].sum() == 32
-    model.postprocess = PostProcess()
+    model.postprocess = PostProcess(thing_ids=range(5), score_thresh=0.0)
     model.inference_groups = lambda inputs: [[0, 1]]
     with torch.no_grad():
         cropped = model([wide, tall])[1]["instances"].pred_masks[0]
@@ -228,7 +229,7 @@ def test_published_post_processing_squeezes_masks_of_padded_batches():
 
 
 @pytest.mark.parametrize("resize", ["masks", "ids"])
-def test_masks_compete_at_the_size_of_the_photo_or_of_the_image(half_empty_batch, resize):
+def test_masks_compete_at_the_size_of_the_outputs_or_of_the_image(half_empty_batch, resize):
     cfg = tiny_cfg()
     cfg.MODEL.DETR.POSTPROCESS.RESIZE = resize
     cfg.MODEL.DETR.POSTPROCESS.UNITE_STUFF = "before_filtering"
@@ -243,3 +244,22 @@ def test_masks_compete_at_the_size_of_the_photo_or_of_the_image(half_empty_batch
     blocks = panoptic.view(64, 2, 96, 2)
     whole = (blocks.amax((1, 3)) == blocks.amin((1, 3))).all()
     assert bool(whole) == (resize == "ids")
+
+
+def test_bfloat16_inference_is_switched_by_the_config(half_empty_batch, monkeypatch):
+    cfg = tiny_cfg()
+    cfg.MODEL.DETR.BF16_INFERENCE = True
+    model, expected = build(cfg).eval(), build(tiny_cfg()).eval()
+    for each in (model, expected):
+        make_it_see(each)
+    precisions = []
+    model.mask_head.register_forward_hook(lambda *args: precisions.append(args[2][0].dtype))
+    with torch.no_grad():
+        found, wanted = model(half_empty_batch[:1])[0], expected(half_empty_batch[:1])[0]
+    assert precisions == [torch.bfloat16]
+    assert found["instances"].scores.dtype == torch.float32
+    torch.testing.assert_close(
+        found["instances"].scores, wanted["instances"].scores, atol=0.05, rtol=0
+    )
+    same = found["panoptic_seg"][0].bool() == wanted["panoptic_seg"][0].bool()
+    assert same.float().mean() > 0.9

@@ -27,5 +27,5 @@ def test_padding_changes_nothing_inside_the_image():
 
 
 def test_channels_must_be_a_multiple_of_four():
-    with pytest.raises(ValueError, match="got 6"):
+    with pytest.raises(ValueError, match="HIDDEN_DIM is 6; allowed: a multiple of 4"):
         sine_position_encoding(torch.zeros(1, 2, 2, dtype=torch.bool), 6)

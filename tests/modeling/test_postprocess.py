@@ -1,110 +1,31 @@
 import pytest
 import torch
 
+from detr_d2.modeling.class_predictions import ClassPredictions, predict_classes
 from detr_d2.modeling.postprocess import (
+    SEMANTIC_CHUNK,
     PostProcess,
-    best_classes,
     instance_inference,
-    panoptic_inference,
     semantic_inference,
 )
-
-THINGS = frozenset({0, 1})  # Class 2 is stuff.
-
-
-def masks_of(*columns: tuple[int, int], width: int = 8, height: int = 2) -> torch.Tensor:
-    """Logits: mask i is +5 in its range of columns, -5 elsewhere."""
-    masks = torch.full((len(columns), height, width), -5.0)
-    for mask, (start, stop) in zip(masks, columns, strict=True):
-        mask[:, start:stop] = 5.0
-    return masks
+from detr_d2.ops.masks import ImageSizes
 
 
-def merge(masks, classes, scores=None, min_area=1):
-    scores = torch.tensor(scores if scores is not None else [0.9] * len(masks))
-    classes = torch.tensor(classes, dtype=torch.int64)
-    return panoptic_inference(masks, scores, classes, thing_ids=THINGS, min_area=min_area)
+def test_best_class_is_never_no_object():
+    found = predict_classes(torch.tensor([[2.0, 0.0, 0.0], [0.0, 1.0, 3.0]]))
+    assert found.classes.tolist() == [0, 1] and found.is_object.tolist() == [True, False]
+    expected = torch.tensor([2.0, 0.0, 0.0]).softmax(0)
+    assert found.scores[0].item() == pytest.approx(expected[0].item())
+    assert found.probabilities[0].tolist() == pytest.approx(expected[:2].tolist())
+    assert found.select(torch.tensor([1])).classes.tolist() == [1]
 
 
-def test_best_class_leaves_no_object_out():
-    logits = torch.tensor([[2.0, 0.0, 0.0], [0.0, 1.0, 3.0]])
-    scores, classes, is_object = best_classes(logits)
-    assert classes.tolist() == [0, 1] and is_object.tolist() == [True, False]
-    assert scores[0].item() == pytest.approx(logits[0].softmax(0)[0].item())
-
-
-def test_argmax_and_python_types():
-    panoptic, segments = merge(masks_of((0, 3), (3, 8)), [0, 2], [0.875, 0.9375])
-    assert panoptic.dtype == torch.int32
-    assert panoptic.tolist() == [[1, 1, 1, 2, 2, 2, 2, 2]] * 2
-    assert segments == [
-        {"id": 1, "category_id": 0, "isthing": True, "score": 0.875, "area": 6},
-        {"id": 2, "category_id": 2, "isthing": False, "score": 0.9375, "area": 10},
-    ]
-    assert [type(v) for v in segments[0].values()] == [int, int, bool, float, int]
-
-
-def test_things_of_one_class_stay_apart_and_stuff_is_united():
-    panoptic, segments = merge(
-        masks_of((0, 2), (2, 4), (4, 6), (6, 8)), [2, 0, 0, 2], [0.9, 0.9, 0.9, 0.95]
-    )
-    assert panoptic[0].tolist() == [1, 1, 2, 2, 3, 3, 1, 1]
-    assert [s["category_id"] for s in segments] == [2, 0, 0]
-    assert segments[0]["area"] == 8 and segments[0]["score"] == pytest.approx(0.95)
-
-
-def test_specks_are_dropped_and_their_pixels_go_to_the_next_best():
-    masks = masks_of((0, 4), (4, 5), (4, 8))
-    masks[2, :, 4] = 1.0  # Second best under the speck of column 4.
-    panoptic, segments = merge(masks, [0, 1, 2], min_area=3)
-    assert panoptic[0].tolist() == [1, 1, 1, 1, 2, 2, 2, 2]
-    assert sum(s["area"] for s in segments) == 16
-
-
-def test_dropping_a_speck_does_not_undo_the_union_of_stuff():
-    # The published code lost the second stuff mask as soon as any segment was dropped.
-    masks = masks_of((0, 3), (3, 6), (6, 7), (7, 8))
-    panoptic, segments = merge(masks, [2, 2, 1, 0], min_area=2)
-    # The thing of two pixels (area 2) stays with min_area 2; with 3 it and the other go.
-    assert [s["area"] for s in segments] == [12, 2, 2]
-    panoptic, segments = merge(masks, [2, 2, 1, 0], min_area=3)
-    assert [s["category_id"] for s in segments] == [2]
-    assert panoptic.tolist() == [[1] * 8] * 2 and segments[0]["area"] == 16
-
-
-def test_stuff_specks_are_judged_one_by_one():
-    panoptic, segments = merge(masks_of((0, 7), (7, 8)), [2, 2], min_area=3)
-    assert segments[0]["area"] == 16 and panoptic.min() == 1
-
-
-@pytest.mark.parametrize("classes", [[0, 1], [2, 2]])
-def test_things_only_and_stuff_only(classes):
-    panoptic, segments = merge(masks_of((0, 4), (4, 8)), classes)
-    assert len(segments) == len(set(panoptic.flatten().tolist()))
-    assert {s["isthing"] for s in segments} == {classes[0] in THINGS}
-
-
-def test_no_detection_at_all():
-    panoptic, segments = merge(torch.zeros(0, 3, 5), [], [])
-    assert segments == [] and panoptic.tolist() == [[0] * 5] * 3
-
-
-def test_everything_too_small():
-    panoptic, segments = merge(masks_of((0, 4), (4, 8)), [0, 1], min_area=100)
-    assert segments == [] and panoptic.max() == 0
-
-
-def test_a_mask_that_wins_nothing_is_no_segment():
-    masks = masks_of((0, 8), (0, 8))
-    masks[1] -= 1
-    panoptic, segments = merge(masks, [0, 1], min_area=0)
-    assert len(segments) == 1 and panoptic.max() == 1
-
-
-def test_instances_are_pixels_clipped_to_the_photo():
+def test_instances_are_pixels_clipped_to_the_image():
     boxes = torch.tensor([[0.5, 0.5, 0.5, 0.5], [0.9, 0.5, 0.4, 1.2]])
+    masks = torch.full((2, 2, 8), -5.0)
+    masks[0, :, :2] = 5.0
     result = instance_inference(
-        boxes, torch.tensor([0.9, 0.8]), torch.tensor([1, 0]), (20, 40), masks_of((0, 2), (2, 8))
+        boxes, torch.tensor([0.9, 0.8]), torch.tensor([1, 0]), (20, 40), masks
     )
     assert result.image_size == (20, 40)
     expected = torch.tensor([[10.0, 5.0, 30.0, 15.0], [28.0, 0.0, 40.0, 20.0]])
@@ -114,55 +35,49 @@ def test_instances_are_pixels_clipped_to_the_photo():
 
 def test_semantic_scores_are_class_times_mask_probability():
     masks = torch.tensor([[[0.0]], [[100.0]]])
-    scores = semantic_inference(masks, torch.tensor([[0.5, 0.25], [0.0, 0.5]]))
-    assert scores.flatten().tolist() == pytest.approx([0.25, 0.125 + 0.5])
+    probabilities = torch.tensor([[0.5, 0.25], [0.0, 0.5]])
+    for chunks in (masks.split(1), masks.split(2)):
+        scores = semantic_inference(chunks, probabilities, (1, 1))
+        assert scores.shape == (2, 1, 1)
+        assert scores.flatten().tolist() == pytest.approx([0.25, 0.125 + 0.5])
 
 
-def published_merge(masks, classes, min_area, size=None):
-    return panoptic_inference(
-        masks,
-        torch.full((len(masks),), 0.9),
-        torch.tensor(classes, dtype=torch.int64),
-        thing_ids=THINGS,
-        min_area=min_area,
-        unite_stuff="before_filtering",
-        size=size,
-    )
+def predictions(scores: list[float]) -> ClassPredictions:
+    """Queries with these scores of class 1 of two; is_object from 0.5."""
+    top = torch.tensor(scores)
+    probabilities = torch.stack([(1 - top) / 2, top], dim=1)
+    return ClassPredictions(probabilities, top, torch.ones(len(top)).long(), top > 0.5)
 
 
-def test_published_union_of_stuff_is_undone_when_its_second_mask_is_dropped():
-    # Stuff in columns 0-3 and 3-6 of 8, a thing in 6-8. The first pass gives all of 0-6 to the
-    # first mask; the second has no pixel left and is dropped; without it columns 3-6 go to the
-    # next best mask, here the thing.
-    masks = masks_of((0, 3), (3, 6), (6, 8))
-    masks[2, :, 3:6] = 0.0
-    panoptic, segments = published_merge(masks, [2, 2, 0], min_area=2)
-    assert panoptic[0].tolist() == [1, 1, 1, 2, 2, 2, 2, 2]
-    assert [(s["category_id"], s["area"]) for s in segments] == [(2, 6), (0, 10)]
-    corrected, segments = merge(masks, [2, 2, 0], min_area=2)
-    assert corrected[0].tolist() == [1, 1, 1, 1, 1, 1, 2, 2]
-    assert [(s["category_id"], s["area"]) for s in segments] == [(2, 12), (0, 4)]
+def test_semantic_takes_all_queries_and_the_panoptic_map_the_sure_ones():
+    # More queries than are resized at once; only the last is sure.
+    count = SEMANTIC_CHUNK + 3
+    found = predictions([0.4] * (count - 1) + [0.9])
+    postprocess = PostProcess(thing_ids=[], sem_seg_on=True, instance_on=False, min_area=1)
+    assert postprocess.needed_queries(found).all()
+    sizes = ImageSizes((4, 8), (4, 6), (4, 6))
+    masks = torch.full((count, 4, 8), -100.0)
+    masks[:-1, :, :3] = 100.0
+    masks[-1, :, 3:] = 100.0
+    result = postprocess(found, torch.zeros(count, 4), masks, sizes)
+    # Columns 0-2 belong to all unsure queries, columns 3-5 to the sure one.
+    expected = [0.4 * (count - 1)] * 3 + [0.9] * 3
+    assert result["sem_seg"].shape == (2, 4, 6)
+    assert result["sem_seg"][1, 2].tolist() == pytest.approx(expected, rel=1e-5)
+    assert [segment["area"] for segment in result["panoptic_seg"][1]] == [24]
+    postprocess.sem_seg_on = False
+    assert postprocess.needed_queries(found).nonzero().tolist() == [[count - 1]]
 
 
-def test_published_union_without_a_second_stuff_mask_is_ours():
-    masks = masks_of((0, 3), (3, 6), (6, 8))
-    panoptic, segments = published_merge(masks, [2, 1, 0], min_area=2)
-    expected, expected_segments = merge(masks, [2, 1, 0], min_area=2)
-    assert torch.equal(panoptic, expected) and len(segments) == len(expected_segments)
-
-
-def test_winners_are_enlarged_and_areas_are_those_of_the_photo():
-    masks = masks_of((0, 1), (1, 8))
-    panoptic, segments = published_merge(masks, [1, 2], min_area=5, size=(6, 16))
-    # One column of eight becomes two of sixteen, of six rows: 12 pixels, more than the minimum.
-    assert panoptic.shape == (6, 16) and panoptic.dtype == torch.int32
-    assert panoptic[5].tolist() == [1] * 2 + [2] * 14
-    assert [s["area"] for s in segments] == [12, 84]
-    panoptic, segments = published_merge(torch.zeros(0, 2, 8), [], min_area=5, size=(6, 16))
-    assert panoptic.shape == (6, 16) and segments == []
+def test_a_model_without_masks_gives_instances_only():
+    found = predictions([0.9, 0.2])
+    postprocess = PostProcess(thing_ids=[1], instance_score_thresh=0.5)
+    result = postprocess(found, torch.zeros(2, 4), None, ImageSizes((4, 8), (4, 8), (4, 8)))
+    assert set(result) == {"instances"} and len(result["instances"]) == 1
+    assert not result["instances"].has("pred_masks")
 
 
 @pytest.mark.parametrize("change", [{"unite_stuff": "later"}, {"resize": "all"}])
-def test_unknown_switches_are_refused(change):
+def test_unknown_switches_are_rejected(change):
     with pytest.raises(ValueError, match=f"{next(iter(change.values()))}.*allowed"):
-        PostProcess(**change)
+        PostProcess(thing_ids=[], **change)

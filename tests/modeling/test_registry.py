@@ -25,7 +25,7 @@ CHOICES += [("CosineAttention", "ShallowMaskHead")]
 def modules(tmp_path_factory):
     """The user's modules, imported from files that hold the blocks of the document."""
     folder = tmp_path_factory.mktemp("user")
-    names = [*PARTS, "my_train", "draw_attention", "without_config"]
+    names = [*PARTS, "my_train", "show_attention", "without_config"]
     for name in names:
         (folder / f"{name}.py").write_text(named_blocks("python")[f"{name}.py"])
     known = {name: dict(registry._obj_map) for name, registry in PARTS.items()}
@@ -67,7 +67,7 @@ def test_own_parts_are_chosen_by_name_and_learn(modules, half_empty_batch, atten
 
 
 @pytest.mark.parametrize(("attention", "mask_head"), CHOICES)
-def test_own_parts_draw_masks_at_inference(modules, half_empty_batch, attention, mask_head):
+def test_own_parts_predict_masks_at_inference(modules, half_empty_batch, attention, mask_head):
     model = make_sure(build(cfg_with(attention, mask_head))).eval()
     for output, (height, width) in zip(model(half_empty_batch), [(64, 96), (80, 72)], strict=True):
         ids, segments = output["panoptic_seg"]
@@ -84,7 +84,7 @@ def test_own_parts_are_what_the_second_stage_trains(modules):
 
 
 def test_own_attention_sums_to_one_and_leaves_padding_alone(modules):
-    """Images of 64 x 96 and 80 x 72 on a canvas of 80 x 96: 3 x 3 cells of 32 pixels."""
+    """Images of 64 x 96 and 80 x 72 padded to 80 x 96: 3 x 3 cells of 32 pixels."""
     model = build(cfg_with("CosineAttention", "FPNMaskHead")).eval()
     maps = model.raw_outputs([make_input(64, 96, 0), make_input(80, 72, 0)]).attention
     assert maps.shape == (2, 7, 1, 3, 3)
@@ -138,9 +138,9 @@ def test_attention_is_drawn_where_it_is(modules, tmp_path):
     model = make_sure(build(tiny_cfg()))
     one_cell = torch.zeros(1, 7, 8, 2, 3)
     one_cell[..., 0, 2] = 1.0
-    model.attend = lambda detection: one_cell
+    model.attend = lambda state: one_cell
     photo = np.full((64, 96, 3), 200, np.uint8)
-    modules["draw_attention"].draw_attention(model, photo, tmp_path / "attention.png", count=2)
+    modules["show_attention"].show_attention(model, photo, tmp_path / "attention.png", count=2)
     sheet = np.asarray(Image.open(tmp_path / "attention.png")).astype(int).sum(2)
     top, left = np.argwhere(sheet == 600)[0]
     assert (sheet[top : top + 64, left : left + 96] == 600).all(), "the photo as it is"
@@ -152,7 +152,7 @@ def test_model_without_a_config_equals_that_of_the_config(modules):
     model = modules["without_config"].build_model(num_classes=4, thing_ids=[0, 1])
     cfg = config_of_that_model()
     twin = build(cfg)
-    twin.thing_ids = frozenset([0, 1])
+    twin.postprocess.thing_ids = frozenset([0, 1])
     twin.load_state_dict(model.state_dict())
     batch = [make_input(64, 96, 3), make_input(80, 72, 0)]
     torch.manual_seed(1)
@@ -173,6 +173,6 @@ def config_of_that_model():
     resnet.STEM_OUT_CHANNELS = resnet.RES2_OUT_CHANNELS = 64
     detr = cfg.MODEL.DETR
     detr.NUM_CLASSES, detr.NUM_QUERIES, detr.HIDDEN_DIM = 4, 25, 128
-    detr.DIM_FEEDFORWARD, detr.ENC_LAYERS, detr.DEC_LAYERS = 512, 2, 3
-    detr.DROPOUT, detr.PRE_NORM, detr.BBOX_ATTENTION.NORMALIZE = 0.0, True, "per_head"
+    detr.DIM_FEEDFORWARD, detr.ENC_LAYERS, detr.DEC_LAYERS = 2048, 2, 3
+    detr.DROPOUT = 0.0
     return cfg

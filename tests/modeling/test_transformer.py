@@ -26,12 +26,12 @@ def test_garbage_in_the_padding_changes_nothing(pre_norm):
     alone = torch.zeros(1, 2, 3, dtype=torch.bool)
     expected, memory = transformer(image, alone, queries, sine_position_encoding(alone, 16))
 
-    canvas = torch.full((2, 16, 4, 5), 1e4)
-    canvas[0, :, :2, :3] = image[0]
-    canvas[1] = torch.randn(16, 4, 5)
+    padded_image = torch.full((2, 16, 4, 5), 1e4)
+    padded_image[0, :, :2, :3] = image[0]
+    padded_image[1] = torch.randn(16, 4, 5)
     padding = torch.zeros(2, 4, 5, dtype=torch.bool)
     padding[0, 2:], padding[0, :, 3:] = True, True
-    found, padded = transformer(canvas, padding, queries, sine_position_encoding(padding, 16))
+    found, padded = transformer(padded_image, padding, queries, sine_position_encoding(padding, 16))
 
     assert found.shape == (1, 3, 2, 5, 16) and padded.shape == (2, 16, 4, 5)
     torch.testing.assert_close(found[:, :, :1], expected, atol=1e-5, rtol=0)
@@ -58,7 +58,7 @@ def test_positions_never_reach_the_values():
     torch.testing.assert_close(one, other)
 
 
-def test_sets_of_queries_do_not_see_each_other():
+def test_query_groups_do_not_see_each_other():
     transformer, padding = build(), torch.zeros(2, 2, 3, dtype=torch.bool)
     image, queries = torch.randn(2, 16, 2, 3), torch.randn(3, 5, 16)
     position = sine_position_encoding(padding, 16)
@@ -67,3 +67,25 @@ def test_sets_of_queries_do_not_see_each_other():
     for i in range(3):
         alone, _ = transformer(image, padding, queries[i : i + 1], position)
         torch.testing.assert_close(together[i], alone[0])
+
+
+def test_no_padding_is_what_an_empty_mask_says(monkeypatch):
+    """With nothing padded no mask is given to attention, with the result of a mask of zeros."""
+    transformer, padding = build(), torch.zeros(2, 2, 3, dtype=torch.bool)
+    image, queries = torch.randn(2, 16, 2, 3), torch.randn(1, 5, 16)
+    position = sine_position_encoding(padding, 16)
+    masks = []
+    for name in ("encoder", "decoder"):
+        part = getattr(transformer, name)
+        part.register_forward_pre_hook(
+            lambda _, args, index=1 if name == "encoder" else 2: masks.append(args[index])
+        )
+    found, memory = transformer(image, padding, queries, position)
+    assert masks == [None, None]
+    flat = padding.flatten(1)
+    inputs = [x.flatten(2).transpose(1, 2) for x in (image, position)]
+    expected = transformer.encoder(inputs[0], flat, inputs[1])
+    torch.testing.assert_close(memory.flatten(2).transpose(1, 2), expected)
+    start = torch.zeros(2, 5, 16)
+    expected = transformer.decoder(start, expected, flat, queries.expand(2, 5, 16), inputs[1])
+    torch.testing.assert_close(found[0], expected)

@@ -6,21 +6,21 @@ CPU = torch.device("cpu")
 
 
 def test_padding_mask_keeps_the_cells_that_see_the_image():
-    # Canvas 64 x 96, stride 32: the second image, 33 x 64, reaches into row 2 and fills 2 columns.
+    # Padded to 64 x 96, stride 32: image 33 x 64 reaches into row 2 and fills 2 columns.
     mask = padding_mask([(64, 96), (33, 64)], (2, 3), 32, CPU)
     assert not mask[0].any()
     assert mask[1].tolist() == [[False, False, True], [False, False, True]]
 
 
 def test_padding_mask_keeps_as_many_cells_as_the_image_has_alone():
-    # A canvas that is no multiple of the stride: nearest sampling of pixels would keep 2 rows.
+    # A padded size that is no multiple of the stride: nearest sampling of pixels would keep 2 rows.
     mask = padding_mask([(26, 100)], (4, 4), 32, CPU)
     assert (~mask[0, :, 0]).sum() == 1
 
 
-def test_a_square_on_a_padded_canvas_comes_back_at_its_place():
-    # Image 40 x 60 on a canvas 80 x 120, logits at a quarter: rows 3..6, columns 6..10 of it
-    # are pixels 12..27, 24..43. The image is twice the image: pixels 24..55, 48..87.
+def test_a_square_in_a_padded_batch_comes_back_at_its_place():
+    # Image 40 x 60 padded to 80 x 120, logits at a quarter: rows 3..6, columns 6..10 of it
+    # are pixels 12..27, 24..43. The output is twice the image: pixels 24..55, 48..87.
     logits = torch.full((1, 20, 30), -10.0)
     logits[0, 3:7, 6:11] = 10.0
     mask = unpad_and_resize(logits, (80, 120), (40, 60), (80, 120))[0] > 0

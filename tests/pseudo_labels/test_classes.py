@@ -1,4 +1,4 @@
-"""What becomes of the model's classes."""
+"""The mapping of the model's classes."""
 
 import pytest
 from detectron2.data import MetadataCatalog

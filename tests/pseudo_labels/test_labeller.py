@@ -7,8 +7,8 @@ import pytest
 import torch
 from detectron2 import model_zoo
 from detectron2.data import MetadataCatalog
-from painted_crates import CRATE, SeesByColour, colour_cfg, write_crates
-from tiny_model import tiny_cfg
+from synthetic_crates import CRATE, SeesByColour, colour_cfg, write_crates
+from tiny_model import give_weights, tiny_cfg
 
 from detr_d2.data.categories import CategoryTable
 from detr_d2.engine import use_model_categories
@@ -37,6 +37,7 @@ def tiny(tmp_path):
     cfg = tiny_cfg()
     use_model_categories(cfg, "", str(path))
     cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = 32, 64
+    give_weights(cfg, tmp_path)
     return cfg
 
 
@@ -100,7 +101,7 @@ def test_model_without_panoptic_or_pixel_scores(tiny, tmp_path, monkeypatch):
 @pytest.mark.parametrize("fill", ["nearest", "next-best"])
 def test_panoptic_fpn_of_detectron2_labels_a_set(tmp_path, register, fill):
     cfg = model_zoo.get_config("COCO-PanopticSegmentation/panoptic_fpn_R_50_1x.yaml")
-    cfg.MODEL.DEVICE, cfg.MODEL.WEIGHTS = "cpu", ""
+    cfg.MODEL.DEVICE = "cpu"
     cfg.MODEL.RESNETS.DEPTH, cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = 18, 64
     cfg.MODEL.FPN.OUT_CHANNELS = cfg.MODEL.ROI_BOX_HEAD.FC_DIM = 16
     cfg.MODEL.ROI_MASK_HEAD.CONV_DIM = cfg.MODEL.SEM_SEG_HEAD.CONVS_DIM = 16
@@ -112,7 +113,7 @@ def test_panoptic_fpn_of_detectron2_labels_a_set(tmp_path, register, fill):
     cfg.MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT = 0
     cfg.INPUT.MIN_SIZE_TEST = 64
     name = register(**write_crates(tmp_path, 3))
-    torch.manual_seed(0)
+    give_weights(cfg, tmp_path)
     report = label_stuff(
         cfg,
         [name],

@@ -52,13 +52,13 @@ SEEN = grid("""
 """)
 CRATES = [{"id": 7, "category_id": CRATE}]
 LOOSE = (segment(1, SKY), segment(2, SOIL), segment(3, TRUCK, isthing=True, name="truck"))
-NAIVE = MergeRules(overlap=1, rim=0, min_area=0)
-PLAIN = MergeRules(rim=0, min_area=0)
+NAIVE = MergeRules(overlap=1, halo=0, min_area=0)
+PLAIN = MergeRules(halo=0, min_area=0)
 
 
 def test_object_that_the_model_saw_too_large_leaves_nothing_and_neighbours_fill():
     ids, segments = merge_labels(CUSTOM, CRATES, predicted(SEEN, *LOOSE, things=[TRUCK]), PLAIN)
-    # 9 of the truck's 18 pixels lie under the mask. Its rest goes to the nearest of sky and soil.
+    # 9 of the truck's 18 pixels lie under the mask. The others go to the nearest of sky and soil.
     expected = grid(
         """
         33333333
@@ -99,22 +99,22 @@ def test_thing_that_is_mostly_elsewhere_keeps_what_is_not_covered():
     custom = np.zeros_like(seen)
     custom[1:3, 1:3] = 7  # 4 of the truck's 16 pixels
     at = predicted(seen, *LOOSE, things=[TRUCK])
-    kept = merge_labels(custom, CRATES, at, MergeRules(overlap=0.25, rim=0, min_area=0))
+    kept = merge_labels(custom, CRATES, at, MergeRules(overlap=0.25, halo=0, min_area=0))
     assert (classes(*kept) == TRUCK).sum() == 12
-    gone = merge_labels(custom, CRATES, at, MergeRules(overlap=0.24, rim=0, min_area=0))
+    gone = merge_labels(custom, CRATES, at, MergeRules(overlap=0.24, halo=0, min_area=0))
     assert (classes(*gone) == TRUCK).sum() == 0
 
 
 @pytest.mark.parametrize("turned", [False, True])
-@pytest.mark.parametrize(("rim", "left"), [(0, 7), (1, 0)])
-def test_thin_remains_go(rim, left, turned):
+@pytest.mark.parametrize(("halo", "left"), [(0, 7), (1, 0)])
+def test_thin_remains_go(halo, left, turned):
     # A long truck, of which the crate hides one end but for a line above it.
     seen, custom = np.full((9, 20), 2, np.int32), np.zeros((9, 20), np.int32)
     seen[2:8, 4:11] = 3
     custom[3:9, 4:11] = 7
     if turned:
         seen, custom = seen.T.copy(), custom.T.copy()
-    rules = MergeRules(overlap=0.99, rim=rim, min_area=0)
+    rules = MergeRules(overlap=0.99, halo=halo, min_area=0)
     merged = merge_labels(custom, CRATES, predicted(seen, *LOOSE, things=[TRUCK]), rules)
     assert (classes(*merged) == TRUCK).sum() == left
 
@@ -124,7 +124,7 @@ def test_small_islands_beside_the_mask_go_and_others_stay(min_area, left):
     seen, custom = np.full((12, 20), 2, np.int32), np.zeros((12, 20), np.int32)
     seen[2:5, 2:5] = seen[8:10, 15:17] = 1  # sky beside the mask (9 pixels), and far away (4)
     custom[2:5, 5:9] = 7
-    rules = MergeRules(rim=0, min_area=min_area)
+    rules = MergeRules(halo=0, min_area=min_area)
     merged = merge_labels(custom, CRATES, predicted(seen, *LOOSE[:2]), rules)
     assert (classes(*merged) == SKY).sum() == left + 4
 
@@ -134,7 +134,7 @@ def test_margin_takes_things_but_not_stuff():
     seen[:, :6] = 1
     seen[3:8, 10:18] = 3
     custom[3:8, 8:10] = 7  # the truck is not covered at all
-    rules = MergeRules(rim=0, min_area=0, margin=2)
+    rules = MergeRules(halo=0, min_area=0, margin=2)
     merged = merge_labels(custom, CRATES, predicted(seen, *LOOSE, things=[TRUCK]), rules)
     found = classes(*merged)
     assert (found[3:8, 10:12] == SOIL).all() and (found[3:8, 12:18] == TRUCK).all()
@@ -143,7 +143,7 @@ def test_margin_takes_things_but_not_stuff():
 
 def test_margin_fills_pixels_of_things_only():
     seen, custom = grid("1111222333"), grid("....77....")
-    rules = MergeRules(rim=0, min_area=0, margin=3)
+    rules = MergeRules(halo=0, min_area=0, margin=3)
     ids, segments = merge_labels(custom, CRATES, predicted(seen, *LOOSE, things=[TRUCK]), rules)
     assert classes(ids, segments).tolist() == [[SKY] * 4 + [CRATE] * 2 + [SOIL] * 3 + [TRUCK]]
     assert sum(s["provenance"]["filled"] for s in segments) == 2
@@ -191,7 +191,7 @@ def test_unsure_pixels_become_void():
 def test_next_best_stuff_of_the_model_fills_where_it_is_known():
     best = np.where(np.arange(5)[:, None] < 2, SKY, SOIL) * np.ones((5, 8), np.int32)
     best[1, 1] = 0  # not known there: the nearest is taken
-    rules = MergeRules(rim=0, min_area=0, fill="next-best")
+    rules = MergeRules(halo=0, min_area=0, fill="next-best")
     merged = merge_labels(CUSTOM, CRATES, predicted(SEEN, *LOOSE, stuff=best), rules)
     found = classes(*merged)
     assert found[1].tolist() == [SKY, SKY, *[CRATE] * 3, SKY, SKY, SKY]
@@ -199,7 +199,7 @@ def test_next_best_stuff_of_the_model_fills_where_it_is_known():
 
 
 def test_fill_with_void():
-    rules = MergeRules(rim=0, min_area=0, fill="void")
+    rules = MergeRules(halo=0, min_area=0, fill="void")
     merged = merge_labels(CUSTOM, CRATES, predicted(SEEN, *LOOSE, things=[TRUCK]), rules)
     assert (classes(*merged) == 0).sum() == 9
 
@@ -266,7 +266,7 @@ def test_nearest_pixel():
     ("arguments", "message"),
     [
         ({"overlap": 1.5}, r"overlap 1.5, must be in 0..1"),
-        ({"rim": -1, "margin": -2}, r"rim -1, .*; margin -2, must be 0 or more pixels"),
+        ({"halo": -1, "margin": -2}, r"halo -1, .*; margin -2, must be 0 or more pixels"),
         ({"fill": "sky"}, r"fill 'sky', allowed: .*nearest"),
     ],
 )

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from detr_d2.ops.panoptic_ids import id_to_rgb
-from detr_d2.pseudo_labels.review import ReviewItem, write_review
-from detr_d2.pseudo_labels.review.page import legend
+from detr_d2.pseudo_labels.review import write_review
+from detr_d2.pseudo_labels.review_item import ReviewItem
+from detr_d2.pseudo_labels.review_page import legend
 from detr_d2.visualization import Palette
 
 YELLOW, BLUE, BROWN = (230, 180, 30), (110, 180, 230), (130, 90, 50)
@@ -69,7 +70,7 @@ def write(items, folder, **options):
 
 
 class Page(HTMLParser):
-    """What a reader meets: tags in order, their attributes, and the text of every element kind."""
+    """Tags in order, their attributes, and the text of every kind of element."""
 
     def __init__(self, path):
         super().__init__()

@@ -5,12 +5,12 @@ import json
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import launch
-from painted_crates import SeesByColour, colour_cfg, files_of, label_in_process, write_crates
+from synthetic_crates import SeesByColour, colour_cfg, files_of, label_in_process, write_crates
 
 from detr_d2 import register_dataset
 from detr_d2.ops.panoptic_ids import read_ids
 from detr_d2.pseudo_labels import MergeRules, label_stuff
-from detr_d2.pseudo_labels import work as work_module
+from detr_d2.pseudo_labels import label_images as label_images_module
 from detr_d2.validation.check import Checker, SetFiles
 
 
@@ -82,19 +82,19 @@ def test_interrupted_run_goes_on_and_ends_with_the_same_files(crates, tmp_path, 
             raise KeyboardInterrupt
         place_image(source, target, mode)
 
-    place_image = work_module.place_image
-    monkeypatch.setattr(work_module, "place_image", dying)
+    place_image = label_images_module.place_image
+    monkeypatch.setattr(label_images_module, "place_image", dying)
     with pytest.raises(KeyboardInterrupt):
         label_stuff(cfg, [crates], tmp_path / "cut", batch=2)
     assert not (tmp_path / "cut").exists()
-    monkeypatch.setattr(work_module, "place_image", place_image)
+    monkeypatch.setattr(label_images_module, "place_image", place_image)
     SeesByColour.calls = 0
-    told = []
+    seen = []
     label_stuff(
-        cfg, [crates], tmp_path / "cut", batch=2, progress=lambda *counts: told.append(counts)
+        cfg, [crates], tmp_path / "cut", batch=2, progress=lambda *counts: seen.append(counts)
     )
     # Two of the three batches are left.
-    assert SeesByColour.calls == 2 and told == [(4, 5), (5, 5)]
+    assert SeesByColour.calls == 2 and seen == [(4, 5), (5, 5)]
     assert files_of(tmp_path / "cut") == files_of(tmp_path / "whole")
 
 
@@ -111,7 +111,7 @@ def test_finished_labels_are_not_made_again(crates, tmp_path):
 def test_labels_of_other_options_are_replaced_only_when_asked(crates, tmp_path):
     cfg, other = colour_cfg(tmp_path), MergeRules(margin=1)
     label_stuff(cfg, [crates], tmp_path / "out")
-    (tmp_path / "out/notes.txt").write_text("mended manually")
+    (tmp_path / "out/notes.txt").write_text("corrected manually")
     with pytest.raises(FileExistsError, match="holds labels of other options or inputs"):
         label_stuff(cfg, [crates], tmp_path / "out", rules=other)
     assert (tmp_path / "out/notes.txt").is_file()
@@ -126,7 +126,7 @@ def test_batches_of_nothing(crates, tmp_path):
 
 def test_other_arguments_start_anew(crates, tmp_path, monkeypatch):
     cfg = colour_cfg(tmp_path)
-    monkeypatch.setattr(work_module, "merge_labels", None)
+    monkeypatch.setattr(label_images_module, "merge_labels", None)
     with pytest.raises(TypeError):
         label_stuff(cfg, [crates], tmp_path / "out")
     monkeypatch.undo()
@@ -139,8 +139,8 @@ def test_two_processes_give_the_files_of_one(crates, tmp_path):
     launch(label_in_process, 2, dist_url="auto", args=(crates, str(tmp_path)))
     assert files_of(tmp_path / "two") == files_of(tmp_path / "one")
     # Three batches of two, two and one image: the second process has the second.
-    told = sorted(path.read_text() for path in tmp_path.glob("told.*"))
-    assert told == ["2 of 2", "3 of 3"]
+    seen = sorted(path.read_text() for path in tmp_path.glob("seen.*"))
+    assert seen == ["2 of 2", "3 of 3"]
 
 
 def test_several_sets_have_a_json_each(tmp_path):

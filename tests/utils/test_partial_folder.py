@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from detr_d2.utils.partial_folder import PartialFolder
+from detr_d2.utils.partial_folder import MARKER, PartialFolder, replacing_folder
 
 
 def open_folder(target: Path) -> PartialFolder:
@@ -25,7 +25,7 @@ def test_the_result_appears_whole_and_without_scratch_files(tmp_path: Path) -> N
     target = tmp_path / "deep" / "out"
     folder = open_folder(target)
     folder.prepare("one")
-    assert folder.path == tmp_path / "deep" / "out.partial"
+    assert folder.path == tmp_path / "deep" / ".out.partial" / "new"
     assert names(folder.path) == ["fingerprint", "images", "panoptic"]
     write_result(folder, "new")
     for scratch in ("done.jsonl", "1.part", "2.part"):
@@ -72,17 +72,19 @@ def test_the_old_result_comes_back_if_killed_between_the_two_renames(tmp_path: P
     folder.prepare("one")
     write_result(folder, "old")
     folder.finish()
-    os.rename(target, tmp_path / "out.old")
+    folder.prepare("two")
+    os.rename(target, folder.hidden / "old")
     open_folder(target).prepare("two")
     assert (target / "panoptic" / "a.png").read_text() == "old"
-    assert not (tmp_path / "out.old").exists()
+    assert not (folder.hidden / "old").exists()
 
 
 def test_what_a_kill_after_the_change_of_places_has_left_is_cleared_away(tmp_path: Path) -> None:
     target = tmp_path / "out"
-    for name in ("out", "out.old"):
-        (tmp_path / name).mkdir()
+    for name in ("out", ".out.partial/old"):
+        (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "conversion.json").write_text(name)
+    (tmp_path / ".out.partial" / MARKER).touch()
     folder = open_folder(target)
     folder.prepare("one")
     assert (target / "conversion.json").read_text() == "out"
@@ -92,7 +94,7 @@ def test_what_a_kill_after_the_change_of_places_has_left_is_cleared_away(tmp_pat
     assert os.listdir(tmp_path) == ["out"]
 
 
-def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+def test_a_folder_of_something_else_is_rejected(tmp_path: Path) -> None:
     target = tmp_path / "out"
     target.mkdir()
     (target / "thesis.txt").write_text("years of work")
@@ -122,3 +124,79 @@ def test_discarding_removes_only_the_working_folder(tmp_path: Path) -> None:
     folder.prepare("two")
     folder.discard()
     assert os.listdir(tmp_path) == ["out"]
+
+
+def listing(folder):
+    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path):
+    folder = tmp_path / "new" / "result"
+    for name in ("a.txt", "b.txt"):
+        with replacing_folder(folder) as partial:
+            assert partial == tmp_path / "new" / ".result.partial" / "new"
+            assert os.listdir(partial) == []
+            (partial / name).write_text(name)
+            assert name not in listing(folder)
+        assert listing(tmp_path) == {f"new/result/{name}"}
+    assert os.listdir(tmp_path / "new") == ["result"]
+
+
+def test_after_an_error_the_older_folder_is_there_and_nothing_else(tmp_path):
+    folder = tmp_path / "result"
+    folder.mkdir()
+    (folder / "a.txt").write_text("older")
+
+    def fail():
+        with replacing_folder(folder) as partial:
+            (partial / "a.txt").write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert (folder / "a.txt").read_text() == "older"
+    assert os.listdir(tmp_path) == ["result"]
+
+
+def test_when_the_folders_cannot_change_places_the_older_one_is_back(tmp_path, monkeypatch):
+    folder = tmp_path / "result"
+    folder.mkdir()
+    (folder / "a.txt").write_text("older")
+    rename = os.rename
+
+    def reject(source, target):
+        if str(source).endswith(".partial/new"):
+            raise OSError("no")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", reject)
+    with pytest.raises(OSError, match="no"), replacing_folder(folder):
+        pass
+    assert listing(tmp_path) == {"result/a.txt"}
+
+
+def test_what_a_killed_run_left_is_put_in_order(tmp_path):
+    # Killed while the folders changed places: the older one stands aside, the new one is partial.
+    for name in ("old", "new"):
+        (tmp_path / ".result.partial" / name).mkdir(parents=True)
+        (tmp_path / ".result.partial" / name / "a.txt").write_text(name)
+    (tmp_path / ".result.partial" / MARKER).touch()
+
+    def fail():
+        with replacing_folder(tmp_path / "result") as partial:
+            assert os.listdir(partial) == []
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert listing(tmp_path) == {"result/a.txt"}
+    assert (tmp_path / "result" / "a.txt").read_text() == "old"
+
+
+def test_a_link_to_a_folder_stays_a_link(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with replacing_folder(tmp_path / "link") as partial:
+        (partial / "a.txt").write_text("new")
+    assert (tmp_path / "link").is_symlink()
+    assert listing(tmp_path / "real") == {"a.txt"}

@@ -1,4 +1,4 @@
-"""The check finds what is wrong, and the corrected copy has nothing wrong."""
+"""The check finds what is wrong, and the repaired copy has nothing wrong."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from PIL import Image
 from detr_d2.data.coco_writer import write_id_png
 from detr_d2.validation.check import Checker, SetFiles, find_near_duplicates
 from detr_d2.validation.findings import Page
-from detr_d2.validation.repair import mend_set
+from detr_d2.validation.repair import repair_set
 
 
 def files_of(tiny_set) -> SetFiles:
@@ -104,20 +104,20 @@ def category_twice(s):
         (category_twice, "duplicate category id"),
     ],
 )
-def test_every_fault_is_found_and_mended(tiny_set, tmp_path, harm, kind):
+def test_every_fault_is_found_and_repaired(tiny_set, tmp_path, harm, kind):
     assert kinds(tiny_set) == set()
     harm(tiny_set)
     tiny_set.write()
     assert kind in kinds(tiny_set)
 
-    skipped = mend_set(files_of(tiny_set), tmp_path / "mended")
+    skipped = repair_set(files_of(tiny_set), tmp_path / "repaired")
 
-    mended = SetFiles(
-        str(tmp_path / "mended/panoptic.json"),
+    repaired = SetFiles(
+        str(tmp_path / "repaired/panoptic.json"),
         str(tiny_set.root / "images"),
-        str(tmp_path / "mended/panoptic"),
+        str(tmp_path / "repaired/panoptic"),
     )
-    assert {f.kind for f in Checker(mended).run() if f.severity == "error"} == set()
+    assert {f.kind for f in Checker(repaired).run() if f.severity == "error"} == set()
     assert len(skipped) == (harm in (cut_png, other_size, image_gone, record_without_image))
 
 
@@ -125,12 +125,12 @@ def test_a_segment_of_id_zero_gets_its_pixels(tiny_set, tmp_path):
     """The void pixels of "a" are the 16 of its last column."""
     first(tiny_set).append({"id": 0, "category_id": 9, "iscrowd": 0, "area": 16})
     tiny_set.write()
-    mend_set(files_of(tiny_set), tmp_path / "mended")
+    repair_set(files_of(tiny_set), tmp_path / "repaired")
     checker = Checker(
         SetFiles(
-            str(tmp_path / "mended/panoptic.json"),
+            str(tmp_path / "repaired/panoptic.json"),
             str(tiny_set.root / "images"),
-            str(tmp_path / "mended/panoptic"),
+            str(tmp_path / "repaired/panoptic"),
         )
     )
     assert [f for f in checker.run() if f.severity == "error"] == []

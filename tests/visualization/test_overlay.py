@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from detr_d2.visualization import Palette, draw_boxes, draw_segments, resize_image
+from detr_d2.visualization import Palette, render_boxes, render_segments, resize_image
 from detr_d2.visualization.overlay import STUFF_ALPHA, THING_ALPHA
 
 RED, GREEN = (220, 20, 20), (20, 200, 20)
@@ -22,7 +22,7 @@ def test_segments_get_their_class_colour_and_void_is_dim():
     ids = np.zeros((40, 60), np.int32)
     ids[:, :20], ids[:, 20:40] = 7, 9
     image = grey(40, 60)
-    picture = draw_segments(image, ids, [THING, STUFF], PALETTE)
+    picture = render_segments(image, ids, [THING, STUFF], PALETTE)
     # Away from the borders: row 3, above the labels.
     assert picture[3, 10].tolist() == pytest.approx(blend(RED, THING_ALPHA), abs=1)
     assert picture[3, 30].tolist() == pytest.approx(blend(GREEN, STUFF_ALPHA), abs=1)
@@ -30,10 +30,10 @@ def test_segments_get_their_class_colour_and_void_is_dim():
     assert (image == 100).all()
 
 
-def test_things_are_outlined_in_white_and_the_rim_of_the_picture_is_not():
+def test_things_are_outlined_in_white_and_the_border_of_the_picture_is_not():
     ids = np.full((40, 60), 9, np.int32)
     ids[10:30, 20:40] = 7
-    picture = draw_segments(grey(40, 60), ids, [STUFF, THING], PALETTE)
+    picture = render_segments(grey(40, 60), ids, [STUFF, THING], PALETTE)
     assert (picture[26:29, 20] > 210).all()
     assert picture[0, 5].tolist() == pytest.approx(blend(GREEN, STUFF_ALPHA), abs=1)
 
@@ -45,7 +45,7 @@ def test_things_of_one_class_differ_and_stuff_of_one_class_does_not():
         ids[:, number * 20 : number * 20 + 20] = number + 1
         base = THING if number < 2 else STUFF
         segments.append({**base, "id": number + 1})
-    picture = draw_segments(grey(30, 80), ids, segments, PALETTE)
+    picture = render_segments(grey(30, 80), ids, segments, PALETTE)
     colors = [picture[3, number * 20 + 10].tolist() for number in range(4)]
     assert colors[0] != colors[1]
     assert colors[2] == colors[3]
@@ -54,7 +54,7 @@ def test_things_of_one_class_differ_and_stuff_of_one_class_does_not():
 def test_small_pictures_are_scaled_up_without_stairs_and_in_place():
     ids = np.zeros((16, 20), np.int32)
     ids[4:12, 5:15] = 7
-    picture = draw_segments(grey(16, 20), ids, [THING], PALETTE, width=200)
+    picture = render_segments(grey(16, 20), ids, [THING], PALETTE, width=200)
     assert picture.shape == (160, 200, 3)
     reddish = picture[..., 0].astype(int) - picture[..., 1] > 40
     rows, cols = np.nonzero(reddish)
@@ -65,24 +65,24 @@ def test_small_pictures_are_scaled_up_without_stairs_and_in_place():
 def test_labels_only_where_there_is_room():
     ids = np.zeros((100, 200), np.int32)
     ids[2:6, 2:6] = 9
-    bare = draw_segments(grey(100, 200), ids, [STUFF], PALETTE)
+    bare = render_segments(grey(100, 200), ids, [STUFF], PALETTE)
     assert (bare > 240).sum() == 0  # no white letters
     ids[:] = 9
-    labelled = draw_segments(grey(100, 200), ids, [{**STUFF, "score": 0.97}], PALETTE)
+    labelled = render_segments(grey(100, 200), ids, [{**STUFF, "score": 0.97}], PALETTE)
     assert (labelled > 240).sum() > 20
 
 
 def test_no_segments_at_all_and_ids_that_are_not_listed():
     ids = np.full((10, 12), 5, np.int32)
-    picture = draw_segments(grey(10, 12), ids, [], PALETTE)
+    picture = render_segments(grey(10, 12), ids, [], PALETTE)
     assert picture.shape == (10, 12, 3)
     assert picture.max() < 60
 
 
-def test_boxes_are_drawn_at_scale_with_exclusive_corners():
+def test_boxes_are_rendered_at_scale_with_exclusive_corners():
     box = np.array([[10.0, 20.0, 30.0, 40.0]])
     image = grey(60, 50)
-    picture = draw_boxes(image, box, [THING], PALETTE, width=100)
+    picture = render_boxes(image, box, [THING], PALETTE, width=100)
     assert picture.shape == (120, 100, 3)
     assert picture[79, 40].tolist() == list(RED)
     assert picture[82, 40].tolist() == [100, 100, 100]
@@ -90,7 +90,7 @@ def test_boxes_are_drawn_at_scale_with_exclusive_corners():
 
 
 def test_no_boxes():
-    picture = draw_boxes(grey(8, 8), np.zeros((0, 4)), [], PALETTE)
+    picture = render_boxes(grey(8, 8), np.zeros((0, 4)), [], PALETTE)
     assert (picture == 100).all()
 
 
@@ -102,20 +102,20 @@ def test_image_keeps_its_shape_when_scaled():
 def test_a_thin_stripe_gets_no_label_though_its_area_is_large_enough():
     ids = np.zeros((200, 400), np.int32)
     ids[100:105] = 9
-    picture = draw_segments(grey(200, 400), ids, [STUFF], PALETTE)
+    picture = render_segments(grey(200, 400), ids, [STUFF], PALETTE)
     assert (picture > 240).sum() == 0
 
 
 def test_boxes_at_the_images_own_size_leave_the_image_alone():
     image = grey(40, 60)
-    picture = draw_boxes(image, np.array([[10.0, 10.0, 30.0, 30.0]]), [THING], PALETTE)
+    picture = render_boxes(image, np.array([[10.0, 10.0, 30.0, 30.0]]), [THING], PALETTE)
     assert not np.array_equal(picture, image)
     assert (image == 100).all()
 
 
-def test_of_two_labels_at_one_place_only_one_is_drawn():
+def test_of_two_labels_at_one_place_only_one_is_rendered():
     box = np.array([[10.0, 30.0, 150.0, 90.0]])
-    one = draw_boxes(grey(120, 200), box, [THING], PALETTE)
-    two = draw_boxes(grey(120, 200), np.repeat(box, 2, axis=0), [THING, STUFF], PALETTE)
+    one = render_boxes(grey(120, 200), box, [THING], PALETTE)
+    two = render_boxes(grey(120, 200), np.repeat(box, 2, axis=0), [THING, STUFF], PALETTE)
     # The second box changes the rectangle's colour, not the first label's letters.
     assert (two > 240).sum() == (one > 240).sum() > 0

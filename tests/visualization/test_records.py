@@ -8,10 +8,10 @@ from PIL import Image
 from detr_d2.visualization import (
     Palette,
     comparison_row,
-    draw_ground_truth,
-    draw_output,
-    draw_targets,
     read_image,
+    render_ground_truth,
+    render_output,
+    render_targets,
 )
 
 RED, GREEN = (220, 20, 20), (20, 200, 20)
@@ -33,8 +33,8 @@ def test_ground_truth_and_an_equal_prediction_look_alike_but_for_the_score(tiny_
     image = read_image(record["file_name"])
     ids = torch.from_numpy(tiny_set.id_maps["a"])
     output = {"panoptic_seg": (ids, record["segments_info"])}
-    ground_truth = draw_ground_truth(image, record, palette, 240)
-    assert np.array_equal(ground_truth, draw_output(image, output, palette, 240))
+    ground_truth = render_ground_truth(image, record, palette, 240)
+    assert np.array_equal(ground_truth, render_output(image, output, palette, 240))
     # The brick: rows 8..12, columns 4..9, ten times as large; its upper left, off the label.
     assert looks_like(ground_truth[88, 46], (200, 60, 50))
 
@@ -49,19 +49,19 @@ def test_a_row_holds_image_ground_truth_and_prediction_in_one_size(tiny_set, reg
         assert [picture.shape for picture in row] == [(height, 96, 3)] * 3
 
 
-def test_instances_are_drawn_when_there_is_no_map_and_only_the_sure_ones():
+def test_instances_are_rendered_when_there_is_no_map_and_only_the_sure_ones():
     instances = Instances((40, 60))
     instances.pred_boxes = Boxes(torch.tensor([[5.0, 5, 20, 30], [35, 5, 55, 30]]))
     instances.scores = torch.tensor([0.9, 0.2])
     instances.pred_classes = torch.tensor([0, 0])
-    picture = draw_output(grey(), {"instances": instances}, PALETTE)
+    picture = render_output(grey(), {"instances": instances}, PALETTE)
     assert picture[25, 5].tolist() == list(RED)
     assert picture[25, 35].tolist() == [100, 100, 100]
 
 
-def test_an_output_with_nothing_to_draw_is_an_error():
-    with pytest.raises(ValueError, match=r"nothing to draw in \['sem_seg'\]"):
-        draw_output(grey(), {"sem_seg": None}, PALETTE)
+def test_an_output_with_nothing_to_render_is_an_error():
+    with pytest.raises(ValueError, match=r"nothing to render in \['sem_seg'\]"):
+        render_output(grey(), {"sem_seg": None}, PALETTE)
 
 
 def test_targets_of_the_mapper():
@@ -71,7 +71,7 @@ def test_targets_of_the_mapper():
     instances.gt_classes = torch.tensor([1, 0])
     instances.gt_masks = BitMasks(masks)
     instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
-    picture = draw_targets(grey(), instances, PALETTE)
+    picture = render_targets(grey(), instances, PALETTE)
     assert looks_like(picture[35, 15], GREEN)
     assert looks_like(picture[20, 45], RED)
     # The box's corner lies on the mask's; outside is void.
@@ -94,11 +94,11 @@ def test_targets_and_ground_truth_of_detection_data_are_boxes():
             },
         ]
     }
-    targets = draw_targets(grey(), instances, PALETTE)
-    assert np.array_equal(draw_ground_truth(grey(), record, PALETTE), targets)
+    targets = render_targets(grey(), instances, PALETTE)
+    assert np.array_equal(render_ground_truth(grey(), record, PALETTE), targets)
     assert targets[25, 5].tolist() == list(RED)
     assert targets[25, 35].tolist() == [100, 100, 100]
-    assert draw_ground_truth(grey(), {"annotations": []}, PALETTE).tolist() == grey().tolist()
+    assert render_ground_truth(grey(), {"annotations": []}, PALETTE).tolist() == grey().tolist()
 
 
 def test_targets_of_an_empty_image():
@@ -106,7 +106,7 @@ def test_targets_of_an_empty_image():
     instances.gt_classes = torch.zeros(0, dtype=torch.int64)
     instances.gt_masks = BitMasks(torch.zeros((0, 40, 60), dtype=torch.bool))
     instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
-    assert draw_targets(grey(), instances, PALETTE).shape == (40, 60, 3)
+    assert render_targets(grey(), instances, PALETTE).shape == (40, 60, 3)
 
 
 def test_a_image_is_read_upright_as_rgb(tmp_path):

@@ -11,11 +11,11 @@ from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
 from detr_d2.conversion.convert import convert_set
 from detr_d2.conversion.formats import AnnotationFormat, open_format
+
+import cv2
+import numpy as np
 
 HEIGHT, WIDTH, CLASSES, OBJECTS = 480, 640, 12, 10
 IMAGES_A_LOOK = 20

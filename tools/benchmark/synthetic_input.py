@@ -2,11 +2,8 @@
 
 from typing import Any
 
-# isort: split
-# detr_d2 before detectron2, since it silences a warning of that import.
 import detr_d2  # noqa: F401
 
-# isort: split
 import torch
 from detectron2.structures import BitMasks, Instances
 

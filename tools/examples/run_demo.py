@@ -1,6 +1,6 @@
-"""The main job on the embedded building-site set: draw it, train both stages, evaluate, look.
+"""The main job on a synthetic building site: render it, train both stages, evaluate, look.
 
-python tools/examples/run_demo.py [--out output/demo]
+python tools/examples/run_demo.py [--out output/demo] [--picture docs/pictures/demo.png]
 """
 
 import argparse
@@ -15,6 +15,7 @@ def main() -> None:
     """Run the demo."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=ROOT / "output/demo")
+    parser.add_argument("--picture", type=Path, help="a small picture for the documents, too")
     args = parser.parse_args()
     data = args.out / "data"
     command = [sys.executable, str(ROOT / "datasets/prepare_site.py")]
@@ -29,6 +30,7 @@ def main() -> None:
         panoptic_config=CONFIGS / "Site/site_panoptic.yaml",
         datasets=splits,
         pictures=8,
+        picture=args.picture,
     ).run()
 
 

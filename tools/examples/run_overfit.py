@@ -1,8 +1,8 @@
 """Both stages on the three real COCO-panoptic images of the test data, evaluated on the same.
 
-Shows that the whole chain can learn real images by heart; it says nothing about other images.
+Shows that the whole chain can overfit real images; it says nothing about other images.
 
-python tools/examples/run_overfit.py [--data DIR] [--out output/overfit]
+python tools/examples/run_overfit.py [--data DIR] [--out output/overfit] [--picture PNG]
 """
 
 import argparse
@@ -18,6 +18,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", help="folder of the test data (default: $DETR_D2_TEST_DATA)")
     parser.add_argument("--out", type=Path, default=ROOT / "output/overfit")
+    parser.add_argument(
+        "--picture", type=Path, help="a small picture for the documents, too: maps without images"
+    )
     args = parser.parse_args()
     data = args.out / "data"
     command = [sys.executable, str(ROOT / "datasets/prepare_coco_samples.py"), "--out", str(data)]
@@ -34,6 +37,9 @@ def main() -> None:
             DataSet("coco_samples", data / "images", data / "panoptic", data / "panoptic.json")
         ],
         pictures=3,
+        picture=args.picture,
+        # The licences of the images are not all known: maps alone.
+        show_images=False,
     ).run()
 
 

@@ -1,4 +1,4 @@
-"""Your own things, labelled stuff, a panoptic model: the recipe of GETTING_STARTED, start to end.
+"""Masks of one class, pseudo-labels for stuff, both stages: docs/PSEUDO_LABELS.md, start to end.
 
 On the drawn building site, with the demo's weights in the place of published ones: they know brick,
 pipe and barrel. Of 200 images only the crates have masks. The full ground truth is known, so the
@@ -21,17 +21,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tabulate import tabulate
-from two_stages import CONFIGS, ROOT, device
-
 from detr_d2.utils.files import write_json
+
+from tabulate import tabulate
+from two_stages import CONFIGS, ROOT
 
 DEMO = ROOT / "output/demo"
 THINGS = ("brick", "pipe", "barrel", "crate", "crate")
 PARTS = {"train": 200, "val": 100}
 SEED = 7
 # What people did before: the model as published, its map with the masks cut out.
-NAIVE = ("--overlap=1", "--rim=0", "--min-area=0", "--min-confidence=0", "--min-score=0.85")
+NAIVE = ("--overlap=1", "--halo=0", "--min-area=0", "--min-confidence=0", "--min-score=0.85")
 Command = list[str | Path]
 
 
@@ -162,7 +162,7 @@ class Recipe:
         command += ["--config-file", CONFIGS / f"Site/recipe_{stage}.yaml"]
         for name, files in sets.items():
             command += ["--dataset", name, *files]
-        return [*command, "MODEL.WEIGHTS", weights, "MODEL.DEVICE", device(), "OUTPUT_DIR", out]
+        return [*command, "MODEL.WEIGHTS", weights, "OUTPUT_DIR", out]
 
     def look(self) -> Command:
         """The model's pictures of the images of "val"."""

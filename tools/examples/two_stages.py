@@ -5,31 +5,32 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from detr_d2.engine import Predictor, command_line
-
-# detr_d2 before detectron2, since it silences a warning of that import.
 from detr_d2.register import register_dataset
 from detr_d2.utils.files import write_json
 from detr_d2.visualization import (
     Palette,
-    comparison_row,
-    picture_sheet,
+    image_grid,
     read_image,
+    render_ground_truth,
+    render_output,
+    resize_image,
     save_picture,
 )
 
-# isort: split
 import numpy as np
-import torch
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import DatasetCatalog
 from tabulate import tabulate
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs"
+COLUMNS = ("image", "ground truth", "prediction")
+PICTURE_ROWS = 2
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,19 @@ class DataSet:
 
 @dataclass(frozen=True)
 class Job:
-    """Two configs, the data sets they name, and the folder for everything that comes out."""
+    """Two configs, the data sets they name, and the folder for everything that comes out.
+
+    `pictures` counts the rows of predictions.png. `picture` is a small one for the documents, with
+    or without its column of images.
+    """
 
     out: Path
     box_config: Path
     panoptic_config: Path
     datasets: list[DataSet]
     pictures: int
+    picture: Path | None = None
+    show_images: bool = True
 
     def run(self) -> dict[str, Any]:
         """Train both stages, evaluate, and write metrics.json and predictions.png.
@@ -88,7 +95,7 @@ class Job:
         command += ["--config-file", str(config)]
         for dataset in self.datasets:
             command += dataset.option()
-        command += ["MODEL.DEVICE", device(), "OUTPUT_DIR", str(self.out / stage), *opts]
+        command += ["OUTPUT_DIR", str(self.out / stage), *opts]
         subprocess.run(command, check=True, cwd=ROOT)
 
     def _metrics(self, seconds: float) -> dict[str, Any]:
@@ -101,7 +108,7 @@ class Job:
         }
 
     def _draw(self, weights: list[str]) -> None:
-        """Image, ground truth and prediction of images spread over the validation set."""
+        """Write predictions.png of images spread over the last set, and the documents' picture."""
         for dataset in self.datasets:
             register_dataset(
                 dataset.name,
@@ -109,34 +116,46 @@ class Job:
                 panoptic_root=dataset.panoptic_root,
                 panoptic_json=dataset.panoptic_json,
             )
-        cfg = command_line.load_config(
-            str(self.panoptic_config), ["MODEL.DEVICE", device(), *weights]
-        )
-        name = self.datasets[-1].name
-        records = DatasetCatalog.get(name)
-        palette = Palette.from_metadata(MetadataCatalog.get(name))
-        predictor = Predictor(cfg)
-        rows, categories = [], set()
+        predictor = Predictor(command_line.load_config(str(self.panoptic_config), weights))
+        records = DatasetCatalog.get(self.datasets[-1].name)
         wanted = np.linspace(0, len(records) - 1, min(self.pictures, len(records)))
-        for record in (records[i] for i in wanted.round().astype(int)):
-            output = predictor([read_image(record["file_name"])])[0]
-            rows.append(comparison_row(record, output, palette))
-            categories |= {s["category_id"] for s in record["segments_info"]}
-            categories |= {s["category_id"] for s in output["panoptic_seg"][1]}
-        sheet = picture_sheet(
-            rows,
-            ("image", "ground_truth", "prediction"),
-            palette=palette,
-            categories=categories,
-        )
-        save_picture(self.out / "predictions.png", sheet)
+        spread = [records[i] for i in wanted.round().astype(int)]
+        save_picture(self.out / "predictions.png", image_grid_of(spread, predictor, width=400))
+        if self.picture is not None:
+            # Those of which the ground truth, not the prediction, shows most.
+            richest = sorted(records, key=lambda record: -len(record["segments_info"]))
+            columns = COLUMNS if self.show_images else COLUMNS[1:]
+            grid = image_grid_of(richest[:PICTURE_ROWS], predictor, 250, columns)
+            save_picture(self.picture, grid)
 
     def _print(self, metrics: dict[str, Any]) -> None:
         print("\n" + tabulate(list(metrics.items()), ("figure", "value"), "simple_outline"))
         print(f"figures:  {self.out / 'metrics.json'}")
         print(f"pictures: {self.out / 'predictions.png'}")
+        if self.picture is not None:
+            print(f"          {self.picture}")
 
 
-def device() -> str:
-    """A GPU if there is one."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def image_grid_of(
+    records: Sequence[Mapping[str, Any]],
+    predictor: Predictor,
+    width: int,
+    columns: Sequence[str] = COLUMNS,
+) -> np.ndarray:
+    """Predict and lay out one row a record; without the column of images, maps are on white."""
+    palette = Palette.from_categories(predictor.categories.categories)
+    rows, categories = [], set()
+    for record in records:
+        image = read_image(record["file_name"])
+        output = predictor(image)
+        if columns[0] != COLUMNS[0]:
+            image = np.full_like(image, 255)
+        row = {
+            "image": resize_image(image, width),
+            "ground truth": render_ground_truth(image, record, palette, width),
+            "prediction": render_output(image, output, palette, width),
+        }
+        rows.append([row[column] for column in columns])
+        for segments in (record["segments_info"], output["panoptic_seg"][1]):
+            categories |= {segment["category_id"] for segment in segments}
+    return image_grid(rows, columns, palette=palette, categories=categories)

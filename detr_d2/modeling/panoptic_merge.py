@@ -1,0 +1,158 @@
+"""Merge the masks of one image into a panoptic map (DETR paper, section 4.4.1).
+
+Legend: Q kept queries, (h, w) size at which masks compete, (H, W) size of the outputs, pixels.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from detr_d2.ops.masks import Size
+
+UniteStuff = Literal["after_filtering", "before_filtering"]
+
+
+def _as_it_is(masks: Tensor) -> Tensor:
+    return masks
+
+
+@torch.no_grad()
+def panoptic_inference(
+    masks: Tensor,
+    scores: Tensor,
+    classes: Tensor,
+    *,
+    thing_ids: frozenset[int],
+    min_area: int,
+    unite_stuff: UniteStuff = "after_filtering",
+    resize: Callable[[Tensor], Tensor] = _as_it_is,
+    size: Size | None = None,
+) -> tuple[Tensor, list[dict]]:
+    """Merge masks by pixel-wise argmax.
+
+    Segments below the minimum area are dropped first, their pixels go to the next best mask, and
+    only then the segments of one stuff class are united, so that no later pass undoes it.
+
+    Args:
+        masks: logits (Q, ., .) at any size; scores: (Q,); classes: (Q,). Q may be 0.
+        thing_ids: contiguous ids of the thing classes.
+        min_area: pixels; smaller segments are dropped.
+        unite_stuff: see `PostProcess`.
+        resize: brings some of the masks to (h, w), where they compete; by default they are there.
+        size: (H, W) of the result, to which the winners are enlarged; None keeps (h, w).
+
+    Returns:
+        int32 (H, W) of segment ids from 1, 0 only where nothing was found at all, and one
+        dictionary per segment: id, category_id, isthing, score, area, of Python types, since
+        Detectron2's evaluator tests `isthing is True`. A united stuff segment has the best score.
+    """
+    united = _stuff_of_one_class(classes, thing_ids)
+    early = unite_stuff == "before_filtering"
+    winner, areas = _argmax_of_large_segments(
+        masks, resize, min_area, united if early else (), size
+    )
+    segments: list[dict] = []
+    stuff: dict[int, dict] = {}
+    # Segment id of each query, 0 for those that won nothing.
+    ids = torch.zeros(len(masks) + 1, dtype=torch.int32, device=masks.device)
+    rows = zip(scores.tolist(), classes.tolist(), areas.tolist(), strict=True)
+    for query, (score, category, area) in enumerate(rows):
+        if area == 0:
+            continue
+        segment = None if early else stuff.get(category)
+        if segment is None:
+            segment = {
+                "id": len(segments) + 1,
+                "category_id": category,
+                "isthing": category in thing_ids,
+                "score": score,
+                "area": 0,
+            }
+            segments.append(segment)
+            if not segment["isthing"]:
+                stuff[category] = segment
+        segment["area"] += area
+        segment["score"] = max(segment["score"], score)
+        ids[query] = segment["id"]
+    return _look_up(ids, winner), segments
+
+
+def _stuff_of_one_class(classes: Tensor, thing_ids: frozenset[int]) -> Sequence[list[int]]:
+    """Queries that share a stuff class, for each such class."""
+    queries: dict[int, list[int]] = {}
+    for query, category in enumerate(classes.tolist()):
+        if category not in thing_ids:
+            queries.setdefault(category, []).append(query)
+    return list(queries.values())
+
+
+def _argmax_of_large_segments(
+    masks: Tensor,
+    resize: Callable[[Tensor], Tensor],
+    min_area: int,
+    united: Sequence[list[int]],
+    size: Size | None,
+) -> tuple[Tensor, Tensor]:
+    """Index of the winning mask per pixel, int32 (H, W), and the area of each mask (Q,).
+
+    `united` lists queries of which the first takes all pixels. The others then count as small
+    segments and are dropped, and in the next pass their pixels go to the next best mask of all: the
+    published bug. Without any mask the index is Q everywhere, one past the last.
+    """
+    queries = len(masks)
+    alive = torch.arange(queries, device=masks.device)
+    replaced = {query: group[0] for group in united for query in group}
+    winner = _argmax(masks, resize)
+    while len(alive):
+        shown = _enlarge(_replace(winner, replaced, queries), size)
+        areas = torch.bincount(shown.flatten(), minlength=queries)
+        large = areas[alive] >= max(min_area, 1)
+        if large.all():
+            return shown, areas
+        alive = alive[large]
+        # Only pixels of a dropped mask change hands: elsewhere the best of all is still there.
+        lost = torch.isin(winner, alive.to(winner.dtype), invert=True).flatten().nonzero()[:, 0]
+        if len(lost) and len(alive):
+            values = torch.stack([resize(masks[i : i + 1]).flatten()[lost] for i in alive.tolist()])
+            winner.view(-1)[lost] = alive[values.max(0).indices].to(winner.dtype)
+    shape = size or winner.shape
+    winner = torch.full(shape, queries, dtype=torch.int32, device=masks.device)
+    return winner, torch.zeros(queries, dtype=torch.int64, device=masks.device)
+
+
+def _argmax(masks: Tensor, resize: Callable[[Tensor], Tensor]) -> Tensor:
+    """Index of the best mask per pixel, the first of equal ones: int32 (h, w).
+
+    A running maximum over one mask after the other: at the full size memory never holds more than
+    the best values so far, the next mask and the index, however many masks there are.
+    """
+    best = resize(masks[:1]).amax(0) if len(masks) else resize(masks).sum(0)
+    winner = torch.zeros(best.shape, dtype=torch.int32, device=masks.device)
+    for i in range(1, len(masks)):
+        rival = resize(masks[i : i + 1])[0]
+        winner.masked_fill_(rival > best, i)
+        torch.maximum(best, rival, out=best)
+    return winner
+
+
+def _enlarge(index: Tensor, size: Size | None) -> Tensor:
+    """Bring int32 (h, w) to `size` by the nearest pixel; exact, since Q is far below 2**24."""
+    if size is None or tuple(index.shape) == tuple(size):
+        return index
+    return F.interpolate(index[None, None].float(), size=size, mode="nearest-exact")[0, 0].int()
+
+
+def _replace(index: Tensor, by: Mapping[int, int], count: int) -> Tensor:
+    if not by:
+        return index
+    table = torch.arange(count, dtype=index.dtype, device=index.device)
+    table[list(by)] = torch.tensor(list(by.values()), dtype=index.dtype, device=index.device)
+    return _look_up(table, index)
+
+
+def _look_up(table: Tensor, index: Tensor) -> Tensor:
+    """table[index] for an int32 index of any shape."""
+    return table.index_select(0, index.flatten()).view(index.shape)

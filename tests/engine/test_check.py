@@ -1,0 +1,60 @@
+"""--check: what it counts, what it leaves, and that it stops where the training would."""
+
+import os
+
+import pytest
+from tiny_model import tiny_cfg
+
+from detr_d2.engine import check_training
+
+
+@pytest.fixture
+def cfg(tiny_set, register, tmp_path):
+    cfg = tiny_cfg("PanopticDetr")
+    cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = (register(**tiny_set.paths()),)
+    cfg.MODEL.DETR.NUM_CLASSES = 0
+    cfg.INPUT.FORMAT = "RGB"
+    cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TEST = (32,), 32
+    cfg.DATALOADER.NUM_WORKERS = 0
+    cfg.TEST.EVALUATORS = ["panoptic", "box"]
+    cfg.SOLVER.IMS_PER_BATCH = 4
+    cfg.SOLVER.ACCUMULATE = 2
+    cfg.SOLVER.MAX_ITER = 30
+    cfg.SOLVER.STEPS = (20,)
+    cfg.SOLVER.CHECKPOINT_PERIOD = 10
+    cfg.OUTPUT_DIR = str(tmp_path / "out")
+    return cfg
+
+
+def test_the_table_says_what_the_training_will_do_and_nothing_is_left(cfg):
+    cfg.MODEL.DETR.NUM_QUERIES = 2
+    table = check_training(cfg)
+    # Image a: sky, brick, soil, and a crowd of pipes; image b: soil and pipe; the third is empty.
+    assert "pipe 1, brick 1, sky 1, soil 2" in table
+    assert "2; at most 3 objects in an image" in table
+    assert "1 images have more objects than there are queries" in table
+    assert "30 iterations of 4 images, 60 times each image" in table
+    assert "x 0.1 at [20]" in table
+    assert "4 checkpoints of" in table
+    assert "3 images" in table
+    assert "loss_dice" in table
+    assert "MB in this process" in table
+    assert os.listdir(cfg.OUTPUT_DIR) == []
+
+
+def test_a_class_without_an_object_is_said(cfg, tiny_set, register):
+    for annotation in tiny_set.content["annotations"]:
+        for segment in annotation["segments_info"]:
+            segment["iscrowd"] = int(segment["iscrowd"] or segment["category_id"] == 9)
+    tiny_set.write()
+    assert "classes without an object to learn from: brick" in check_training(cfg)
+
+
+def test_what_would_stop_the_training_stops_the_check(cfg, tiny_set):
+    cfg.TEST.EVALUATORS = ["panoptics"]
+    with pytest.raises(ValueError, match="panoptics"):
+        check_training(cfg)
+    assert os.listdir(cfg.OUTPUT_DIR) == []
+    cfg.MODEL.DETR.NUM_QUERIES = 0
+    with pytest.raises(ValueError, match="NUM_QUERIES is 0, must be an integer from 1"):
+        check_training(cfg)

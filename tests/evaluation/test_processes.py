@@ -1,0 +1,24 @@
+"""Figures of several processes are those of one, to the last bit."""
+
+import json
+
+from detectron2.engine import launch
+from model_outputs import evaluate_in_process, worsen
+
+ALL = ["panoptic", "box", "mask", "semantic"]
+
+
+def test_three_processes_of_which_one_has_no_image(tiny_set, register, evaluate, tmp_path):
+    paths = tiny_set.paths()
+    name = register(**paths)
+    expected = evaluate(name, ALL, worsen)
+    folder = tmp_path / "processes"
+    folder.mkdir()
+    launch(evaluate_in_process, 3, dist_url="auto", args=(f"{name}_many", paths, folder))
+    results = [json.loads((folder / f"results.{rank}.json").read_text()) for rank in range(3)]
+    assert 0 < expected["panoptic_seg"]["PQ"] < 100
+    assert 0 < expected["segm"]["AP"] < 100
+    assert json.dumps(results[0]) == json.dumps(expected)
+    assert results[1:] == [{}, {}]
+    alone = tmp_path / "inference/predictions.json"
+    assert (folder / "predictions.json").read_bytes() == alone.read_bytes()

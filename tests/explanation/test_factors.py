@@ -1,0 +1,23 @@
+import torch
+
+from detr_d2.explanation.factors import attention_factors, rounding_step, weights_of_factors
+
+
+def test_factors_give_the_attention_weights(recorded):
+    for call in recorded.trace.encoder:
+        queries, keys = attention_factors(call)
+        assert queries.shape == keys.shape == (8, 4, 20), "heads, d / heads, 4 x 5 cells"
+        expected = call.weights()[0].double()
+        torch.testing.assert_close(weights_of_factors(queries, keys), expected, rtol=0, atol=1e-6)
+        sizes = queries.norm(dim=2)
+        assert (sizes.diff(dim=1) <= 1e-9).all(), "the largest component first"
+        torch.testing.assert_close(sizes, keys.norm(dim=2))
+
+
+def test_rounding_moves_the_logits_by_the_wanted_error(recorded):
+    queries, keys = attention_factors(recorded.trace.encoder[1])
+    step = rounding_step(queries, keys, 0.01)
+    rounded = [(x / step).round() * step for x in (queries, keys)]
+    exact = queries.transpose(1, 2) @ keys
+    error = (rounded[0].transpose(1, 2) @ rounded[1] - exact).square().mean().sqrt()
+    assert 0.004 < error < 0.02

@@ -1,0 +1,57 @@
+import base64
+import gzip
+
+import numpy as np
+import pytest
+
+from detr_d2.explanation.packing import Packer
+
+
+def raw_bytes(packer, name):
+    return list(gzip.decompress(base64.b64decode(packer.arrays[name].text)))
+
+
+def test_bytes_of_small_arrays():
+    packer = Packer()
+    packer.add("plain", np.array([[0.0, 5.1], [2.0, 1.0]]), "", from_zero=True)
+    # The scale is 5.1 / 255 = 0.02.
+    assert raw_bytes(packer, "plain") == [0, 255, 100, 50]
+    packer.add("delta", np.array([[1.0, 3.0, 2.0], [9.0, 9.0, 1.0]]), "", step=1.0, delta=True)
+    # From 1: levels 0 2 1, 8 8 0; differences plus 128.
+    assert raw_bytes(packer, "delta") == [0, 130, 127, 8, 128, 120]
+    packer.add("wide", np.array([0.0, 1.0, 300.0]), "", step=1.0)
+    # 300 = 44 + 256: first all low bytes, then all high ones.
+    assert raw_bytes(packer, "wide") == [0, 1, 44, 0, 0, 1]
+    packer.add_integers("ids", np.array([7, 0]), "")
+    assert raw_bytes(packer, "ids") == [7, 0]
+
+
+@pytest.mark.parametrize("delta", [False, True])
+@pytest.mark.parametrize("leading", [0, 1, 2])
+def test_values_come_back_within_the_stated_tolerance(leading, delta):
+    values = np.random.default_rng(0).normal(3, 5, (2, 3, 17)) * np.array([1, 100])[:, None, None]
+    packer = Packer()
+    packer.add("a", values, "", leading=leading, delta=delta)
+    packer.add("fine", values, "", leading=leading, delta=delta, step=0.01)
+    error = np.abs(packer.values("a") - values)
+    assert error.max() <= packer.arrays["a"].description["tolerance"] * 1.0001
+    assert error.max() < 2.5, "a 255th of the range of 1000"
+    if leading:
+        assert error[0].max() < 0.1, "the small row has its own scale"
+    assert packer.arrays["fine"].description["dtype"] == "uint16"
+    assert np.abs(packer.values("fine") - values).max() < 0.0051
+
+
+def test_arrays_without_elements_or_differences():
+    packer = Packer()
+    packer.add("none", np.zeros((0, 4, 5)), "", leading=1)
+    packer.add("same", np.full((2, 3), 4.0), "")
+    assert packer.values("none").shape == (0, 4, 5)
+    assert (packer.values("same") == 4).all()
+
+
+def test_a_name_is_given_once():
+    packer = Packer()
+    packer.add_integers("a", np.zeros(1), "")
+    with pytest.raises(ValueError, match="'a' is packed twice"):
+        packer.add_integers("a", np.zeros(1), "")

@@ -1,0 +1,60 @@
+import pytest
+from tiny_explanation import PALETTE, tiny_image, tiny_predictor
+
+from detr_d2.explanation.build_payload import build_payload
+from detr_d2.explanation.code_links import ROOT, code_link
+from detr_d2.explanation.questions import MISUNDERSTANDINGS, QUESTIONS, fill
+from detr_d2.explanation.recorded_pass import record_pass
+from detr_d2.explanation.stops import STOPS
+from detr_d2.modeling import Detr, FPNMaskHead
+
+
+def test_links_lead_to_the_lines():
+    link = code_link(FPNMaskHead._decode)
+    lines = (ROOT / link["file"]).read_text().splitlines()[link["start"] - 1 : link["end"]]
+    assert lines[0].strip().startswith("def _decode(") and "return self.output" in lines[-1]
+    assert link["source"].splitlines()[0] == lines[0].strip()
+    assert link["id"] == "detr_d2/modeling/mask_head.py::FPNMaskHead._decode"
+
+
+def test_a_part_is_one_statement():
+    link = code_link(Detr.forward_detr, "padding = padding_mask(")
+    assert link["source"].startswith("padding = padding_mask(") and link["source"].endswith(")")
+    assert link["end"] - link["start"] == 2
+    with pytest.raises(ValueError, match="has no line with 'nonsense'"):
+        code_link(Detr.forward_detr, "nonsense")
+
+
+def test_a_missing_fact_leaves_the_sentence_away():
+    assert fill("{a:.1f} of {b}", {"a": 1.25, "b": "x"}) == "1.2 of x"
+    assert fill("{a} of {b}", {"a": 1}) == ""
+    assert fill("plain", {}) == "plain"
+
+
+def test_texts_name_stops_that_exist():
+    stops = {stop.id for stop in STOPS}
+    assert {m.stop for m in MISUNDERSTANDINGS} <= stops
+    assert {stop for q in QUESTIONS for stop in q.stops} <= stops
+    assert {source for stop in STOPS for source in stop.sources} <= stops
+
+
+def test_the_facts_of_a_pass_refute_the_misunderstandings(recorded):
+    facts = build_payload(recorded).meta["facts"]
+    assert facts["encoder_change"] > 0.1 and facts["encoder_cosine"] < 0.99
+    assert facts["d"] == 32 and facts["concat_channels"] == 40 and facts["res5_channels"] == 128
+    assert facts["attention_parameters"].count("`") == 8, "queries and keys, weight and bias"
+    assert facts["joint_sum"] == pytest.approx(1, abs=1e-5)
+    assert facts["added_channels"] == "16, 8, 4"
+    assert facts["concatenated_channels"] == "16 + 64, 8 + 32, 4 + 16"
+    assert facts["last_channels"] == 1 and facts["last_weight_shape"] == "1 x 2 x 3 x 3"
+    assert facts["res5_shape"] == "128 x 3 x 5"
+    assert 0 <= facts["overlap_share"] <= 1 and 0 <= facts["uncovered_share"] <= 1
+
+
+def test_per_head_maps_add_up_to_one_each():
+
+    predictor = tiny_predictor()
+    predictor.model.bbox_attention.normalize = "per_head"
+    facts = build_payload(record_pass(predictor, tiny_image(), PALETTE)).meta["facts"]
+    assert facts["joint_sum"] == pytest.approx(8, abs=1e-4)
+    assert facts["head_sums"] == ", ".join(["1.00"] * 8)

@@ -1,0 +1,47 @@
+"""Explain a trained model on an image: a page to click through, and pictures for slides.
+
+python tools/explain.py --config-file output/mine --input image.jpg --output explain.html
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+# detr_d2 before detectron2, since it silences a warning of that import.
+from detr_d2.explanation.explain import explain_image, load_run, write_page
+from detr_d2.explanation.pictures import write_pictures
+
+
+def argument_parser() -> argparse.ArgumentParser:
+    """Return the tool's arguments."""
+    parser = argparse.ArgumentParser(description="Explain a trained model on an image.")
+    parser.add_argument(
+        "--config-file",
+        required=True,
+        metavar="FILE|DIR",
+        help="a config, or the folder of a finished training, whose weights are then taken",
+    )
+    parser.add_argument("--input", required=True, metavar="IMAGE")
+    parser.add_argument("--output", required=True, metavar="HTML", help="the page to write")
+    parser.add_argument("--pictures", metavar="DIR", help="write the steps as PNG files there, too")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs for the config")
+    return parser
+
+
+def main(args: argparse.Namespace) -> int:
+    """Write page and pictures; returns the exit status."""
+    if not Path(args.input).is_file():
+        raise FileNotFoundError(f"--input {args.input}: no such file; give one image")
+    cfg, config_file = load_run(args.config_file, args.opts)
+    recorded = explain_image(cfg, config_file, args.input)
+    payload = write_page(recorded, args.output)
+    size = Path(args.output).stat().st_size
+    print(f"{args.output}: {size / 1e6:.1f} MB, {len(payload.meta['followed'])} queries in detail")
+    if args.pictures:
+        written = write_pictures(recorded, payload, args.pictures)
+        print(f"{args.pictures}: {len(written)} pictures")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(argument_parser().parse_args()))
