@@ -77,6 +77,13 @@ def _add_model_keys(cfg: CfgNode) -> None:
     # pixels at their borders. Training has SOLVER.AMP.
     detr.BF16_INFERENCE = False
 
+    # Set what lies beyond each image of a padded batch to zero after every convolution, and let the
+    # mask head see each image's own cells: an image then gives the same alone and in any batch,
+    # also in training. False as published: what is learnt from padding is missing at evaluation,
+    # where images of one size run together. Norms that take statistics from the batch (RESNETS.NORM
+    # "BN") count the zeros in training.
+    detr.ERASE_PADDING = False
+
     # Switches of the outputs. PANOPTIC_ON and SEM_SEG_ON need the mask head of PanopticDetr.
     detr.INSTANCE_ON = True
     # Thing queries above this score become `instances`. Average precision counts all

@@ -136,8 +136,9 @@ def register(request: pytest.FixtureRequest) -> Iterator[Callable[..., str]]:
 @pytest.fixture
 def test_data() -> str:
     """Folder of the real data; a test that needs it is skipped where it is absent."""
-    beside = Path(__file__).resolve().parents[2] / "shared/data"
-    folder = Path(os.environ.get("DETR_D2_TEST_DATA", beside))
-    if not folder.is_dir():
-        pytest.skip(f"no test data in {folder} (DETR_D2_TEST_DATA)")
-    return str(folder)
+    folder = os.environ.get("DETR_D2_TEST_DATA")
+    if not folder:
+        pytest.skip("DETR_D2_TEST_DATA does not name the folder of the test data")
+    if not os.path.isdir(folder):
+        pytest.fail(f"DETR_D2_TEST_DATA is {folder}, which is no folder")
+    return folder

@@ -63,6 +63,33 @@ def test_dry_run_writes_nothing(source, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_the_reading_of_names_is_shown(tmp_path, capsys):
+    for number in range(7):
+        save_image(tmp_path / f"images/s{number}.jpg", (30, 40), number)
+        mask = np.full((30, 40), 255, np.uint8)
+        save_mask(tmp_path / f"masks/s{number}_wheel_loader_1.png", mask)
+    arguments = ["binary-masks", "--images", str(tmp_path / "images"), "--workers", "1"]
+    arguments += ["--masks", str(tmp_path / "masks"), "--pattern", "{image}_{class}_{n}"]
+    arguments += ["--out", str(tmp_path / "out"), "--dry-run"]
+    assert convert_masks.main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"s0_wheel_loader_1.png +s0.jpg +wheel_loader +1\n", shown)
+    assert "... and 2 more (--show-matches)" in shown
+    assert convert_masks.main([*arguments, "--show-matches"]) == 0
+    assert "s6_wheel_loader_1.png" in capsys.readouterr().out
+
+
+def test_a_guess_is_a_command_that_converts(source, tmp_path, capsys):
+    assert convert_masks.main(["guess", str(tmp_path)]) == 0
+    line = capsys.readouterr().out.strip().splitlines()[-1]
+    arguments = shlex.split(line)[2:]
+    assert arguments[0] == "binary-masks"
+    arguments[arguments.index("NAME")] = "crack"
+    arguments[arguments.index("DIR")] = str(tmp_path / "guessed")
+    assert convert_masks.main([*arguments, "--workers", "1"]) == convert_masks.EXIT_SKIPPED
+    assert convert_masks.main(["guess", "/nowhere"]) == convert_masks.EXIT_NOTHING
+
+
 def write_scenes(root: Path, scenes: int) -> list[str]:
     """Images 0a.jpg, 0b.jpg, ...: each scene as taken, brighter, smaller and moved by a pixel."""
     for scene in range(scenes):

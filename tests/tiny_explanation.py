@@ -1,11 +1,12 @@
 """A tiny model with random weights that finds things, for the tests of the explanation."""
 
+import tempfile
 from typing import Any
 
 import numpy as np
-import torch
-from tiny_model import tiny_cfg
+from tiny_model import build, tiny_cfg
 
+from detr_d2.checkpoint.checkpointer import model_content, save_weights
 from detr_d2.engine import Predictor
 from detr_d2.visualization import Palette
 
@@ -28,8 +29,14 @@ def tiny_predictor(arch: str = "PanopticDetr", **keys: Any) -> Predictor:
     cfg.MODEL.DETR.SCORE_THRESH = 0.0
     for key, value in keys.items():
         cfg.MODEL.DETR[key] = value
-    torch.manual_seed(0)
-    predictor = Predictor(cfg)
-    predictor.model.box_head.class_embed.bias.data[-1] = -10.0
+    model = build(cfg)
+    model.box_head.class_embed.bias.data[-1] = -10.0
+    # Random queries attend alike; so that their masks differ nevertheless.
+    if arch == "PanopticDetr":
+        model.mask_head.convs[0].weight.data[:, 32:] *= 50
+    with tempfile.TemporaryDirectory() as folder:
+        cfg.MODEL.WEIGHTS = f"{folder}/tiny.pth"
+        save_weights(cfg.MODEL.WEIGHTS, model_content(model))
+        predictor = Predictor(cfg)
     predictor.model.postprocess.thing_ids = PALETTE.thing_ids
     return predictor

@@ -3,6 +3,7 @@
 
     python tools/convert_masks.py FORMAT ... --out DIR
     python tools/convert_masks.py FORMAT --help
+    python tools/convert_masks.py guess FOLDER
 
 docs/DATASETS.md lists the formats and the rules. Exit status: 0 all converted, 3 some images were
 skipped (DIR/conversion.json says why), 2 nothing was written.
@@ -11,6 +12,7 @@ skipped (DIR/conversion.json says why), 2 nothing was written.
 import argparse
 import os
 import random
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,10 @@ from typing import Any
 from detr_d2.conversion.classes import parse_value
 from detr_d2.conversion.convert import ConversionReport, Split, convert_set
 from detr_d2.conversion.formats import FORMATS, AnnotationFormat, open_format
+from detr_d2.conversion.formats.guess import guess_format
+from detr_d2.conversion.formats.matching import Match
 from detr_d2.conversion.rasterize import ORDERS, THINGS, Rules
+from detr_d2.conversion.report import describe_groups
 from detr_d2.conversion.splits import BY_HASH
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_panoptic import load_records, read_panoptic_json
@@ -35,7 +40,7 @@ from detr_d2.visualization.overlay import resize_image
 from tqdm import tqdm
 
 EXIT_NOTHING, EXIT_SKIPPED, EXIT_STOPPED = 2, 3, 130
-SHOWN = 20
+MATCHES_SHOWN = 5
 ROWS, PICTURE_WIDTH = 4, 420
 
 
@@ -56,7 +61,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "annotations": {"metavar": "JSON", "required": True, "help": "the COCO file"},
     "panoptic_json": {"metavar": "JSON", "required": True, "help": "the COCO-panoptic file"},
     "folder": {"metavar": "DIR", "required": True, "help": "folder of JSON files and images"},
-    "pattern": {"help": "names of the masks, with {image}, {class}, {n} (default: {image})"},
+    "pattern": {"help": "names of the masks, with {image}, {class}, {n} (a number) or {n:*}"},
     "keep_unlabelled": {"action": "store_true", "help": "images without a mask are empty"},
     "values": {"metavar": "CLASSES", "help": "VALUE=NAME,... or a file"},
     "declared": {"metavar": "CLASSES", "help": "names, or a file; default: all that occur"},
@@ -65,7 +70,8 @@ FIELDS: dict[str, dict[str, Any]] = {
     "void": {"type": values, "metavar": "VALUES", "help": "values that stay void"},
     "background": {"type": values, "metavar": "VALUES", "help": "values of no class"},
     "nearest": {"action": "store_true", "help": "take the nearest class value"},
-    "foreground": {"type": int, "metavar": "VALUE", "help": "the value that means inside"},
+    "foreground": {"type": int, "metavar": "VALUE", "help": "the one value that means inside"},
+    "threshold": {"type": int, "metavar": "VALUE", "help": "the lowest value that means inside"},
     "divisor": {"type": int, "metavar": "N", "help": "number = class value x N + instance"},
     "semantic": {"metavar": "DIR", "help": "folder of semantic masks"},
     "semantic_pattern": {"help": "names of the semantic masks (default: {image})"},
@@ -86,6 +92,8 @@ def argument_parser() -> argparse.ArgumentParser:
     """Make the parser: one sub-command per annotation format."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     formats = parser.add_subparsers(dest="annotation_format", required=True, metavar="FORMAT")
+    guess = formats.add_parser("guess", help="propose the format and the command for a folder")
+    guess.add_argument("folder", metavar="FOLDER")
     for name, annotation_format in FORMATS.items():
         text = (annotation_format.__doc__ or "").split("\n")[0]
         sub = formats.add_parser(name, help=text, description=text)
@@ -123,6 +131,7 @@ def _add_result(parser: argparse.ArgumentParser) -> None:
     )
     result.add_argument("--copy-images", action="store_true", help="never link them")
     result.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N")
+    result.add_argument("--show-matches", action="store_true", help="print how names are read")
     result.add_argument("--dry-run", action="store_true", help="read and count, write nothing")
     result.add_argument("--no-sheet", action="store_true", help="no picture of random results")
 
@@ -147,10 +156,12 @@ def describe(report: ConversionReport, out: str, dry_run: bool) -> str:
     )
     if report.parts:
         lines.append(", ".join(f"{part}: {n}" for part, n in sorted(report.parts.items())))
-    for item in report.skipped[:SHOWN]:
-        lines.append(f"skipped: {item.name}: {item.reason}")
-    if len(report.skipped) > SHOWN:
-        lines.append(f"... and {len(report.skipped) - SHOWN} more in conversion.json")
+    for reason, classes in report.lost_annotations.items():
+        counts = ", ".join(f"{name} {count}" for name, count in sorted(classes.items()))
+        lines.append(f"annotations {reason}: {counts}")
+    if report.skipped:
+        lines.append(f"{len(report.skipped)} skipped, all listed in conversion.json:")
+        lines += [f"  {line}" for line in describe_groups(report.skipped)]
     lines.append("nothing written (--dry-run)" if dry_run else f"written: {out}")
     return "\n".join(lines)
 
@@ -184,10 +195,40 @@ def draw_sheet(out: Path, seed: int) -> None:
     save_picture(out / "sheet.jpg", sheet)
 
 
+def describe_matches(annotation_format: AnnotationFormat, all_of_them: bool) -> str:
+    """How the names of masks were read: the first, or all of them; "" for other formats."""
+    matches: list[Match] = getattr(annotation_format, "matched", [])
+    if not matches or (annotation_format.pattern == "{image}" and not all_of_them):
+        return ""
+    shown = matches if all_of_them else matches[:MATCHES_SHOWN]
+    rows = [(m.mask, m.image, m.label or "", m.number or "") for m in shown]
+    rows.insert(0, ("mask", "image", "class", "n"))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    if len(matches) > len(shown):
+        lines.append(f"... and {len(matches) - len(shown)} more (--show-matches)")
+    return "\n".join(lines)
+
+
+def propose(folder: str) -> int:
+    """Print what a folder seems to hold, and the command for it; the exit status."""
+    guess = guess_format(folder)
+    print("\n".join(guess.seen))
+    if not guess.arguments:
+        print("no format recognized; docs/DATASETS.md lists them")
+        return EXIT_NOTHING
+    print("proposal, to be checked (--dry-run) and completed where it says NAME:")
+    print("  python tools/convert_masks.py", shlex.join([*guess.arguments, "--out", "DIR"]))
+    return 0
+
+
 def convert(args: argparse.Namespace) -> ConversionReport:
     """Carry out the command."""
     split = Split(args.split, args.seed, args.group_by) if args.split is not None else None
     rules = Rules(args.order, args.split_things, args.min_area, args.closing, args.background_class)
+    annotation_format = make_format(args)
+    if matches := describe_matches(annotation_format, args.show_matches):
+        print(matches)
     base = read_json(args.base_categories) if args.base_categories else []
     with tqdm(unit=" images", disable=None) as bar:
 
@@ -196,7 +237,7 @@ def convert(args: argparse.Namespace) -> ConversionReport:
             bar.update(done - bar.n)
 
         return convert_set(
-            make_format(args),
+            annotation_format,
             args.out,
             rules=rules,
             split=split,
@@ -212,6 +253,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     args = argument_parser().parse_args(arguments)
     try:
+        if args.annotation_format == "guess":
+            return propose(args.folder)
         report = convert(args)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

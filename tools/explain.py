@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 # detr_d2 before detectron2, since it silences a warning of that import.
-from detr_d2.explanation.explain import explain_image, load_run, write_page
+from detr_d2.explanation.explain import explain_image, write_page
 from detr_d2.explanation.pictures import write_pictures
 
 
@@ -31,9 +31,8 @@ def argument_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> int:
     """Write page and pictures; returns the exit status."""
     if not Path(args.input).is_file():
-        raise FileNotFoundError(f"--input {args.input}: no such file; give one image")
-    cfg, config_file = load_run(args.config_file, args.opts)
-    recorded = explain_image(cfg, config_file, args.input)
+        raise ValueError(f"--input {args.input}: no such file; give one image")
+    recorded = explain_image(args.config_file, args.input, args.opts)
     payload = write_page(recorded, args.output)
     size = Path(args.output).stat().st_size
     print(f"{args.output}: {size / 1e6:.1f} MB, {len(payload.meta['followed'])} queries in detail")

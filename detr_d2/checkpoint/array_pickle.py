@@ -74,11 +74,19 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode(encoding)
 
 
+def _no_bytes(*content: Any) -> bytes:
+    """The one use of `bytes` in pickles of arrays: Python 3's empty bytes, written for 2."""
+    if content:
+        raise pickle.UnpicklingError("bytes() is read without arguments only")
+    return b""
+
+
 ALLOWED: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): collections.OrderedDict,
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Type,
     ("_codecs", "encode"): _encode,
+    ("__builtin__", "bytes"): _no_bytes,
     # The old and the new name of NumPy's module.
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy._core.multiarray", "_reconstruct"): _reconstruct,

@@ -121,7 +121,7 @@ class _Loader:
 
     def _plan(self) -> RowPlan | None:
         ours, theirs = self.own.get(CLASS_WEIGHT), self.weights.tensors.get(CLASS_WEIGHT)
-        if ours is None or theirs is None or ours.shape[1:] != theirs.shape[1:]:
+        if ours is None or theirs is None or ours.shape[1:] != theirs.shape[1:] or not len(theirs):
             return None
         return plan_rows(
             self.weights.classes,

@@ -71,7 +71,8 @@ def convert_set(
         The report, as written to `conversion.json`.
 
     Raises:
-        ValueError: an argument is wrong, or no image could be converted.
+        ValueError: an argument is wrong, or no image could be converted; then the report is in
+            FOLDER.failed.json.
         FileExistsError: the folder holds files that no conversion has written.
         OSError: the result cannot be written; the earlier result stays.
     """
@@ -115,8 +116,11 @@ def convert_set(
         _write_parts(partial.path, journal, tally.parts, mapping.table())
     if not report.images_out:
         partial.discard()
+        failed = f"{os.fspath(folder)}.failed.json"
+        write_json(failed, asdict(report), indent=1)
         raise ValueError(
-            f"{annotation_format.name}: no image could be converted; {tally.reasons()}"
+            f"{annotation_format.name}: no image could be converted (all reasons are in {failed}); "
+            f"{tally.reasons()}"
         )
     write_json(partial.path / "classes.json", mapping.to_json(), indent=1)
     content = {"fingerprint": fingerprint, "annotation_format": annotation_format.name}

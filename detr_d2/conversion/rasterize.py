@@ -14,6 +14,7 @@ Rules, in the order in which they are carried out:
    void stays void.
 """
 
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -21,7 +22,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from detr_d2.conversion.formats.base import VOID, ImageAnnotation, Region
+from detr_d2.conversion.formats.base import HIDDEN, TOO_SMALL, VOID, ImageAnnotation, Region
 from detr_d2.data.coco_writer import describe_segments
 from detr_d2.ops.panoptic_ids import compact
 
@@ -29,6 +30,9 @@ Order = Literal["area", "class", "annotation"]
 Things = Literal["components", "region", "void"]
 ORDERS: tuple[str, ...] = ("area", "class", "annotation")
 THINGS: tuple[str, ...] = ("components", "region", "void")
+# The number of annotations that gave no segment, by reason and category id.
+Lost = Counter[tuple[str, int]]
+Component = tuple[int, int, np.ndarray]
 # Values of an unfinished id map that are no segment: not annotated, or declared as void.
 UNLABELLED, DECLARED_VOID = 0, -1
 
@@ -69,14 +73,11 @@ class TargetClass:
 
 
 class SegmentMap:
-    """An unfinished id map `ids` (H, W) int32, and the category of each id.
-
-    Args:
-        size: (H, W).
-    """
+    """An unfinished id map `ids` (H, W) int32 of a size (H, W), and its lost annotations."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         self.ids = np.zeros(size, np.int32)
+        self.lost: Lost = Counter()
         self._known: dict[Hashable, int] = {}
         self._categories: dict[int, int] = {}
         self._crowds: set[int] = set()
@@ -97,8 +98,8 @@ class SegmentMap:
                 self._crowds.add(number)
         return self._known[identity]
 
-    def finish(self) -> tuple[np.ndarray, list[dict[str, Any]]]:
-        """Number the visible segments from 1 without gaps, and measure them."""
+    def finish(self) -> tuple[np.ndarray, list[dict[str, Any]], Lost]:
+        """Number the visible segments from 1 without gaps, measure them, and count the others."""
         self.ids[self.ids < 0] = 0
         areas = np.bincount(self.ids.ravel(), minlength=len(self._known) + 1)
         seen = [int(i) for i in np.flatnonzero(areas) if i]
@@ -107,7 +108,9 @@ class SegmentMap:
         ids = table[self.ids]
         categories = {int(table[i]): self._categories[i] for i in seen}
         crowds = {int(table[i]) for i in seen if i in self._crowds}
-        return ids, describe_segments(ids, categories, crowds)
+        hidden = (c for i, c in self._categories.items() if not areas[i])
+        self.lost.update((HIDDEN, category_id) for category_id in hidden)
+        return ids, describe_segments(ids, categories, crowds), self.lost
 
 
 def rasterize(
@@ -115,7 +118,7 @@ def rasterize(
     classes: Sequence[TargetClass],
     rules: Rules,
     background_id: int | None = None,
-) -> tuple[np.ndarray, list[dict[str, Any]]]:
+) -> tuple[np.ndarray, list[dict[str, Any]], Lost]:
     """Apply the rules to one image.
 
     Args:
@@ -126,10 +129,13 @@ def rasterize(
             void.
 
     Returns:
-        (H, W) int32 id map and its `segments_info`, measured.
+        (H, W) int32 id map; its `segments_info`, measured; the annotations without a segment.
     """
     segments = SegmentMap(annotation.size)
     by_key = {target.key: target for target in classes}
+    segments.lost.update(
+        (why, by_key[key].category_id) for why, key in annotation.lost if key != VOID
+    )
     if annotation.class_map is not None:
         _add_class_map(segments, annotation.class_map, classes, rules)
     if annotation.instance_map is not None:
@@ -169,12 +175,12 @@ def _add_class_map(
                 split.append((label, target))
     segments.ids[:] = table[class_map + 1]
     for label, target in split:
-        components = split_components(class_map == label, rules.min_area, rules.closing)
-        for number, component in enumerate(components):
+        components, small = split_components(class_map == label, rules.min_area, rules.closing)
+        if small:
+            segments.lost[TOO_SMALL, target.category_id] += len(small)
+        for number, (top, left, mask) in enumerate(components):
             segment_id = segments.segment_id(target, ("component", number), False)
-            top, left, mask = component
-            height, width = mask.shape
-            segments.ids[top : top + height, left : left + width][mask] = segment_id
+            Region(target.key, mask, (top, left)).window(segments.ids)[mask] = segment_id
 
 
 def _add_instance_map(
@@ -211,13 +217,13 @@ def _bottom_to_top(
 
 def split_components(
     mask: np.ndarray, min_area: int = 0, closing: int = 0
-) -> list[tuple[int, int, np.ndarray]]:
+) -> tuple[list[Component], list[Component]]:
     """Split a mask (H, W) bool into its connected components, 8 neighbours.
 
     Closing only decides which pixels belong together: it adds none.
 
     Returns:
-        (row, column, (h, w) bool) of every component of `min_area` pixels or more.
+        Those of `min_area` pixels or more, and the smaller ones: (row, column, (h, w) bool).
     """
     closed = mask.astype(np.uint8)
     if closing:
@@ -227,11 +233,13 @@ def split_components(
         # Closing with an even disc may lose a pixel at the edge: what was there stays.
         closed = closed[border:-border, border:-border] | mask.astype(np.uint8)
     _, numbers, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
-    components = []
+    kept: list[Component] = []
+    small: list[Component] = []
     for number in range(1, len(stats)):
         left, top, width, height = (int(v) for v in stats[number, :4])
         window = (slice(top, top + height), slice(left, left + width))
         component = (numbers[window] == number) & mask[window]
-        if component.sum() >= max(min_area, 1):
-            components.append((top, left, component))
-    return components
+        area = int(component.sum())
+        if area:
+            (kept if area >= min_area else small).append((top, left, component))
+    return kept, small

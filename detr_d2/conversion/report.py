@@ -1,5 +1,6 @@
 """The report of a conversion, counted as results come in."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,12 +10,16 @@ from detr_d2.conversion.formats.base import Skipped
 from detr_d2.conversion.splits import Split, split_images
 from detr_d2.data.categories import CategoryTable
 
-REASONS_SHOWN = 5
+SHOWN = 10
 
 
 @dataclass
 class ConversionReport:
-    """Counts of a conversion. `skipped` has the reason for everything that gave no image."""
+    """Counts of a conversion.
+
+    `skipped` has the reason for everything that gave no image, `lost_annotations` the number of
+    annotations that gave no segment, by reason and class.
+    """
 
     images_in: int = 0
     images_out: int = 0
@@ -22,6 +27,7 @@ class ConversionReport:
     images_with: dict[str, int] = field(default_factory=dict)
     void_share: float = 0.0
     parts: dict[str, int] = field(default_factory=dict)
+    lost_annotations: dict[str, dict[str, int]] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
 
 
@@ -52,6 +58,10 @@ class Tally:
         report.images_out += 1
         self._void += result["void"]
         self.hashes[result["sample"]] = result["hash"]
+        for reason, category_id, count in result["lost"]:
+            classes = report.lost_annotations.setdefault(reason, {})
+            name = self.names[category_id]
+            classes[name] = classes.get(name, 0) + count
         found = [self.names[s["category_id"]] for s in result["annotation"]["segments_info"]]
         for name in found:
             report.segments[name] += 1
@@ -67,7 +77,22 @@ class Tally:
         return self.report
 
     def reasons(self) -> str:
-        """Say how many were skipped, and why the first of them."""
-        skipped = self.report.skipped
-        shown = "; ".join(f"{item.name}: {item.reason}" for item in skipped[:REASONS_SHOWN])
-        return f"{len(skipped)} skipped" + (f": {shown}" if shown else "")
+        """Say how many were skipped, by reason, each with one example."""
+        groups = describe_groups(self.report.skipped)
+        return f"{len(self.report.skipped)} skipped" + "".join(f"\n  {line}" for line in groups)
+
+
+def describe_groups(skipped: Sequence[Skipped]) -> list[str]:
+    """Group what was skipped by reason: a line each, the most frequent first, with one example.
+
+    Reasons that differ only in names of files and in numbers are one.
+    """
+    groups: dict[str, list[Skipped]] = {}
+    for item in skipped:
+        kind = re.sub(r"\S*[/\\.]\S*|'[^']*'|\d+", "_", item.reason)
+        groups.setdefault(kind, []).append(item)
+    ordered = sorted(groups.values(), key=len, reverse=True)
+    lines = [f"{len(items)} x {items[0].name}: {items[0].reason}" for items in ordered[:SHOWN]]
+    if len(ordered) > SHOWN:
+        lines.append(f"... and {len(ordered) - SHOWN} more reasons")
+    return lines

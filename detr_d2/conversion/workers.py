@@ -48,7 +48,8 @@ class ImageConverter:
 
         Returns:
             `sample` (its name) and either `reason`, why it was skipped, or the entries `image` and
-            `annotation` of the panoptic JSON, `void` (share of void pixels) and `hash`.
+            `annotation` of the panoptic JSON, `void` (share of void pixels), `hash`, and `lost`:
+            reason, category id and number of annotations that gave no segment.
 
         Raises:
             OSError: the result cannot be written.
@@ -58,7 +59,9 @@ class ImageConverter:
             image = self._image_file(sample)
             info = inspect_image(image)
             annotation = self.annotation_format.read(sample, info)
-            ids, segments = rasterize(annotation, self.classes, self.rules, self.background_id)
+            ids, segments, lost = rasterize(
+                annotation, self.classes, self.rules, self.background_id
+            )
         except UnreadableError as error:
             return {"sample": sample.name, "reason": str(error)}
         name, png = task.file_name, os.path.splitext(task.file_name)[0] + ".png"
@@ -76,6 +79,7 @@ class ImageConverter:
             },
             "void": round(1 - sum(s["area"] for s in segments) / (height * width), 6),
             "hash": info.perceptual_hash,
+            "lost": [[reason, category, n] for (reason, category), n in sorted(lost.items())],
         }
 
     def _image_file(self, sample: Sample) -> Any:

@@ -4,9 +4,11 @@ The network knows one list of classes: things first, then stuff, each in the ord
 in the data set. Detectron2's `coco_panoptic_standard` data sets use the same convention.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from detectron2.data import MetadataCatalog
 
 from detr_d2.utils.colors import default_color
 
@@ -100,6 +102,48 @@ class CategoryTable:
             "ignore_label": IGNORE_LABEL,
             "label_divisor": LABEL_DIVISOR,
         }
+
+
+def check_same_classes(dataset_names: Sequence[str]) -> None:
+    """Check that registered sets number the same classes in the same way.
+
+    A model knows classes by their contiguous ids, so that sets with other lists would train and
+    score one class as another.
+
+    Raises:
+        ValueError: two sets differ in the ids, the names or the kinds of their classes.
+    """
+    first: dict[bool, tuple[str, dict[int, tuple[int, str]]]] = {}
+    for name in dataset_names:
+        for isthing, classes in _registered_classes(name).items():
+            other, expected = first.setdefault(isthing, (name, classes))
+            if classes != expected:
+                differing = sorted(
+                    f"{kind} {category_id}: index {index} {label!r} in {source}"
+                    for kind in ("thing" if isthing else "stuff",)
+                    for source, found, against in (
+                        (other, expected, classes),
+                        (name, classes, expected),
+                    )
+                    for category_id, (index, label) in found.items()
+                    if against.get(category_id) != (index, label)
+                )
+                raise ValueError(
+                    f"data sets {other!r} and {name!r} have different classes:\n  "
+                    + "\n  ".join(differing)
+                )
+
+
+def _registered_classes(dataset_name: str) -> dict[bool, dict[int, tuple[int, str]]]:
+    """Contiguous id and name by the data set's id: of things (True) and of stuff (False)."""
+    metadata = MetadataCatalog.get(dataset_name)
+    found = {}
+    for kind in ("thing", "stuff"):
+        ids = metadata.get(f"{kind}_dataset_id_to_contiguous_id")
+        names = metadata.get(f"{kind}_classes")
+        if ids is not None and names is not None:
+            found[kind == "thing"] = {key: (index, names[index]) for key, index in ids.items()}
+    return found
 
 
 def category_faults(number: int, entry: Any) -> list[str]:

@@ -5,14 +5,11 @@ All faults of a set are reported together: whoever fixes a data set wants the wh
 
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import cv2
-import numpy as np
-
 from detr_d2.data.categories import CategoryTable
-from detr_d2.ops.panoptic_ids import compact, read_ids
+from detr_d2.data.segments_info import compare_segments
+from detr_d2.ops.panoptic_ids import read_ids
 from detr_d2.utils.files import path_below, read_json
 
 LISTS = ("images", "annotations", "categories")
@@ -26,28 +23,22 @@ def missing_lists(content: Any) -> list[str]:
     return [name for name in LISTS if not isinstance(lists.get(name), list)]
 
 
-def read_coco_lists(
-    path: str | os.PathLike[str], annotation_format: str = "COCO JSON"
-) -> dict[str, Any]:
-    """Read a JSON of any COCO format and check that its three lists are there.
-
-    Args:
-        path: the file.
-        annotation_format: its name in messages.
-
-    Raises:
-        ValueError: not valid JSON, or a list is missing.
-        OSError: the file cannot be read.
-    """
-    content = read_json(path)
+def check_coco_lists(content: Any, path: str | os.PathLike[str], annotation_format: str) -> None:
+    """Raise ValueError unless a JSON's content has the three lists of COCO's formats."""
     if missing := missing_lists(content):
         raise ValueError(f"{path}: no list {', '.join(missing)}; {annotation_format} has {LISTS}")
-    return content
 
 
 def read_panoptic_json(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read the JSON of a COCO-panoptic set and check that its three lists are there."""
-    return read_coco_lists(path, "COCO-panoptic")
+    """Read the JSON of a COCO-panoptic set.
+
+    Raises:
+        ValueError: not valid JSON, or one of the three lists is missing.
+        OSError: the file cannot be read.
+    """
+    content = read_json(path)
+    check_coco_lists(content, path, "COCO-panoptic")
+    return content
 
 
 def load_records(
@@ -217,58 +208,6 @@ def _files_in(folders: Collection[str]) -> set[str]:
         if os.path.isdir(folder or ".")
         for entry in os.scandir(folder or ".")
     }
-
-
-@dataclass(frozen=True)
-class SegmentFault:
-    """A disagreement between `segments_info` and the pixels: `listed` against `measured`.
-
-    `kind` is "id not in the JSON", "id not in the PNG", "wrong area" or "wrong box".
-    """
-
-    kind: str
-    segment_id: Any
-    listed: Any
-    measured: Any
-
-    def __str__(self) -> str:
-        return (
-            f"segment {self.segment_id}: {self.kind} "
-            f"(JSON {self.listed or 'none'}, PNG {self.measured or 'none'})"
-        )
-
-
-def compare_segments(
-    id_map: np.ndarray, segments: Sequence[Mapping[str, Any]], boxes: bool = True
-) -> list[SegmentFault]:
-    """Compare the listed segments of one image with its pixels.
-
-    Args:
-        id_map: (H, W) integers; 0 is void.
-        segments: entries of `segments_info`.
-        boxes: compare `bbox` too, where it is given.
-    """
-    present, positions = compact(id_map)
-    areas = np.bincount(positions.ravel(), minlength=len(present)).tolist()
-    where = {number: position for position, number in enumerate(present)}
-    listed = {segment.get("id") for segment in segments}
-    faults = [
-        SegmentFault("id not in the JSON", number, None, f"{areas[where[number]]} pixels")
-        for number in present
-        if number != 0 and number not in listed
-    ]
-    for segment in segments:
-        number, area, box = segment.get("id"), segment.get("area"), segment.get("bbox")
-        if number not in where:
-            faults.append(SegmentFault("id not in the PNG", number, f"{area} pixels", None))
-            continue
-        if area != areas[where[number]]:
-            faults.append(SegmentFault("wrong area", number, area, areas[where[number]]))
-        if boxes and box is not None:
-            found = list(cv2.boundingRect((positions == where[number]).view(np.uint8)))
-            if list(box) != found:
-                faults.append(SegmentFault("wrong box", number, box, found))
-    return faults
 
 
 def find_png_faults(record: Mapping[str, Any]) -> list[str]:

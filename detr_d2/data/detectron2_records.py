@@ -88,6 +88,10 @@ def load_as(
     """
     records = load_records(panoptic_json, image_root, panoptic_root, table)
     thing_ids = {c.id: i for i, c in enumerate(c for c in table.categories if c.isthing)}
+    # Ids in `thing_classes` and in `stuff_classes` of `metadata_as`, by common contiguous id.
+    things = [c.isthing for c in table.categories]
+    labels = _stuff_labels(things)
+    separated = [i if isthing else labels[i] for i, isthing in enumerate(things)]
     by_image: dict[Any, list[dict[str, Any]]] = {}
     if kind != "semantic":
         for entry in read_json(os.path.join(folder, INSTANCES))["annotations"]:
@@ -100,7 +104,10 @@ def load_as(
         if kind != "instances":
             masks = STUFF if kind == "separated" else SEMANTIC
             record["sem_seg_file_name"] = str(semantic_path(Path(folder), masks, record))
-        if kind != "separated":
+        if kind == "separated":
+            for segment in record["segments_info"]:
+                segment["category_id"] = separated[segment["category_id"]]
+        else:
             # Models for panoptic ground truth would use these.
             del record["segments_info"], record["pan_seg_file_name"]
     return records

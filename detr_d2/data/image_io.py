@@ -24,6 +24,8 @@ EXIF_ORIENTATION = 0x0112
 # EXIF orientations that swap width and height.
 TRANSPOSED = frozenset({5, 6, 7, 8})
 HASH_SIZE = 8
+# The share of a binary mask that may be neither black nor white: its edges.
+GREY_SHARE = 0.1
 PLACE_MODES = ("link", "copy")
 
 
@@ -129,37 +131,48 @@ def read_values(
     return values
 
 
-def read_binary(path: str | os.PathLike[str], foreground: int | None = None) -> np.ndarray:
+def read_binary(
+    path: str | os.PathLike[str], foreground: int | None = None, threshold: int | None = None
+) -> np.ndarray:
     """Read a mask of one object or class: (H, W) bool.
 
     Args:
         path: the file; JPEG is fine.
-        foreground: the one value that means "inside". None takes the upper half of the range,
-            which drops the noise of JPEG and smooth edges: 1 of 0..1, 128 and more of 0..255, 32768
-            and more of 0..65535.
+        foreground: the one value that means "inside".
+        threshold: the lowest value that means "inside". With neither, the upper half of the range
+            does, which drops the noise of JPEG and smooth edges: 1 of 0..1, 128 and more of
+            0..255, 32768 and more of 0..65535.
 
     Raises:
         UnreadableError: ambiguous values: none in the upper half of the range, though some are
-            above 1.
+            above 1; or grey ones in more than a tenth of the file.
     """
     values = read_values(path, lossless=False)
     if foreground is not None:
         return values == foreground
+    if threshold is not None:
+        return values >= threshold
     highest = int(values.max()) if values.size else 0
     if highest <= 1:
         return values == 1
-    half = 127 if highest <= 255 else 32767
-    if highest > 65535:
+    top = 255 if highest <= 255 else 65535
+    if highest > top:
         raise UnreadableError(
             f"{path}: a coloured file; a binary mask is black and white, or give the value that "
             "means inside (--foreground)"
         )
-    if highest <= half:
+    if highest <= top // 2:
         raise UnreadableError(
             f"{path}: values up to {highest}, none in the upper half of the range; give the value "
             "that means inside (--foreground)"
         )
-    return values > half
+    grey = float(((values > top // 8) & (values < top - top // 8)).mean())
+    if grey > GREY_SHARE:
+        raise UnreadableError(
+            f"{path}: {100 * grey:.0f} % of its pixels are grey, so it is no binary mask but maybe "
+            "an image; give the lowest value that means inside (--threshold)"
+        )
+    return values > top // 2
 
 
 def apply_exif_orientation(values: np.ndarray, orientation: int) -> np.ndarray:

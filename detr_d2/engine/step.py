@@ -95,7 +95,8 @@ class AccumulatingTrainer(SimpleTrainer):
 
     def close(self) -> None:
         """End the data workers; the next step would start them again."""
-        iterator, self._data_loader_iter_obj = self._data_loader_iter_obj, None
+        iterator: Any = self._data_loader_iter_obj
+        self._data_loader_iter_obj: Any = None
         if hasattr(iterator, "close"):
             iterator.close()
 

@@ -17,6 +17,7 @@ from torch import nn
 
 from detr_d2.checkpoint import LoadingRules
 from detr_d2.checkpoint.checkpointer import Checkpointer
+from detr_d2.data.categories import check_same_classes
 from detr_d2.data.mapper import DetrMapper
 from detr_d2.engine.ema import WeightAverageHook
 from detr_d2.engine.hooks import PictureHook, TrainingPictureHook
@@ -50,6 +51,7 @@ class DetrTrainer(DefaultTrainer):
     def __init__(self, cfg: CfgNode) -> None:
         # Not DefaultTrainer's: it hands device ids to DDP, which refuses them on CPU.
         TrainerBase.__init__(self)
+        check_same_classes([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
         self.cfg = cfg = self.auto_scale_workers(cfg.clone(), comm.get_world_size())
         fix_seed(cfg)
         self.seed = cfg.SEED

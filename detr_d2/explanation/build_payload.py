@@ -1,6 +1,8 @@
 """Pack a recorded pass into the page's data; `payload` describes it."""
 
-from typing import Any
+from typing import Any, cast
+
+from torch import nn
 
 from detr_d2.explanation import facts as measured
 from detr_d2.explanation import mask_sections, transformer_sections
@@ -125,7 +127,7 @@ def _model_section(recorded: RecordedPass) -> dict[str, Any]:
         "d": trace.get("projected").shape[0],
         "queries": len(trace.get("logits")),
         "classes": model.num_classes,
-        "heads": layers[0].self_attn.num_heads if len(layers) else 0,
+        "heads": cast(nn.MultiheadAttention, layers[0].self_attn).num_heads if len(layers) else 0,
         "maps": getattr(attention, "num_maps", 0),
         "normalize": getattr(attention, "normalize", None),
         "encoder_layers": len(trace.encoder),

@@ -157,10 +157,12 @@ def _hook_detr(model: Detr, trace: Trace) -> Iterator[Any]:
     yield model.transformer.register_forward_hook(transformer)
     yield model.box_head.register_forward_hook(box_head)
     for layer in model.transformer.encoder.layers:
-        yield _hook_attention(layer.self_attn, trace, "encoder")
+        yield _hook_attention(cast(nn.MultiheadAttention, layer.self_attn), trace, "encoder")
     for layer in model.transformer.decoder.layers:
-        yield _hook_attention(layer.self_attn, trace, "decoder_self")
-        yield _hook_attention(layer.multihead_attn, trace, "decoder_cross")
+        yield _hook_attention(cast(nn.MultiheadAttention, layer.self_attn), trace, "decoder_self")
+        yield _hook_attention(
+            cast(nn.MultiheadAttention, layer.multihead_attn), trace, "decoder_cross"
+        )
 
 
 def _hook_attention(module: nn.MultiheadAttention, trace: Trace, name: str) -> Any:

@@ -1,11 +1,11 @@
 """Pack what bbox attention, mask head and merge computed. See `payload`."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from detr_d2.explanation.capture import HeadStages
 from detr_d2.explanation.feature_pictures import picture_features, principal_colors, shrink
@@ -89,6 +89,7 @@ def fpn_section(
                 ),
             }
         )
+    adapters = cast("list[nn.Conv2d]", model.mask_head.adapters)
     laterals = [
         {
             "feature": name,
@@ -102,7 +103,7 @@ def fpn_section(
             ),
         }
         for name, adapter, lateral in zip(
-            model.mask_features, model.mask_head.adapters, stages.laterals, strict=True
+            model.mask_features, adapters, stages.laterals, strict=True
         )
     ]
     return {"stages": entries, "laterals": laterals}
@@ -139,7 +140,8 @@ class Merge:
         self.model = recorded.model
         self.candidates = candidates
         self.logits = logits
-        self.network: Size = tuple(recorded.trace.get("images").shape[-2:])
+        height, width = recorded.trace.get("images").shape[-2:]
+        self.network: Size = (height, width)
 
     def kept(self, threshold: float) -> list[int]:
         """Queries that compete, ascending; all of them are candidates."""

@@ -7,6 +7,7 @@ opens (DecompressionStream), and written in base64.
 import base64
 import gzip
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ from torch import Tensor
 
 # Added to differences, so that small ones of both signs fit into one byte.
 DELTA_BIAS = 128
+# Of a uint16 array.
+MAX_LEVELS = 65535
 
 
 @dataclass(frozen=True)
@@ -50,19 +53,21 @@ class Packer:
             text: what it is.
             leading: number of leading axes with a scale and an offset each; 0 = one for all.
             from_zero: the offset is 0; for values that are not negative.
-            step: the distance of two levels; the type is then the smallest that holds all levels.
-                None: 256 levels between the smallest and the largest value.
+            step: the distance of two levels; the type is then the smallest that holds all of them,
+                and the step larger where uint16 would not.
+                None: 256 levels from the smallest to the largest value.
             delta: store differences along the last axis; smaller for smooth maps.
 
         Returns:
             The name.
         """
         array = _numpy(values).astype(np.float64)
-        rows = array.reshape(*array.shape[:leading], -1)
+        rows = array.reshape(*array.shape[:leading], math.prod(array.shape[leading:]))
         low = rows.min(-1) if rows.size else np.zeros(rows.shape[:-1])
         high = rows.max(-1) if rows.size else np.zeros(rows.shape[:-1])
         low = np.zeros_like(low) if from_zero else low
-        if step:
+        if step and rows.size:
+            step = max(step, float((high - low).max()) / (MAX_LEVELS - 1))
             # Levels are multiples of the step, so that what is nearly 0 becomes 0.
             low = np.floor(low / step) * step
         # As the page reads them: float32 where they are arrays.
@@ -94,8 +99,8 @@ class Packer:
         raw: np.ndarray,
         text: str,
         delta: bool,
-        scale: np.ndarray,
-        offset: np.ndarray,
+        scale: np.ndarray | np.floating,
+        offset: np.ndarray | np.floating,
         error: float,
     ) -> None:
         if name in self.arrays:
@@ -110,14 +115,19 @@ class Packer:
         for key, value in (("scale", scale), ("offset", offset)):
             if value.ndim and value.any():
                 description[key] = f"{name}.{key}"
-                self._store_floats(f"{name}.{key}", value, f"{key} of {name}")
+                table = np.asarray(value)
+                self._store_floats(f"{name}.{key}", table, f"{key} of {name}")
             else:
                 description[key] = float(value) if not value.ndim else 0.0
         stored = _differences(raw) if delta else raw
         self.arrays[name] = PackedArray(description, compress(_planes(stored)))
 
     def _store_floats(self, name: str, values: np.ndarray, text: str) -> None:
-        description = {"dtype": "float32", "filter": "none", "shape": list(values.shape)}
+        description: dict[str, Any] = {
+            "dtype": "float32",
+            "filter": "none",
+            "shape": list(values.shape),
+        }
         description |= {"scale": 1.0, "offset": 0.0, "tolerance": 0.0, "text": text}
         data = values.astype("<f4").tobytes()
         self.arrays[name] = PackedArray(description, compress(data))
@@ -153,7 +163,7 @@ def unpack(array: PackedArray, others: dict[str, PackedArray]) -> np.ndarray:
     data = gzip.decompress(base64.b64decode(array.text))
     if what["dtype"] == "float32":
         return np.frombuffer(data, "<f4").reshape(what["shape"]).astype(np.float64)
-    raw = np.frombuffer(data, np.uint8)
+    raw: np.ndarray = np.frombuffer(data, np.uint8)
     if what["dtype"] == "uint16":
         low, high = np.split(raw.astype(np.uint16), 2)
         raw = low | high << 8
@@ -168,7 +178,7 @@ def unpack(array: PackedArray, others: dict[str, PackedArray]) -> np.ndarray:
 
 def _factor(value: float | str, axes: int, others: dict[str, PackedArray]) -> np.ndarray:
     if not isinstance(value, str):
-        return np.float64(value)
+        return np.asarray(value, np.float64)
     values = unpack(others[value], others)
     return values.reshape(values.shape + (1,) * (axes - values.ndim))
 

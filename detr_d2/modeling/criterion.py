@@ -117,7 +117,7 @@ class SetCriterion:
     def group_losses(
         self, logits: Tensor, boxes: Tensor, targets: Targets
     ) -> tuple[dict[str, Tensor], Matching]:
-        """Mean of `box_losses` over G query groups, each matched on its own.
+        """Mean of `box_losses` over G query groups, each matched on its own; never in 16 bits.
 
         Args:
             logits: float32 (G, L, N, Q, K + 1); boxes: float32 (G, L, N, Q, 4).
@@ -125,7 +125,8 @@ class SetCriterion:
         Returns:
             The losses, and the matching of the first group.
         """
-        groups = [self.box_losses(*pair, targets) for pair in zip(logits, boxes, strict=True)]
+        with torch.autocast(logits.device.type, enabled=False):
+            groups = [self.box_losses(*pair, targets) for pair in zip(logits, boxes, strict=True)]
         losses = groups[0][0]
         for others, _ in groups[1:]:
             losses = {name: value + others[name] for name, value in losses.items()}
@@ -148,15 +149,15 @@ class SetCriterion:
         masks: Sequence[Tensor],
         targets: Targets,
         selected: Matching,
-        padded_size: Size,
+        extents: Sequence[Size],
     ) -> dict[str, Tensor]:
         """Focal and dice loss of the selected pairs, over the unpadded pixels of each image.
 
         Args:
-            masks: N tensors (T_i, H/4, W/4) of logits, in the order of `selected`.
+            masks: N tensors (T_i, ., .) of logits, in the order of `selected`.
             targets: the objects, with masks.
             selected: result of `select`.
-            padded_size: of the batch, pixels.
+            extents: size that the masks of each image cover, from its upper left corner, pixels.
         """
         assert targets.masks is not None, "mask losses need targets with masks"
         # Nothing so far; a sum over no pixel is 0 and keeps the mask head in the graph, which
@@ -170,7 +171,7 @@ class SetCriterion:
             if not len(rows):
                 continue
             height, width = target_masks.shape[-2:]
-            logits = unpad(logits.float(), padded_size, (height, width)).flatten(1)
+            logits = unpad(logits.float(), extents[i], (height, width)).flatten(1)
             chosen = target_masks[rows].flatten(1).to(logits.dtype)
             for name in totals:
                 totals[name] = totals[name] + MASK_LOSSES[name](logits, chosen)

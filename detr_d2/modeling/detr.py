@@ -1,10 +1,7 @@
-"""DETR for boxes of things and stuff (arXiv:2005.12872). This file only wires.
-
-Legend: see `forward_state.py`.
-"""
+"""DETR for boxes of things and stuff (arXiv:2005.12872); only wires. Legend: `forward_state.py`."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -21,6 +18,7 @@ from detr_d2.modeling.class_predictions import predict_classes
 from detr_d2.modeling.criterion import SetCriterion, metrics
 from detr_d2.modeling.forward_state import ForwardState
 from detr_d2.modeling.inputs import batch_images, group_by_size, output_size
+from detr_d2.modeling.padding import PaddingEraser, erase_padding
 from detr_d2.modeling.position_encoding import check_channels, sine_position_encoding
 from detr_d2.modeling.postprocess import PostProcess
 from detr_d2.modeling.targets import Targets
@@ -53,6 +51,7 @@ class Detr(nn.Module):
         class_names: tuple[str, ...] = (),
         fold_frozen_norms: bool = True,
         bf16_inference: bool = False,
+        erase_padding: bool = False,
     ) -> None:
         """
         Args:
@@ -70,10 +69,11 @@ class Detr(nn.Module):
             fold_frozen_norms: see `folding.py`; equal but for rounding.
             bf16_inference: infer in bfloat16 where the result allows it, as autocast decides;
                 boxes, scores and what comes after the masks stay in float32.
+            erase_padding: see `padding.py`; False as published.
 
         Raises:
             ValueError: a thing class is none of the K, the position encoding cannot have d
-                channels, or there are no queries.
+                channels, there are no queries, or padding is to be erased and shown.
         """
         super().__init__()
         for name, value in (("NUM_QUERIES", num_queries), ("QUERY_GROUPS", query_groups)):
@@ -83,6 +83,12 @@ class Detr(nn.Module):
             raise ValueError(
                 f"thing classes {sorted(postprocess.thing_ids)}: allowed are 0 to {num_classes - 1}"
             )
+        if erase_padding and not postprocess.crop_padding:
+            raise ValueError(
+                "MODEL.DETR.ERASE_PADDING is True and MODEL.DETR.POSTPROCESS.CROP_PADDING False: "
+                "masks that know no padding cannot show it; change one of them"
+            )
+        self.eraser = PaddingEraser(backbone) if erase_padding else None
         if fold_frozen_norms:
             folding.fold_frozen_norms(backbone)
         self.bf16_inference = bf16_inference
@@ -127,6 +133,7 @@ class Detr(nn.Module):
             "pixel_std": cfg.MODEL.PIXEL_STD,
             "fold_frozen_norms": detr.FOLD_FROZEN_NORMS,
             "bf16_inference": detr.BF16_INFERENCE,
+            "erase_padding": detr.ERASE_PADDING,
         }
 
     @property
@@ -151,7 +158,9 @@ class Detr(nn.Module):
         return results
 
     def inference_groups(self, batched_inputs: list[dict]) -> list[list[int]]:
-        """Which inputs run together at inference: those of one size, so that none is padded."""
+        """Which inputs run together at inference: those that see no padding of each other."""
+        if self.eraser:
+            return [list(range(len(batched_inputs)))]
         return group_by_size(batched_inputs)
 
     def preprocess(self, batched_inputs: list[dict]) -> ImageList:
@@ -160,8 +169,14 @@ class Detr(nn.Module):
 
     def forward_detr(self, images: ImageList) -> ForwardState:
         """Run backbone, transformer and box head."""
-        features = self.backbone(images.tensor)
+        image_sizes = [tuple(size) for size in images.image_sizes]
+        padded_size = tuple(images.tensor.shape[-2:])
+        erase = self.eraser.images(image_sizes, padded_size) if self.eraser else nullcontext()
+        with erase:
+            features = self.backbone(images.tensor)
         projected = self.input_proj(features[self.in_feature])
+        if self.eraser:
+            projected = erase_padding(projected, image_sizes, padded_size)
         padding = padding_mask(
             images.image_sizes, projected.shape[-2:], self.stride, projected.device
         )
@@ -177,8 +192,8 @@ class Detr(nn.Module):
             # In 16 bits a box is off by pixels: bfloat16 cannot tell 0.996 from 1.
             logits, boxes = self.box_head(embeddings.to(self.query_embed.weight.dtype))
         return ForwardState(
-            image_sizes=[tuple(size) for size in images.image_sizes],
-            padded_size=tuple(images.tensor.shape[-2:]),
+            image_sizes=image_sizes,
+            padded_size=padded_size,
             features=features,
             projected=projected,
             padding=padding,
@@ -186,16 +201,14 @@ class Detr(nn.Module):
             box_embeddings=embeddings[0, -1],
             all_logits=logits,
             all_boxes=boxes,
+            mask_extents=image_sizes if self.eraser else [padded_size] * len(image_sizes),
         )
 
     def losses(self, batched_inputs: list[dict]) -> dict[str, Tensor]:
         """Weighted class and box losses; errors for the log go to the event storage."""
         state = self.forward_detr(self.preprocess(batched_inputs))
         targets = self.targets(batched_inputs, with_masks=False)
-        with torch.autocast(self.device.type, enabled=False):
-            losses, matching = self.criterion.group_losses(
-                state.all_logits, state.all_boxes, targets
-            )
+        losses, matching = self.criterion.group_losses(state.all_logits, state.all_boxes, targets)
         put_scalars(metrics(state.logits, targets, matching))
         return losses
 
@@ -205,7 +218,8 @@ class Detr(nn.Module):
 
     def inference(self, batched_inputs: list[dict]) -> list[dict]:
         """Run images that `inference_groups` put together; outputs as `PostProcess` says."""
-        with self._inference_precision():
+        bf16 = torch.autocast(self.device.type, torch.bfloat16)
+        with bf16 if self.bf16_inference else nullcontext():
             state = self.forward_detr(self.preprocess(batched_inputs))
             classes = [predict_classes(logits) for logits in state.logits]
             keep = [self.postprocess.needed_queries(x).nonzero()[:, 0] for x in classes]
@@ -219,12 +233,6 @@ class Detr(nn.Module):
             )
             for i, x in enumerate(batched_inputs)
         ]
-
-    def _inference_precision(self) -> AbstractContextManager:
-        """Autocast to bfloat16 if it is on; else the caller's own precision."""
-        if self.bf16_inference:
-            return torch.autocast(self.device.type, torch.bfloat16)
-        return nullcontext()
 
     def predict_masks(self, state: ForwardState, queries: list[Tensor]) -> Sequence[Tensor | None]:
         """Predict the masks of chosen queries of each image; this model has none."""

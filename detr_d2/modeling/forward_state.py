@@ -24,6 +24,8 @@ class ForwardState:
         box_embeddings: (N, Q, d), output of the last decoder layer.
         all_logits: (G, L, N, Q, K + 1), the last column "no object".
         all_boxes: (G, L, N, Q, 4), cxcywh as fractions of the unpadded image.
+        mask_extents: (height, width) of the part of the padded batch that the masks of each image
+            cover, pixels: the padded size, or the image where padding is erased.
         attention: (N, Q, M, h, w), bbox attention of all queries; only in `raw_outputs` of
             `PanopticDetr`.
         masks: (N, Q, H/4, W/4), mask logits over the padded size; only there, too.
@@ -38,6 +40,7 @@ class ForwardState:
     box_embeddings: Tensor
     all_logits: Tensor
     all_boxes: Tensor
+    mask_extents: list[Size]
     attention: Tensor | None = None
     masks: Tensor | None = None
 
@@ -53,4 +56,4 @@ class ForwardState:
 
     def sizes(self, i: int, output_size: Size) -> ImageSizes:
         """Sizes of image i, whose outputs are wanted at `output_size`."""
-        return ImageSizes(self.padded_size, self.image_sizes[i], output_size)
+        return ImageSizes(self.mask_extents[i], self.image_sizes[i], output_size)

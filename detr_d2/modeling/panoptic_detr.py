@@ -6,6 +6,7 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, Backbone
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from detr_d2.compat import put_scalars
 from detr_d2.modeling.backbone import PIXEL_MEAN, PIXEL_STD
@@ -14,6 +15,7 @@ from detr_d2.modeling.criterion import SetCriterion, metrics
 from detr_d2.modeling.detr import Detr
 from detr_d2.modeling.forward_state import ForwardState
 from detr_d2.modeling.mask_head import FPNMaskHead
+from detr_d2.modeling.padding import own_cells
 from detr_d2.modeling.postprocess import PostProcess
 from detr_d2.modeling.registry import BBOX_ATTENTION_REGISTRY, MASK_HEAD_REGISTRY
 from detr_d2.modeling.transformer import Transformer
@@ -48,6 +50,7 @@ class PanopticDetr(Detr):
         class_names: tuple[str, ...] = (),
         fold_frozen_norms: bool = True,
         bf16_inference: bool = False,
+        erase_padding: bool = False,
     ) -> None:
         """
         Args:
@@ -76,6 +79,7 @@ class PanopticDetr(Detr):
             class_names=class_names,
             fold_frozen_norms=fold_frozen_norms,
             bf16_inference=bf16_inference,
+            erase_padding=erase_padding,
         )
         if freeze and not self.criterion.needs_masks:
             raise ValueError(
@@ -128,10 +132,9 @@ class PanopticDetr(Detr):
             last = (state.all_logits[0, -1:], state.all_boxes[0, -1:])
             matching = self.criterion.matcher(*last, targets)
         else:
-            with torch.autocast(self.device.type, enabled=False):
-                losses, matching = self.criterion.group_losses(
-                    state.all_logits, state.all_boxes, targets
-                )
+            losses, matching = self.criterion.group_losses(
+                state.all_logits, state.all_boxes, targets
+            )
         put_scalars(metrics(state.logits, targets, matching))
         if not with_masks:
             return losses
@@ -139,7 +142,7 @@ class PanopticDetr(Detr):
         per_image = [selected.query[0, selected.image == i] for i in range(len(batched_inputs))]
         masks = self.predict_masks(state, per_image)
         with torch.autocast(self.device.type, enabled=False):
-            return losses | self.criterion.mask_losses(masks, targets, selected, state.padded_size)
+            return losses | self.criterion.mask_losses(masks, targets, selected, state.mask_extents)
 
     def predict_masks(self, state: ForwardState, queries: list[Tensor]) -> list[Tensor]:
         """Run the mask head on chosen queries only.
@@ -148,14 +151,22 @@ class PanopticDetr(Detr):
             queries: N index tensors (Q_i,), the queries wanted of each image.
 
         Returns:
-            N tensors (Q_i, H/4, W/4) of mask logits over the padded size.
+            N tensors (Q_i, ., .) of mask logits over the `mask_extents`, a quarter of their size.
         """
         attention = self.attend(state)
-        return self.mask_head(
-            state.projected,
-            [attention[i, chosen] for i, chosen in enumerate(queries)],
-            [state.features[name] for name in self.mask_features],
-        )
+        chosen = [attention[i, rows] for i, rows in enumerate(queries)]
+        features = [state.features[name] for name in self.mask_features]
+        if all(extent == state.padded_size for extent in state.mask_extents):
+            return self.mask_head(state.projected, chosen, features)
+        # Each image on its own cells, so that GroupNorm and the borders are those it has alone.
+        return [
+            self.mask_head(
+                _crop(state, i, state.projected[i : i + 1]),
+                [_crop(state, i, maps)],
+                [_crop(state, i, feature[i : i + 1]) for feature in features],
+            )[0]
+            for i, maps in enumerate(chosen)
+        ]
 
     def attend(self, state: ForwardState) -> Tensor:
         """Attention maps of all queries, (N, Q, M, h, w)."""
@@ -163,7 +174,7 @@ class PanopticDetr(Detr):
 
     def inference_groups(self, batched_inputs: list[dict]) -> list[list[int]]:
         """As `Detr`, but for the published post-processing the whole batch, padded."""
-        if self.postprocess.crop_padding:
+        if self.postprocess.crop_padding or self.eraser:
             return super().inference_groups(batched_inputs)
         return [list(range(len(batched_inputs)))]
 
@@ -173,5 +184,15 @@ class PanopticDetr(Detr):
         state = super().raw_outputs(batched_inputs)
         state.attention = self.attend(state)
         everything = torch.arange(state.logits.shape[1], device=self.device)
-        state.masks = torch.stack(self.predict_masks(state, [everything] * len(batched_inputs)))
+        masks = self.predict_masks(state, [everything] * len(batched_inputs))
+        height, width = state.features[self.mask_features[-1]].shape[-2:]
+        state.masks = torch.stack(
+            [F.pad(m, (0, width - m.shape[-1], 0, height - m.shape[-2])) for m in masks]
+        )
         return state
+
+
+def _crop(state: ForwardState, i: int, x: Tensor) -> Tensor:
+    """Cut features (., ., h, w) of the padded batch to the cells of image i."""
+    height, width = own_cells(state.image_sizes[i], state.padded_size, (x.shape[-2], x.shape[-1]))
+    return x[..., :height, :width]

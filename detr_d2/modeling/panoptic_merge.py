@@ -19,6 +19,7 @@ def _as_it_is(masks: Tensor) -> Tensor:
     return masks
 
 
+@torch.no_grad()
 def panoptic_inference(
     masks: Tensor,
     scores: Tensor,

@@ -19,7 +19,7 @@ class ImageSizes:
     """Sizes (height, width) of one image on its way through the model, pixels.
 
     Attributes:
-        padded_size: of the padded batch.
+        padded_size: that the masks cover: of the padded batch, or of the image itself.
         image_size: of the image as the network sees it, without padding.
         output_size: of the outputs, mostly that of the original image.
     """
@@ -30,23 +30,24 @@ class ImageSizes:
 
 
 def padding_mask(
-    image_sizes: Sequence[Size], shape: Size, stride: int, device: torch.device
+    image_sizes: Sequence[Size], shape: Size, stride: int | Size, device: torch.device
 ) -> Tensor:
     """Mark the cells of a feature map that see nothing but padding.
 
     Args:
         image_sizes: (height, width) of each image before padding, in pixels.
         shape: (h, w) of the feature map of the padded batch.
-        stride: pixels per cell.
+        stride: pixels per cell, of both sides or (down, right).
         device: where the result lives.
 
     Returns:
         bool (N, h, w), True = padding. An image keeps ceil(size / stride) cells, exactly as many
         as it has when it is run alone.
     """
+    down, right = (stride, stride) if isinstance(stride, int) else stride
     mask = torch.ones((len(image_sizes), *shape), dtype=torch.bool, device=device)
     for row, (height, width) in zip(mask, image_sizes, strict=True):
-        row[: -(-height // stride), : -(-width // stride)] = False
+        row[: -(-height // down), : -(-width // right)] = False
     return mask
 
 

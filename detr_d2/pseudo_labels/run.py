@@ -149,14 +149,15 @@ def label_stuff(
     return report
 
 
-def patient_group() -> dist.ProcessGroup | None:
-    """Processes that wait for each other as long as it takes; None where there is only one.
+def patient_group() -> Any:
+    """The group of all processes, waiting as long as it takes; None where there is only one.
 
     PyTorch's own limit of half an hour would end all of them when one has images left that long.
     """
     if comm.get_world_size() == 1:
         return None
-    return dist.new_group(backend="gloo", timeout=PATIENCE)
+    group: dist.ProcessGroup = dist.new_group(backend="gloo", timeout=PATIENCE)  # type: ignore[assignment]
+    return group
 
 
 def _finished_report(target: Path, fingerprint: str, replace: bool) -> LabellingReport | None:

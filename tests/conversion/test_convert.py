@@ -15,8 +15,9 @@ from converted_sets import Result, save_image, save_mask
 
 from detr_d2.conversion import workers
 from detr_d2.conversion.convert import Split, convert_set
-from detr_d2.conversion.formats import AnnotationFormat, open_format
+from detr_d2.conversion.formats import AnnotationFormat, Skipped, open_format
 from detr_d2.conversion.rasterize import Rules
+from detr_d2.conversion.report import describe_groups
 
 SIZE = (12, 16)
 
@@ -146,6 +147,18 @@ def test_a_category_that_nobody_declared(tmp_path):
         convert_set(annotation_format, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / ".out.partial").exists()
+    failed = json.loads((tmp_path / "out.failed.json").read_text())
+    assert failed["images_out"] == 0
+    assert [item["name"] for item in failed["skipped"]] == ["a.jpg"]
+
+
+def test_what_was_skipped_is_grouped_by_reason():
+    many = [Skipped(f"{n}.jpg", f"/data/m{n}.png: {n}x5 pixels, but its image") for n in range(40)]
+    lines = describe_groups([Skipped("b.jpg", "image not found below /data"), *many])
+    assert lines == [
+        "40 x 0.jpg: /data/m0.png: 0x5 pixels, but its image",
+        "1 x b.jpg: image not found below /data",
+    ]
 
 
 def test_a_full_disk_stops_and_the_rest_follows_later(source, tmp_path, monkeypatch):

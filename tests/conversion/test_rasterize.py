@@ -30,7 +30,7 @@ def regions() -> list[Region]:
     [("area", {4: 16, 3: 16}), ("annotation", {4: 12, 3: 20}), ("class", {4: 16, 3: 16})],
 )
 def test_overlap(order, areas):
-    _, segments = rasterize(
+    _, segments, _ = rasterize(
         ImageAnnotation((8, 10), regions=regions()), CLASSES, Rules(order=order)
     )
     assert {s["category_id"]: s["area"] for s in segments} == areas
@@ -49,7 +49,7 @@ def test_regions_are_cropped_to_the_smallest_window():
 
 
 def test_class_order_is_that_of_the_list():
-    _, segments = rasterize(
+    _, segments, _ = rasterize(
         ImageAnnotation((8, 10), regions=regions()), CLASSES[::-1], Rules(order="class")
     )
     assert {s["category_id"]: s["area"] for s in segments} == {4: 12, 3: 20}
@@ -60,7 +60,7 @@ def test_stuff_is_one_segment_and_groups_are_too():
     annotation.regions = [Region("sky", full(1, 2), (0, c)) for c in (0, 4, 8)]
     annotation.regions += [Region("nut", full(1, 1), (2, c), group="g") for c in (0, 4)]
     annotation.regions += [Region("leaf", full(1, 1), (2, 8), group="g")]
-    _, segments = rasterize(annotation, CLASSES, Rules())
+    _, segments, _ = rasterize(annotation, CLASSES, Rules())
     assert sorted((s["category_id"], s["area"]) for s in segments) == [(3, 2), (4, 1), (7, 6)]
 
 
@@ -68,7 +68,7 @@ def test_crowds_of_a_class_are_one():
     annotation = ImageAnnotation(
         (3, 9), regions=[Region("nut", full(1, 1), (0, c), crowd=c > 0) for c in (0, 3, 6)]
     )
-    _, segments = rasterize(annotation, CLASSES, Rules())
+    _, segments, _ = rasterize(annotation, CLASSES, Rules())
     assert sorted((s["iscrowd"], s["area"]) for s in segments) == [(0, 1), (1, 2)]
 
 
@@ -76,7 +76,9 @@ def test_declared_void_is_not_filled_with_the_background_class():
     annotation = ImageAnnotation(
         (4, 6), regions=[Region(VOID, full(4, 1), (0, 5)), Region("nut", full(1, 1))]
     )
-    ids, segments = rasterize(annotation, CLASSES, Rules(background_class="table"), background_id=9)
+    ids, segments, _ = rasterize(
+        annotation, CLASSES, Rules(background_class="table"), background_id=9
+    )
     assert (ids[:, 5] == 0).all()
     assert {s["category_id"]: s["area"] for s in segments} == {3: 1, 9: 4 * 5 - 1}
 
@@ -85,26 +87,44 @@ def test_what_is_hidden_is_gone_and_ids_have_no_gap():
     annotation = ImageAnnotation(
         (4, 4), regions=[Region("nut", full(2, 2)), Region("leaf", full(3, 3))]
     )
-    ids, segments = rasterize(annotation, CLASSES, Rules(order="annotation"))
+    ids, segments, _ = rasterize(annotation, CLASSES, Rules(order="annotation"))
     assert [(s["id"], s["category_id"]) for s in segments] == [(1, 4)]
     assert sorted(np.unique(ids)) == [0, 1]
+
+
+def test_annotations_without_a_segment_are_counted():
+    labels = np.zeros((8, 8), np.int16)
+    labels[0, 0] = labels[0, 4] = 3  # two leaves of one pixel
+    annotation = ImageAnnotation((8, 8), class_map=labels)
+    annotation.add_region(np.zeros((8, 8), bool), "nut")
+    annotation.add_region(np.zeros((8, 8), bool), VOID)
+    annotation.regions = [Region("nut", full(2, 2), (4, 4)), Region("nut", full(4, 4), (4, 4))]
+    ids, segments, lost = rasterize(annotation, CLASSES, Rules("annotation", min_area=2))
+    assert [(s["category_id"], s["area"]) for s in segments] == [(3, 16)]
+    assert lost == {
+        ("without pixels", 3): 1,
+        ("hidden by others", 3): 1,
+        ("smaller than min_area", 4): 2,
+    }
+    assert ids[0, 0] == 0
 
 
 def test_closing_joins_what_is_near_and_adds_no_pixel():
     mask = np.zeros((9, 20), bool)
     mask[2:7, 2:6] = mask[2:7, 8:12] = True
     mask[3, 18] = True
-    assert len(split_components(mask)) == 3
-    assert len(split_components(mask, min_area=2)) == 2
-    joined = split_components(mask, min_area=2, closing=4)
+    assert [len(part) for part in split_components(mask)] == [3, 0]
+    assert [len(part) for part in split_components(mask, min_area=2)] == [2, 1]
+    joined, small = split_components(mask, min_area=2, closing=4)
     assert [int(piece.sum()) for _, _, piece in joined] == [40]
+    assert [(row, column) for row, column, _ in small] == [(3, 18)]
 
 
 @pytest.mark.parametrize(("things", "count"), [("components", 2), ("region", 1), ("void", 0)])
 def test_things_of_a_class_map(things, count):
     labels = np.zeros((4, 9), np.int16)
     labels[0:3, 0:3] = labels[0:3, 5:8] = 2  # nut
-    _, segments = rasterize(
+    _, segments, _ = rasterize(
         ImageAnnotation((4, 9), class_map=labels), CLASSES, Rules(things=things, min_area=5)
     )
     assert len(segments) == count
@@ -152,7 +172,7 @@ RULES = st.builds(
 @settings(max_examples=120, deadline=None)
 @given(annotations(), RULES, st.sampled_from([None, 9]))
 def test_every_annotation_gives_valid_segments(annotation, rules, background_id):
-    ids, segments = rasterize(annotation, CLASSES, rules, background_id)
+    ids, segments, _ = rasterize(annotation, CLASSES, rules, background_id)
 
     assert ids.shape == annotation.size
     assert list(compare_segments("x.png", ids, segments, tiny=0)) == []
@@ -171,7 +191,7 @@ def test_every_annotation_gives_valid_segments(annotation, rules, background_id)
 @settings(max_examples=8, deadline=None)
 @given(annotations(), RULES)
 def test_ground_truth_fed_back_scores_a_hundred(tmp_path_factory, annotation, rules):
-    ids, segments = rasterize(annotation, CLASSES, rules, 9)
+    ids, segments, _ = rasterize(annotation, CLASSES, rules, 9)
     if all(s["iscrowd"] for s in segments):
         return
     folder = tmp_path_factory.mktemp("pq")

@@ -1,6 +1,7 @@
 import pytest
+from detectron2.data import MetadataCatalog
 
-from detr_d2.data.categories import CategoryTable
+from detr_d2.data.categories import CategoryTable, check_same_classes
 
 
 def entry(category_id, name, isthing, **more):
@@ -80,3 +81,47 @@ def test_all_faults_are_told_at_once_with_the_source():
 def test_an_empty_list_is_refused():
     with pytest.raises(ValueError, match="empty"):
         CategoryTable([])
+
+
+@pytest.fixture
+def catalog():
+    names = []
+
+    def register(name, *categories):
+        MetadataCatalog.get(name).set(**CategoryTable(categories).metadata())
+        names.append(name)
+        return name
+
+    yield register
+    for name in names:
+        MetadataCatalog.remove(name)
+
+
+def test_sets_with_the_same_classes_pass(catalog):
+    both = [entry(1, "car", 1), entry(2, "road", 0)]
+    check_same_classes([catalog("one", *both), catalog("two", *both[::-1])])
+    # A set of boxes knows nothing of stuff.
+    MetadataCatalog.get("boxes").set(
+        thing_classes=["car"], thing_dataset_id_to_contiguous_id={1: 0}
+    )
+    check_same_classes(["one", "boxes", "a set without metadata"])
+    MetadataCatalog.remove("boxes")
+    MetadataCatalog.remove("a set without metadata")
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        ([entry(1, "bus", 1), entry(2, "road", 0)], "thing 1: index 0 'bus' in two"),
+        ([entry(1, "car", 1), entry(2, "road", 1)], "thing 2: index 1 'road' in two"),
+        ([entry(0, "bus", 1), entry(1, "car", 1), entry(2, "road", 0)], "index 1 'car' in two"),
+        ([entry(1, "car", 1), entry(3, "road", 0)], "stuff 3: index 1 'road' in two"),
+    ],
+    ids=["name", "kind", "one more", "id"],
+)
+def test_sets_with_other_classes_are_rejected(catalog, other, named):
+    catalog("one", entry(1, "car", 1), entry(2, "road", 0))
+    catalog("two", *other)
+    with pytest.raises(ValueError, match="'one' and 'two' have different classes") as caught:
+        check_same_classes(["one", "two"])
+    assert named in str(caught.value)

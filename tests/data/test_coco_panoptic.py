@@ -6,13 +6,12 @@ import pytest
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_panoptic import (
     FAULTS_SHOWN,
-    SegmentFault,
-    compare_segments,
     find_png_faults,
     load_records,
     raise_faults,
     read_panoptic_json,
 )
+from detr_d2.data.segments_info import SegmentFault, compare_segments
 
 
 def load(tiny_set):

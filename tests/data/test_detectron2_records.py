@@ -95,6 +95,14 @@ def test_separated_records(boxes, register):
     assert found == [(0, [6.0, 20.0, 16.0, 14.0]), (0, [26.0, 36.0, 14.0, 10.0])]
     labels = np.asarray(Image.open(record["sem_seg_file_name"]))
     assert (labels[0, 0], labels[60, 0], labels[25, 10]) == (2, 1, 0)
+    # Segments count as the metadata does: things in thing_classes, stuff in stuff_classes.
+    names = {
+        (metadata.thing_classes if s["isthing"] else metadata.stuff_classes)[s["category_id"]]
+        for s in record["segments_info"]
+    }
+    assert names == {"box", "floor", "sky"}
+    sky = next(s for s in record["segments_info"] if s["bbox"][:2] == [0, 0])
+    assert metadata.stuff_classes[sky["category_id"]] == "sky"
 
 
 def test_crowds_and_void_of_a_panoptic_set(tiny_set, register, tmp_path):

@@ -6,7 +6,7 @@ from detr_d2.explanation.factors import attention_factors, rounding_step, weight
 def test_factors_give_the_attention_weights(recorded):
     for call in recorded.trace.encoder:
         queries, keys = attention_factors(call)
-        assert queries.shape == keys.shape == (8, 4, 20), "heads, d / heads, 4 x 5 cells"
+        assert queries.shape == keys.shape == (8, 4, 15), "heads, d / heads, 3 x 5 cells"
         expected = call.weights()[0].double()
         torch.testing.assert_close(weights_of_factors(queries, keys), expected, rtol=0, atol=1e-6)
         sizes = queries.norm(dim=2)

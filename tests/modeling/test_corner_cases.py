@@ -75,7 +75,7 @@ def test_a_mask_whose_sum_overflows_costs_nothing_where_it_is_not_wanted():
     targets = model.targets([make_input(8, 8, 0)], with_masks=True)
     matching = model.criterion.matcher(torch.zeros(1, 1, 7, 6), torch.rand(1, 1, 7, 4), targets)
     huge = torch.full((1, 2, 2), 60000.0, dtype=torch.float16, requires_grad=True)
-    losses = model.criterion.mask_losses([huge], targets, matching, (8, 8))
+    losses = model.criterion.mask_losses([huge], targets, matching, [(8, 8)])
     assert losses["loss_focal"] == losses["loss_dice"] == 0
     sum(losses.values()).backward()
     assert huge.grad.tolist() == torch.zeros(1, 2, 2).tolist()

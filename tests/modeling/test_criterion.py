@@ -98,7 +98,7 @@ def test_all_images_empty_trains_no_object_only_and_keeps_the_graph():
     assert losses["loss_l1"].item() == losses["loss_giou"].item() == 0
     masks = [torch.zeros(0, 2, 2, requires_grad=True), torch.zeros(0, 2, 2, requires_grad=True)]
     selected = criterion.select(logits[-1], matching)
-    losses |= criterion.mask_losses(masks, targets, selected, (8, 8))
+    losses |= criterion.mask_losses(masks, targets, selected, [(8, 8)] * 2)
     assert losses["loss_focal"].item() == losses["loss_dice"].item() == 0
     sum(losses.values()).backward()
     assert logits.grad is not None and boxes.grad is not None and masks[0].grad is not None
@@ -111,7 +111,7 @@ def mask_losses(criterion, logits):
     matching = criterion.matcher(class_logits, boxes, targets)
     selected = criterion.select(class_logits[-1], matching)
     masks = [logits, torch.zeros(0, 2, 2)]
-    return criterion.mask_losses(masks, targets, selected, (8, 8))
+    return criterion.mask_losses(masks, targets, selected, [(8, 8)] * 2)
 
 
 def test_padding_takes_no_part_in_the_mask_losses():

@@ -175,3 +175,9 @@ def test_one_mask_after_the_other_gives_the_ids_of_all_at_once(count, small, ful
     assert torch.equal(panoptic, expected[winner])
     assert [s["area"] for s in segments] == [(winner == i).sum().item() for i in winners]
     assert max(seen) <= 1, "no two masks at the full size"
+
+
+def test_masks_that_carry_gradients_are_merged_all_the_same():
+    masks = masks_of((0, 4), (4, 5), (4, 8)).requires_grad_()
+    panoptic, segments = merge(masks, [0, 1, 2], min_area=3)
+    assert panoptic[0].tolist() == [1, 1, 1, 1, 2, 2, 2, 2] and len(segments) == 2

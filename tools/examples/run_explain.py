@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 # detr_d2 before detectron2, since it silences a warning of that import.
-from detr_d2.explanation.explain import explain_image, load_run, write_page
+from detr_d2.explanation.explain import explain_image, write_page
 from detr_d2.explanation.pictures import write_pictures
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,8 +30,7 @@ def main() -> None:
         command = [sys.executable, str(ROOT / "tools/examples/run_demo.py")]
         subprocess.run([*command, "--out", str(args.run)], check=True)
     image = args.image or min((args.run / "data/val").glob("*.jpg"))
-    cfg, config_file = load_run(str(args.run / "panoptic"), ["MODEL.DEVICE", "cpu"])
-    recorded = explain_image(cfg, config_file, str(image))
+    recorded = explain_image(str(args.run / "panoptic"), str(image))
     page = args.out / "explain.html"
     payload = write_page(recorded, page)
     write_pictures(recorded, payload, args.out / "pictures")

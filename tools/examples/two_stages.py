@@ -125,7 +125,7 @@ class Job:
             # Those of which the ground truth, not the prediction, shows most.
             richest = sorted(records, key=lambda record: -len(record["segments_info"]))
             columns = COLUMNS if self.show_images else COLUMNS[1:]
-            grid = image_grid_of(richest[:PICTURE_ROWS], predictor, 266, columns)
+            grid = image_grid_of(richest[:PICTURE_ROWS], predictor, 250, columns)
             save_picture(self.picture, grid)
 
     def _print(self, metrics: dict[str, Any]) -> None:

@@ -25,6 +25,8 @@ from detr_d2.data.image_io import (
 
 # The class key of regions that are declared as void.
 VOID = "__void__"
+# Why an annotation is lost.
+WITHOUT_PIXELS, HIDDEN, TOO_SMALL = "without pixels", "hidden by others", "smaller than min_area"
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ class ImageAnnotation:
 
     `class_map` (H, W): index of the class in the format's list + 1, 0 = unlabelled, -1 = void.
     `instance_map` (H, W): numbers of instances, 0 = none, -1 = void; `instance_classes` gives
-    (class key, crowd) for each number. `regions` may overlap.
+    (class key, crowd) for each number. `regions` may overlap. `lost` has reason and class key of
+    every annotation that gave no region.
     """
 
     size: tuple[int, int]
@@ -84,17 +87,20 @@ class ImageAnnotation:
     instance_map: np.ndarray | None = None
     instance_classes: dict[int, tuple[Hashable, bool]] = field(default_factory=dict)
     regions: list[Region] = field(default_factory=list)
+    lost: list[tuple[str, Hashable]] = field(default_factory=list)
 
     def add_region(
         self, mask: np.ndarray, key: Hashable, crowd: bool = False, group: Hashable = None
     ) -> None:
-        """Add a mask (H, W) bool, cropped to its smallest window; an empty one is ignored."""
+        """Add a mask (H, W) bool, cropped to its smallest window; an empty one is lost."""
         # Masks that pycocotools has drawn lie column by column in memory: OpenCV would copy them.
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        if len(rows):
-            top, left = int(rows[0]), int(columns[0])
-            cropped = mask[top : rows[-1] + 1, left : columns[-1] + 1]
-            self.regions.append(Region(key, cropped, (top, left), group, crowd))
+        if not len(rows):
+            self.lost.append((WITHOUT_PIXELS, key))
+            return
+        top, left = int(rows[0]), int(columns[0])
+        cropped = mask[top : rows[-1] + 1, left : columns[-1] + 1]
+        self.regions.append(Region(key, cropped, (top, left), group, crowd))
 
 
 @dataclass

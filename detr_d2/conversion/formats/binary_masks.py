@@ -3,13 +3,23 @@
 The class is in the name of the file, in the name of its folder, or the same for all.
 """
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from detr_d2.conversion.classes import SourceClass
-from detr_d2.conversion.formats.base import ImageAnnotation, Region, Sample, joined
+from detr_d2.conversion.formats.base import (
+    TOO_SMALL,
+    VOID,
+    ImageAnnotation,
+    Region,
+    Sample,
+    joined,
+)
 from detr_d2.conversion.formats.image_folder import ImageFolderFormat
-from detr_d2.conversion.formats.matching import Match
+from detr_d2.conversion.formats.matching import Match, Pattern
 from detr_d2.conversion.rasterize import split_components
 from detr_d2.data.image_io import ImageInfo, read_binary
 
@@ -25,7 +35,8 @@ class BinaryMasks(ImageFolderFormat):
         label: the class of all masks, for patterns without `{class}`.
         isthing: whether the classes are things, where `declared` does not say.
         declared: the classes, keyed by their names in the pattern; None takes all that occur.
-        foreground: the value that means "inside"; None = the upper half of the range.
+        foreground: the one value that means "inside"; None = the upper half of the range.
+        threshold: the lowest value that means "inside", for masks with grey values.
         min_area, closing, one_region: for splitting, see `detr_d2.conversion.rasterize.Rules`.
     """
 
@@ -35,6 +46,7 @@ class BinaryMasks(ImageFolderFormat):
     isthing: bool = False
     declared: tuple[SourceClass, ...] | None = None
     foreground: int | None = None
+    threshold: int | None = None
     min_area: int = 10
     closing: int = 0
     one_region: bool = False
@@ -57,6 +69,8 @@ class BinaryMasks(ImageFolderFormat):
             self.classes = list(self.declared or ()) or [
                 SourceClass(label, label, self.isthing) for label in sorted(labels)
             ]
+        self._numbered = Pattern(self.pattern).numbered
+        self.reject_duplicates(found)
         return self.make_samples(found, images)
 
     def read(self, sample: Sample, info: ImageInfo) -> ImageAnnotation:
@@ -66,11 +80,21 @@ class BinaryMasks(ImageFolderFormat):
         things = {c.key for c in self.classes if c.isthing}
         for match in sorted(matches, key=lambda m: m.mask):
             path = joined(self.masks, match.mask)
-            mask = self.align(read_binary(path, self.foreground), info, path)
+            mask = self.align(read_binary(path, self.foreground, self.threshold), info, path)
             key = match.label if self.label is None else self.label
-            if key in things and "{n}" not in self.pattern and not self.one_region:
-                parts = split_components(mask, self.min_area, self.closing)
-                annotation.regions += [Region(key, part, (top, left)) for top, left, part in parts]
-            else:
+            if key in things and not self._numbered and not self.one_region:
+                self._add_components(annotation, mask, key)
+            elif self._numbered or mask.any():
                 annotation.add_region(mask, key)
         return annotation
+
+    def _add_components(self, annotation: ImageAnnotation, mask: np.ndarray, key: Hashable) -> None:
+        """Add the components of a thing's mask as regions; small ones are void below them."""
+        kept, small = split_components(mask, self.min_area, self.closing)
+        annotation.regions += [Region(key, part, (top, left)) for top, left, part in kept]
+        if small and annotation.class_map is None:
+            annotation.class_map = np.zeros(mask.shape, np.int16)
+        for top, left, part in small:
+            assert annotation.class_map is not None
+            Region(VOID, part, (top, left)).window(annotation.class_map)[part] = -1
+            annotation.lost.append((TOO_SMALL, key))

@@ -18,8 +18,8 @@ from detr_d2.conversion.formats.base import (
 )
 from detr_d2.conversion.formats.image_folder import ImageFinder
 from detr_d2.conversion.formats.matching import masks_by_image
+from detr_d2.conversion.formats.recognize import COCO, read_coco
 from detr_d2.conversion.formats.semantic_png import read_class_map, value_labels
-from detr_d2.data.coco_panoptic import read_coco_lists
 from detr_d2.data.image_io import ImageInfo, UnreadableError
 from detr_d2.data.segmentations import rasterize_segmentation
 
@@ -53,7 +53,7 @@ class CocoJson(AnnotationFormat):
 
     def find_samples(self) -> list[Sample]:
         """Read the JSON, choose the categories and find the images."""
-        content = read_coco_lists(self.annotations)
+        content = read_coco(self.annotations, COCO)
         categories = _sound_categories(content, self.annotations)
         self._void_keys = {c["id"] for c in categories if c["name"] in NOT_A_CLASS}
         classes = [_source_class(c) for c in categories if c["id"] not in self._void_keys]

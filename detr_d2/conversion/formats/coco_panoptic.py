@@ -15,7 +15,7 @@ from detr_d2.conversion.formats.base import (
     joined,
 )
 from detr_d2.conversion.formats.image_folder import ImageFinder
-from detr_d2.data.coco_panoptic import read_panoptic_json
+from detr_d2.conversion.formats.recognize import PANOPTIC, read_coco
 from detr_d2.data.image_io import ImageInfo, UnreadableError
 from detr_d2.ops.panoptic_ids import read_ids
 
@@ -38,7 +38,7 @@ class CocoPanoptic(AnnotationFormat):
 
     def find_samples(self) -> list[Sample]:
         """Read the JSON and find the images."""
-        content = read_panoptic_json(self.panoptic_json)
+        content = read_coco(self.panoptic_json, PANOPTIC)
         self.classes = [
             SourceClass(
                 key=c["id"],

@@ -10,7 +10,8 @@ from detr_d2.conversion.formats.matching import Match, Pattern, image_keys
 from detr_d2.data.image_io import IMAGE_SUFFIXES, MASK_SUFFIXES, files_below
 
 NO_MASK = "no mask file belongs to it"
-NO_IMAGE = "no image belongs to it"
+NO_IMAGE = "no image belongs to it by the pattern"
+NO_SUCH_NAME = "its name does not match the pattern"
 
 
 @dataclass
@@ -33,6 +34,11 @@ class ImageFolderFormat(AnnotationFormat):
     # Of the files in the folder of masks.
     mask_suffixes: ClassVar[frozenset[str]] = MASK_SUFFIXES
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # How every mask's name was read, for users to look at.
+        self.matched: list[Match] = []
+
     def matches(
         self, classes: Iterable[str] | None = None
     ) -> tuple[dict[str, list[Match]], list[str]]:
@@ -49,10 +55,36 @@ class ImageFolderFormat(AnnotationFormat):
         for mask in masks:
             match = pattern.find(mask, keys)
             if match is None:
-                self.skipped.append(Skipped(joined(self.masks, mask), NO_IMAGE))
-            else:
-                found.setdefault(match.image, []).append(match)
+                reason = NO_IMAGE if pattern.describes(mask) else NO_SUCH_NAME
+                self.skipped.append(Skipped(joined(self.masks, mask), f"{reason} {self.pattern}"))
+                continue
+            self._reject_image_as_mask(match)
+            found.setdefault(match.image, []).append(match)
+        self.matched = [match for same in found.values() for match in same]
         return found, images
+
+    def _reject_image_as_mask(self, match: Match) -> None:
+        image, mask = joined(self.images, match.image), joined(self.masks, match.mask)
+        if os.path.realpath(image) == os.path.realpath(mask):
+            raise ValueError(
+                f"{image}: is its own mask; give a pattern that only masks match, for example "
+                "{image}.png or {image}_mask"
+            )
+
+    def reject_duplicates(self, found: Mapping[str, Sequence[Match]]) -> None:
+        """Raise ValueError when an image has two masks of one class that no number tells apart."""
+        if Pattern(self.pattern).numbered:
+            return
+        for image, matches in found.items():
+            by_label: dict[str | None, str] = {}
+            for match in matches:
+                if match.label in by_label:
+                    files = [joined(self.masks, m) for m in (by_label[match.label], match.mask)]
+                    raise ValueError(
+                        f"{image}: several masks of one class, {files}; give a pattern that only "
+                        "one of them matches, as {image}.png, or {n} where each is an instance"
+                    )
+                by_label[match.label] = match.mask
 
     def reject_several(self, found: Mapping[str, Sequence[Match]]) -> None:
         """Raise ValueError when an image has more than one file of masks."""
@@ -90,9 +122,13 @@ def _separate(files: Sequence[str], pattern: Pattern) -> tuple[list[str], list[s
     if pattern.text == "{image}":
         raise ValueError(
             "images and masks lie in one folder: give a pattern that tells them apart, for example "
-            "{image}_mask"
+            "{image}_mask, or {image}.png beside JPEGs"
         )
-    keys = image_keys(files)
+    suffix = pattern.suffix
+    others = files
+    if suffix is not None and pattern.text.lower() == "{image}" + suffix:
+        others = [file for file in files if not file.lower().endswith(suffix)]
+    keys = image_keys(others)
     masks = [file for file in files if pattern.find(file, keys) is not None]
     return sorted(set(files) - set(masks)), masks
 

@@ -21,6 +21,7 @@ from detr_d2.conversion.formats.base import (
     Sample,
     Skipped,
 )
+from detr_d2.conversion.formats.recognize import recognize_json
 from detr_d2.data.image_io import IMAGE_SUFFIXES, ImageInfo, UnreadableError, files_below
 from detr_d2.data.segmentations import rasterize_polygons
 from detr_d2.utils.files import read_json
@@ -149,7 +150,9 @@ def read_labelme(path: str | os.PathLike[str]) -> dict[str, Any]:
     except ValueError as error:
         raise UnreadableError(str(error)) from error
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
-        raise UnreadableError(f"{path}: no labelme file (it has no list of shapes)")
+        found = recognize_json(content)
+        why = f"this is {found}" if found else "it has no list of shapes"
+        raise UnreadableError(f"{path}: no labelme file ({why})")
     for number, shape in enumerate(content["shapes"]):
         if not isinstance(shape.get("label"), str) or not isinstance(shape.get("points"), list):
             raise UnreadableError(f"{path}: shape {number} has no label or no points")

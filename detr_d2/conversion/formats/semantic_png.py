@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import ClassVar
 
+import cv2
 import numpy as np
 
 from detr_d2.conversion.classes import SourceClass
@@ -12,8 +13,13 @@ from detr_d2.conversion.formats.base import AnnotationFormat, ImageAnnotation, S
 from detr_d2.conversion.formats.image_folder import ImageFolderFormat
 from detr_d2.conversion.formats.matching import Match
 from detr_d2.data.image_io import ImageInfo, UnreadableError, read_values
+from detr_d2.ops.panoptic_ids import compact
 
-VALUES_SHOWN = 8
+VALUES_SHOWN, DECLARED_SHOWN = 8, 40
+# How far a value may be from that of its class, of 255 (colours: Euclidean distance).
+NEAREST_DISTANCE = 40
+# Stands for a value without a label.
+NO_LABEL = -2
 
 
 @dataclass
@@ -25,7 +31,8 @@ class SemanticPng(ImageFolderFormat):
         void: values declared as void; the background class does not fill them.
         background: values that mean "not labelled": void, or the background class if there is one.
             A value in none of the lists is an error.
-        nearest: take the nearest declared value, for JPEGs and smooth edges.
+        nearest: take the nearest declared value, for JPEGs and smooth edges; an area of a value
+            far from all of them is an error.
     """
 
     name: ClassVar[str] = "semantic-png"
@@ -111,31 +118,59 @@ def to_class_map(
 ) -> np.ndarray:
     """Replace pixel values (H, W) by their labels: int16.
 
+    With `nearest`, values without a label take that of the nearest value if it is no farther than
+    NEAREST_DISTANCE; along edges, where the values of two classes mix, at any distance.
+
     Raises:
-        UnreadableError: a value without a label, unless the nearest is taken.
+        UnreadableError: a value without a label; with `nearest`, an area of one that is farther.
     """
-    known = np.array(sorted(labels), np.int64)
-    known_labels = np.array([labels[int(value)] for value in known], np.int16)
-    highest = int(values.max()) if values.size else 0
-    if highest < 2**16:
-        # A table over all values: one look-up per pixel.
-        present = np.flatnonzero(np.bincount(values.ravel(), minlength=1))
-        inverse = values
-        table = np.zeros(highest + 1, np.int16)
-    else:
-        present, inverse = np.unique(values, return_inverse=True)
-        inverse = inverse.reshape(values.shape)
-        table = np.zeros(len(present), np.int16)
-    spots = np.searchsorted(known, present).clip(0, len(known) - 1)
-    below = (spots - 1).clip(0)
-    closer = np.abs(known[below] - present) < np.abs(known[spots] - present)
-    spots = np.where(closer, below, spots)
-    unknown = present[known[spots] != present]
-    if len(unknown) and not nearest:
-        shown = ", ".join(str(int(v)) for v in unknown[:VALUES_SHOWN])
+    present, positions = compact(values)
+    found = np.array([labels.get(value, NO_LABEL) for value in present], np.int16)
+    if not (found == NO_LABEL).any():
+        return found[positions]
+    colors = max(labels) > 65535
+    declared = [_show(value, colors) for value in sorted(labels)[:DECLARED_SHOWN]]
+    if not nearest:
+        unknown = [value for value in present if value not in labels]
+        shown = ", ".join(_show(value, colors) for value in unknown[:VALUES_SHOWN])
         raise UnreadableError(
             f"{path}: pixel values {shown} are no declared class, void or background; declared: "
-            f"{known[:40].tolist()}"
+            f"{', '.join(declared)}"
         )
-    table[present if highest < 2**16 else slice(None)] = known_labels[spots]
-    return table[inverse]
+    known = np.array(sorted(labels))
+    best, distances = _nearest(np.array(present), known, colors)
+    far = (distances > NEAREST_DISTANCE)[positions]
+    # Edges are thinner than five pixels: in what erosion leaves, no two classes mix.
+    areas = cv2.erode(far.view(np.uint8), np.ones((5, 5), np.uint8)).view(bool)
+    if areas.any():
+        position = int(np.bincount(positions[areas]).argmax())
+        raise UnreadableError(
+            f"{path}: pixel value {_show(present[position], colors)} is no declared class, void or "
+            f"background, and {distances[position]:.0f} from the nearest one, more than "
+            f"{NEAREST_DISTANCE}; declared: {', '.join(declared)}"
+        )
+    return np.array([labels[int(value)] for value in known], np.int16)[best][positions]
+
+
+def _nearest(values: np.ndarray, known: np.ndarray, colors: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The position of the nearest known value of each value (N,), and its distance (N,)."""
+    points, targets = (_channels(v) if colors else v[:, None] for v in (values, known))
+    best = np.zeros(len(points), np.int64)
+    squares = np.full(len(points), np.iinfo(np.int64).max)
+    for index, target in enumerate(targets):
+        square = ((points - target) ** 2).sum(axis=1)
+        best[square < squares] = index
+        squares = np.minimum(squares, square)
+    return best, np.sqrt(squares)
+
+
+def _channels(values: np.ndarray) -> np.ndarray:
+    """Red, green and blue (N, 3) of colours R + 256 G + 65536 B."""
+    return np.stack([values & 255, values >> 8 & 255, values >> 16], axis=1)
+
+
+def _show(value: int, colors: bool) -> str:
+    """A pixel value as users write it."""
+    if not colors:
+        return str(value)
+    return "#" + bytes([value & 255, value >> 8 & 255, value >> 16]).hex()

@@ -121,3 +121,75 @@ def test_one_mask_an_instance(tmp_path, converted):
         isthing=True,
     )
     assert [s["area"] for s in result.segments("x.png")] == [12, 12, 12]
+
+
+def test_small_regions_of_things_are_void_and_counted(tmp_path, converted):
+    mask = np.zeros(SIZE, np.uint8)
+    mask[2:8, 2:8] = 255
+    mask[15, 20:23] = 255
+    save_image(tmp_path / "images/a.jpg", SIZE)
+    save_mask(tmp_path / "masks/a.png", mask)
+    options = {"images": str(tmp_path / "images"), "masks": str(tmp_path / "masks")}
+    rules = Rules(background_class="table")
+    result = converted("binary-masks", rules, label="nut", isthing=True, **options)
+    areas = {result.names[s["category_id"]]: s["area"] for s in result.segments("a.jpg")}
+    assert areas == {"nut": 36, "table": 600 - 36 - 3}
+    assert (result.ids("a.jpg")[15, 20:23] == 0).all()
+    assert result.report.lost_annotations == {"smaller than min_area": {"nut": 1}}
+
+
+def test_empty_instances_are_counted_and_empty_classes_are_not(tmp_path, converted):
+    save_image(tmp_path / "images/a.jpg", SIZE)
+    for number in range(2):
+        mask = np.full(SIZE, 255 * number, np.uint8)
+        save_mask(tmp_path / f"masks/a_nut_{number}.png", mask)
+        save_mask(tmp_path / f"classes/a_{'nut' if number else 'leaf'}.png", mask)
+    images = str(tmp_path / "images")
+    result = converted(
+        "binary-masks", images=images, masks=str(tmp_path / "masks"), pattern="{image}_{class}_{n}"
+    )
+    assert result.report.lost_annotations == {"without pixels": {"nut": 1}}
+    result = converted(
+        "binary-masks", images=images, masks=str(tmp_path / "classes"), pattern="{image}_{class}"
+    )
+    assert result.report.lost_annotations == {}
+
+
+def test_grey_images_are_no_binary_masks(tmp_path, converted):
+    """A photograph has grey values all over, a mask at its edges only."""
+    save_image(tmp_path / "images/a.jpg", SIZE)
+    grey = np.tile(np.linspace(0, 255, SIZE[1]).astype(np.uint8), (SIZE[0], 1))
+    save_mask(tmp_path / "masks/a.png", grey)
+    options = {"images": str(tmp_path / "images"), "masks": str(tmp_path / "masks")}
+    with pytest.raises(ValueError, match=r"a\.png: 7\d % of its pixels are grey.*--threshold"):
+        converted("binary-masks", label="crack", **options)
+    result = converted("binary-masks", label="crack", threshold=200, **options)
+    assert result.segments("a.jpg")[0]["area"] == int((grey >= 200).sum())
+
+
+def test_two_masks_of_one_image_and_class_are_rejected(tmp_path, converted):
+    save_image(tmp_path / "images/a.jpg", SIZE)
+    for name in ("a.png", "a.jpg"):
+        save_mask(tmp_path / "masks" / name, np.full(SIZE, 255, np.uint8))
+    options = {"images": str(tmp_path / "images"), "masks": str(tmp_path / "masks")}
+    with pytest.raises(ValueError, match=r"a\.jpg: several masks of one class.*a\.jpg.*a\.png"):
+        converted("binary-masks", label="crack", **options)
+    result = converted("binary-masks", label="crack", pattern="{image}.png", **options)
+    assert result.segments("a.jpg")[0]["area"] == 600
+
+
+def test_an_image_is_never_its_own_mask(tmp_path, converted):
+    """Images and masks of one name in one folder, which only the extension tells apart."""
+    folder = tmp_path / "all"
+    inside = np.zeros(SIZE, np.uint8)
+    inside[5:9] = 255
+    save_image(folder / "a.jpg", SIZE)
+    save_mask(folder / "a.png", inside)
+    options = {"images": str(folder), "masks": str(folder), "label": "crack"}
+    result = converted("binary-masks", pattern="{image}.png", **options)
+    assert list(result.images) == ["a.jpg"]
+    assert result.segments("a.jpg")[0]["area"] == 4 * 30
+    (folder / "a.png").unlink()
+    options |= {"masks": str(tmp_path), "pattern": "all/{image}"}
+    with pytest.raises(ValueError, match=r"a\.jpg: is its own mask"):
+        converted("binary-masks", **options)

@@ -91,3 +91,42 @@ def test_a_jpeg_of_classes_is_refused_unless_the_nearest_is_wanted(tmp_path, con
     labels = converted("semantic-png", nearest=True, **options).labels("a.jpg")
     assert (labels[:, :14] == "sky").all()
     assert (labels[:, 16:] == "road").all()
+
+
+def test_nearest_takes_edges_but_no_area_of_another_colour(tmp_path, converted):
+    colors = np.full((*SIZE, 3), (220, 20, 60), np.uint8)
+    colors[:, 15:] = 128, 64, 128
+    save_image(tmp_path / "images/a.jpg", SIZE)
+    save_mask(tmp_path / "masks/a.jpg", colors, quality=80)
+    options = {
+        "images": str(tmp_path / "images"),
+        "masks": str(tmp_path / "masks"),
+        "values": "#dc143c=pedestrian,#804080=road",
+        "nearest": True,
+    }
+    labels = converted("semantic-png", **options).labels("a.jpg")
+    assert (labels[:, :13] == "pedestrian").all()
+    assert (labels[:, 17:] == "road").all()
+
+    colors[:8, :8] = 0
+    save_mask(tmp_path / "masks/a.jpg", colors, quality=95)
+    with pytest.raises(
+        ValueError, match=r"a\.jpg: pixel value #0\w0\w0\w is no declared class.*#dc143c"
+    ):
+        converted("semantic-png", **options)
+    result = converted("semantic-png", **options, background=(0,))
+    assert (result.labels("a.jpg")[:6, :6] == "").all()
+
+
+def test_undeclared_colours_are_named_as_they_were_given(tmp_path, converted):
+    colors = np.full((*SIZE, 3), (220, 20, 60), np.uint8)
+    colors[0, 0] = 1, 2, 3
+    save_image(tmp_path / "images/a.jpg", SIZE)
+    save_mask(tmp_path / "masks/a.png", colors)
+    with pytest.raises(ValueError, match=r"pixel values #010203 are no declared.*: #dc143c"):
+        converted(
+            "semantic-png",
+            images=str(tmp_path / "images"),
+            masks=str(tmp_path / "masks"),
+            values="#dc143c=pedestrian",
+        )

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from browser import Visit, launch
+from detectron2.config import CfgNode
+from detectron2.modeling import build_model
 from tiny_model import tiny_cfg
 
 from detr_d2.engine import Predictor
@@ -21,6 +23,7 @@ from detr_d2.visualization import Palette
 UNTIDY = "<script>window.hacked = 1</script> & <b>brick</b>"
 NAMES = [UNTIDY, "pipe", "sky", "soil", "wall"]
 SIZE = (130, 200)
+SEED = 9
 
 
 @dataclass
@@ -37,35 +40,55 @@ class Explained:
         return h, w
 
 
-@pytest.fixture(scope="session")
-def explained(tmp_path_factory: pytest.TempPathFactory) -> Explained:
-    """A tiny model that finds several things and two classes of stuff, in a non-square image."""
-    cfg = tiny_cfg()
-    cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = SIZE
-    torch.manual_seed(7)
-    predictor = Predictor(cfg)
-    model = predictor.model
-    model.postprocess.thing_ids = frozenset({0, 1})
-    model.postprocess.score_thresh = 0.3
+def save_random_weights(cfg: CfgNode, path: Path) -> None:
+    """Weights with which the tiny model finds several things and stuff."""
+    torch.manual_seed(SEED)
+    model = build_model(cfg)
     with torch.no_grad():
         model.box_head.class_embed.weight *= 8
         model.query_embed.weight *= 3
-        model.mask_head.output.weight *= 300
         # So that queries differ from one another, as those of a trained model do.
-        for part in (model.transformer.decoder, model.bbox_attention, model.transformer.encoder):
-            for parameter in part.parameters():
-                if parameter.dim() == 2:
-                    parameter *= 2
+        parts = [model.transformer]
+        if cfg.MODEL.META_ARCHITECTURE == "PanopticDetr":
+            model.mask_head.convs[0].weight[:, cfg.MODEL.DETR.HIDDEN_DIM :] *= 30
+            parts.append(model.bbox_attention)
+        for parameter in [p for part in parts for p in part.parameters() if p.dim() == 2]:
+            parameter *= 2
+    torch.save({"model": model.state_dict()}, path)
+
+
+def explain(folder: Path, arch: str) -> Explained:
+    """The page of a tiny model with random weights, and of a non-square image."""
+    cfg = tiny_cfg(arch)
+    cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = SIZE
+    cfg.MODEL.DETR.SCORE_THRESH = 0.3
+    cfg.MODEL.WEIGHTS = str(folder / "model.pth")
+    save_random_weights(cfg, folder / "model.pth")
+    predictor = Predictor(cfg)
+    predictor.model.postprocess.thing_ids = frozenset({0, 1})
     picture = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
     picture[40:90, 60:120] = (200, 60, 50)
     palette = Palette(NAMES, thing_ids=(0, 1))
     recorded = record_pass(predictor, picture, palette, title="<i>site</i>.jpg")
     payload = build_payload(recorded)
-    kinds = [s["isthing"] for s in payload.meta["merge"]["result"]["segments"]]
-    assert len(kinds) >= 3 and len(set(kinds)) == 2, "the seed gives a dull image: choose another"
-    file = tmp_path_factory.mktemp("page") / "explain.html"
+    file = folder / "explain.html"
     file.write_text(build_page(payload), encoding="utf-8")
     return Explained(file, recorded, payload)
+
+
+@pytest.fixture(scope="session")
+def explained(tmp_path_factory: pytest.TempPathFactory) -> Explained:
+    """The page of a model that finds several segments."""
+    page = explain(tmp_path_factory.mktemp("page"), "PanopticDetr")
+    kinds = [s["isthing"] for s in page.payload.meta["merge"]["result"]["segments"]]
+    assert len(kinds) >= 3 and len(set(kinds)) == 2, "the seed gives a dull image: choose another"
+    return page
+
+
+@pytest.fixture(scope="session")
+def explained_boxes(tmp_path_factory: pytest.TempPathFactory) -> Explained:
+    """The page of a model without masks."""
+    return explain(tmp_path_factory.mktemp("boxes"), "Detr")
 
 
 @pytest.fixture(scope="session")

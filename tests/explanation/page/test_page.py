@@ -106,3 +106,14 @@ def test_the_button_changes_from_light_to_dark(visit):
     before = visit.page.evaluate(colour)
     visit.page.locator("button.theme").click()
     assert visit.page.evaluate(colour) != before
+
+
+def test_a_model_without_masks_has_the_stops_that_it_has(browser, explained_boxes):
+    visit = Visit(browser, explained_boxes.file, viewport={"width": 1280, "height": 800})
+    walk_through(visit)
+    stops = visit.page.locator(".stop").evaluate_all("all => all.map(stop => stop.dataset.stop)")
+    assert stops[-1] == "boxes"
+    assert visit.page.locator(".schematic .node").count() == len(stops)
+    assert visit.page.locator(".masthead-picture .boxes").count() == 1
+    assert visit.complaints == []
+    visit.close()

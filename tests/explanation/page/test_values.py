@@ -122,7 +122,8 @@ def torch_merge(explained: Any, threshold: float, min_area: int) -> list[dict[st
 
 
 @pytest.mark.parametrize(
-    ("threshold", "min_area"), [(0.3, 5), (0.25, 0), (0.3, 3500), (0.45, 5), (0.6, 5000), (0.99, 5)]
+    ("threshold", "min_area"),
+    [(0.3, 5), (0.25, 0), (0.3, 2400), (0.9, 5), (0.85, 4000), (0.999, 5)],
 )
 def test_the_sliders_give_the_segments_of_panoptic_inference(visit, explained, threshold, min_area):
     section = visit.show("#live-merge")

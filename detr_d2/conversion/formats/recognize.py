@@ -1,0 +1,62 @@
+"""Recognize the format of a JSON file, so that a wrong one is named in messages."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from detr_d2.data.coco_panoptic import check_coco_lists, missing_lists
+from detr_d2.utils.files import read_json
+
+LABELME, COCO, PANOPTIC = "labelme", "COCO JSON", "COCO-panoptic"
+
+
+def recognize_json(content: Any) -> str | None:
+    """Name the format of a JSON file's content; None when it is unknown."""
+    if isinstance(content, list):
+        return _recognize_list(content)
+    if not isinstance(content, Mapping):
+        return None
+    if not missing_lists(content):
+        first = content["annotations"][0] if content["annotations"] else None
+        if first is None:
+            return None
+        return PANOPTIC if "segments_info" in first else COCO
+    if isinstance(content.get("shapes"), list):
+        return LABELME
+    if "_via_img_metadata" in content or "_via_settings" in content:
+        return "a project of VIA 2"
+    if isinstance(content.get("objects"), list) and "size" in content:
+        return "Supervisely"
+    if isinstance(content.get("objects"), list) and "imgWidth" in content:
+        return "polygons of Cityscapes"
+    if "data_row" in content and "projects" in content:
+        return "Labelbox"
+    entries = list(content.values())
+    if entries and all(isinstance(e, Mapping) and "regions" in e for e in entries[:3]):
+        return "VIA 1" if isinstance(entries[0]["regions"], Mapping) else "VIA 2"
+    return None
+
+
+def _recognize_list(content: list[Any]) -> str | None:
+    first = content[0] if content and isinstance(content[0], Mapping) else {}
+    if "annotations" in first and "data" in first:
+        return "Label Studio"
+    if {"image_id", "category_id"} <= set(first):
+        return "results or annotations of COCO without their images and categories"
+    if {"image_id", "segments_info"} <= set(first):
+        return "annotations of COCO-panoptic without their images and categories"
+    return None
+
+
+def read_coco(path: str | os.PathLike[str], wanted: str) -> dict[str, Any]:
+    """Read a JSON of COCO's formats; `wanted` is COCO or PANOPTIC.
+
+    Raises:
+        ValueError: not valid JSON, of another format, or a list is missing.
+    """
+    content = read_json(path)
+    found = recognize_json(content)
+    if found not in (None, wanted):
+        raise ValueError(f"{path}: this is {found}, not {wanted}")
+    check_coco_lists(content, path, wanted)
+    return content

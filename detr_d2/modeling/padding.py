@@ -1,0 +1,79 @@
+"""Let an image give the same features alone and in a padded batch.
+
+Alone, a convolution sees zeros beyond the image's border. In a padded batch only the first one
+does: its bias and the norm after it fill the padding, the next one sees these values, and what is
+learnt there is missing at evaluation. So what lies beyond each image is set to zero again after
+every convolution, and after the stem, whose pooling reaches beyond the border. The pooling itself
+sees zeros, after a ReLU the least value there is.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+from detr_d2.ops.masks import Size, padding_mask
+
+
+class PaddingEraser:
+    """Sets to zero what lies beyond each image, after every convolution of a backbone.
+
+    Exact for convolutions and norms with fixed statistics, as FrozenBN; a norm that takes its
+    statistics from the batch in training counts the zeros.
+    """
+
+    def __init__(self, backbone: nn.Module) -> None:
+        """Watch the convolutions and stages of a backbone whose strides are powers of two."""
+        self._batch: tuple[Sequence[Size], Size] | None = None
+        convolutions = [m for m in backbone.modules() if isinstance(m, nn.Conv2d)]
+        for module in {*convolutions, *backbone.children()}:
+            module.register_forward_hook(self._after)
+
+    @contextmanager
+    def images(self, image_sizes: Sequence[Size], padded_size: Size) -> Iterator[None]:
+        """Erase within this context, for a batch of these sizes (height, width), pixels."""
+        if any(size != padded_size for size in image_sizes):
+            self._batch = (image_sizes, padded_size)
+        try:
+            yield
+        finally:
+            self._batch = None
+
+    def _after(self, module: nn.Module, inputs: object, output: Tensor) -> Tensor:
+        return output if self._batch is None else erase_padding(output, *self._batch)
+
+
+def erase_padding(x: Tensor, image_sizes: Sequence[Size], padded_size: Size) -> Tensor:
+    """Set the cells of features (N, C, h, w) that lie beyond each image to zero."""
+    shape = (x.shape[-2], x.shape[-1])
+    mask = padding_mask(image_sizes, shape, stride_of(padded_size, shape), x.device)
+    return x.masked_fill(mask[:, None], 0.0)
+
+
+def stride_of(padded_size: Size, shape: Size) -> Size:
+    """Return the strides (down, right) of features of `shape`, the least powers of two that fit.
+
+    Where several fit there is one row (column) only, which every image has.
+
+    Raises:
+        ValueError: no power of two, rounded up, gives the shape.
+    """
+    return _stride(padded_size[0], shape[0]), _stride(padded_size[1], shape[1])
+
+
+def own_cells(image_size: Size, padded_size: Size, shape: Size) -> Size:
+    """Return how many rows and columns of features of `shape` belong to an image."""
+    down, right = stride_of(padded_size, shape)
+    return -(-image_size[0] // down), -(-image_size[1] // right)
+
+
+def _stride(pixels: int, cells: int) -> int:
+    stride = 1
+    while -(-pixels // stride) > cells:
+        stride *= 2
+    if -(-pixels // stride) != cells:
+        raise ValueError(
+            f"MODEL.DETR.ERASE_PADDING: {pixels} pixels became {cells} cells; allowed are "
+            "backbones that halve the size, rounding up"
+        )
+    return stride

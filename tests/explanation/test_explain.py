@@ -1,0 +1,69 @@
+"""The tool on a training folder: page and pictures."""
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_explanation import tiny_image
+from tiny_model import build, tiny_cfg
+
+from detr_d2.checkpoint.checkpointer import model_content, save_weights
+
+TOOL = Path(__file__).resolve().parents[2] / "tools/explain.py"
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    """What a training leaves: config and weights, without categories."""
+    folder = tmp_path_factory.mktemp("run")
+    cfg = tiny_cfg()
+    cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = 96, 200
+    cfg.MODEL.DETR.SCORE_THRESH = 0.0
+    model = build(cfg)
+    model.box_head.class_embed.bias.data[-1] = -10.0
+    save_weights(str(folder / "model_final.pth"), model_content(model))
+    (folder / "config.yaml").write_text(cfg.dump())
+    Image.fromarray(tiny_image()).save(folder / "image.png")
+    return folder
+
+
+def explain(*arguments):
+    tool = runpy.run_path(str(TOOL))
+    return tool["main"](tool["argument_parser"]().parse_args([str(a) for a in arguments]))
+
+
+def test_page_and_pictures_of_a_training_folder(run_folder, tmp_path, capsys):
+    page, pictures = tmp_path / "explain.html", tmp_path / "pictures"
+    status = explain(
+        *("--config-file", run_folder, "--input", run_folder / "image.png"),
+        *("--output", page, "--pictures", pictures),
+    )
+    assert status == 0 and "explain.html" in capsys.readouterr().out
+    text = page.read_text()
+    assert "http://" not in text.split("<script", 1)[0] and 'id="array-mask-logits"' in text
+    names = sorted(path.name for path in pictures.iterdir())
+    assert names == [
+        "1_backbone.png",
+        "2_encoder.png",
+        "3_encoder_attention.png",
+        "4_decoder_attention.png",
+        "5_bbox_attention.png",
+        "6_fpn.png",
+        "7_merge.png",
+    ]
+    for name in names:
+        picture = np.asarray(Image.open(pictures / name).convert("RGB"))
+        assert min(picture.shape[:2]) > 150 and picture.std() > 10, name
+
+
+def test_faults_are_named_before_the_work(run_folder, tmp_path):
+    with pytest.raises(ValueError, match="no such file"):
+        explain("--config-file", run_folder, "--input", tmp_path / "x.png", "--output", "x.html")
+    with pytest.raises(ValueError, match="no_run"):
+        explain(
+            *("--config-file", tmp_path / "no_run", "--input", run_folder / "image.png"),
+            *("--output", tmp_path / "x.html"),
+        )
+    assert not (tmp_path / "x.html").exists()

@@ -1,0 +1,112 @@
+"""With ERASE_PADDING an image gives the same alone and in any padded batch."""
+
+import pytest
+import torch
+from detectron2.layers import FrozenBatchNorm2d
+from tiny_model import build, make_input, tiny_cfg
+
+from detr_d2.modeling.padding import PaddingEraser, own_cells, stride_of
+
+CLOSE = {"atol": 1e-5, "rtol": 1e-5}
+# Odd sizes, none a multiple of a stride; the last image is one cell of the coarsest feature.
+SIZES = [(65, 97), (80, 71), (31, 45), (17, 9)]
+
+
+def erasing_cfg(**keys):
+    cfg = tiny_cfg()
+    cfg.MODEL.DETR.ERASE_PADDING = True
+    for name, value in keys.items():
+        cfg.MODEL.DETR[name] = value
+    return cfg
+
+
+def test_strides_are_found_from_the_shape():
+    assert stride_of((80, 97), (20, 25)) == (4, 4)
+    assert own_cells((65, 71), (80, 97), (20, 25)) == (17, 18)
+    # One row: of all strides that fit the least, and every image has that row.
+    assert stride_of((9, 64), (1, 2)) == (16, 32)
+    with pytest.raises(ValueError, match="80 pixels became 19 cells"):
+        stride_of((80, 97), (19, 25))
+
+
+@pytest.mark.parametrize(("fold", "dilation"), [(False, 1), (True, 2)])
+def test_features_alone_are_those_in_a_padded_batch(fold, dilation):
+    """Stem, max pooling, all stages, DC5, odd sizes; double, so that only padding can differ."""
+    cfg = tiny_cfg("Detr")
+    cfg.MODEL.RESNETS.RES5_DILATION, cfg.MODEL.DETR.FOLD_FROZEN_NORMS = dilation, fold
+    backbone = build(cfg).backbone.double()
+    for norm in backbone.modules():
+        if isinstance(norm, FrozenBatchNorm2d):
+            norm.bias.normal_()
+    eraser = PaddingEraser(backbone)
+    images = [torch.rand(3, *size, dtype=torch.double) for size in SIZES]
+    batch = torch.zeros(len(SIZES), 3, 80, 97, dtype=torch.double)
+    for row, image in zip(batch, images, strict=True):
+        row[:, : image.shape[1], : image.shape[2]] = image
+    with torch.no_grad():
+        without = backbone(batch)
+        with eraser.images(SIZES, (80, 97)):
+            together = backbone(batch)
+        for i, image in enumerate(images):
+            for name, alone in backbone(image[None]).items():
+                height, width = own_cells(SIZES[i], (80, 97), together[name].shape[-2:])
+                assert alone.shape[-2:] == (height, width)
+                own = together[name][i : i + 1, :, :height, :width]
+                torch.testing.assert_close(own, alone, atol=1e-9, rtol=1e-9)
+                assert together[name][i, :, height:].eq(0).all()
+                assert together[name][i, :, :, width:].eq(0).all()
+        assert not torch.allclose(without["res5"], together["res5"])
+
+
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_all_raw_outputs_alone_are_those_in_a_padded_batch(dilation):
+    cfg = erasing_cfg()
+    cfg.MODEL.RESNETS.RES5_DILATION = dilation
+    model = build(cfg).eval()
+    inputs = [make_input(*size, 0, seed=i) for i, size in enumerate(SIZES)]
+    together = model.raw_outputs(inputs)
+    for i, x in enumerate(inputs):
+        alone = model.raw_outputs([x])
+        torch.testing.assert_close(together.logits[i], alone.logits[0], **CLOSE)
+        torch.testing.assert_close(together.boxes[i], alone.boxes[0], **CLOSE)
+        height, width = alone.masks.shape[-2:]
+        torch.testing.assert_close(
+            together.masks[i, :, :height, :width], alone.masks[0], atol=1e-4, rtol=1e-4
+        )
+
+
+def test_outputs_do_not_depend_on_the_batch_and_it_is_not_split():
+    model = build(erasing_cfg(SEM_SEG_ON=True, SCORE_THRESH=0.0)).eval()
+    model.box_head.class_embed.bias.data[-1] = -10.0
+    inputs = [make_input(*size, 0, seed=i) for i, size in enumerate(SIZES)]
+    alone = [model([x])[0] for x in inputs]
+    batches = []
+    model.backbone.register_forward_pre_hook(lambda _, args: batches.append(len(args[0])))
+    for found, expected in zip(model(inputs), alone, strict=True):
+        torch.testing.assert_close(found["sem_seg"], expected["sem_seg"], atol=1e-4, rtol=1e-4)
+        masks = [x["instances"].pred_masks for x in (found, expected)]
+        assert (masks[0] == masks[1]).float().mean() > 0.999
+    assert batches == [len(SIZES)]
+
+
+@pytest.mark.parametrize("freeze", [False, True])
+def test_losses_of_a_padded_batch_are_those_of_its_images(freeze):
+    """Mask and box losses are sums over objects, divided by their number in the batch."""
+    model = build(erasing_cfg(FREEZE=freeze, DROPOUT=0.0, DEEP_SUPERVISION=False)).train()
+    inputs = [make_input(65, 97, 3, seed=1), make_input(80, 71, 1, seed=2)]
+    together, one, other = model(inputs), model(inputs[:1]), model(inputs[1:])
+    for name in set(together) - {"loss_class"}:
+        expected = (3 * one[name] + 1 * other[name]) / 4
+        torch.testing.assert_close(together[name], expected, atol=1e-5, rtol=1e-4)
+    sum(together.values()).backward()
+    assert all(p.grad is not None for p in model.mask_head.parameters())
+    published = build(tiny_cfg()).train()
+    published.load_state_dict(model.state_dict())
+    assert not torch.allclose(published(inputs)["loss_dice"], together["loss_dice"], atol=1e-4)
+
+
+def test_padding_cannot_be_erased_and_shown():
+    cfg = erasing_cfg()
+    cfg.MODEL.DETR.POSTPROCESS.CROP_PADDING = False
+    with pytest.raises(ValueError, match=r"ERASE_PADDING is True and .*CROP_PADDING False"):
+        build(cfg)

@@ -1,0 +1,146 @@
+"""Speed and memory of the model against the published computation.
+
+One inference and one training step with a frozen DETR, R-50 with random weights, 250 classes, one
+image of 800 x 1066 with 15 segments. All variants run in turns in one process, so that a busy
+machine slows all of them; peak memory is that of a process of its own.
+"""
+
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from detr_d2 import add_detr_config
+from detr_d2.modeling import PanopticDetr
+from detr_d2.modeling.class_predictions import ClassPredictions
+
+import torch
+from detectron2.config import get_cfg
+from published import PublishedDetr
+from synthetic_input import synthetic_input
+from torch import Tensor
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+SIZE, SEGMENTS = (800, 1066), 15
+MODES = ("inference", "training_step")
+METHODS = ("published", "ours", "ours_bf16")
+
+
+def first_queries(found: ClassPredictions) -> Tensor:
+    """The first SEGMENTS of the queries, bool (Q,), so that random weights give that many."""
+    return torch.arange(len(found.scores), device=found.scores.device) < SEGMENTS
+
+
+def build(method: str, device: str) -> PanopticDetr:
+    """DETR R-50 panoptic, frozen, with random weights and every query an object."""
+    cfg = get_cfg()
+    add_detr_config(cfg)
+    cfg.merge_from_file(str(CONFIGS / "COCO-PanopticSegmentation/detr_panoptic_R_50_25ep.yaml"))
+    detr = cfg.MODEL.DETR
+    detr.NUM_CLASSES, detr.SCORE_THRESH, detr.INSTANCE_ON = 250, 0.0, False
+    detr.FOLD_FROZEN_NORMS = method != "published"
+    detr.BF16_INFERENCE = method == "ours_bf16"
+    cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = ()
+    torch.manual_seed(0)
+    model = PublishedDetr(cfg).prepare() if method == "published" else PanopticDetr(cfg)
+    model.postprocess.needed_queries = first_queries
+    model.box_head.class_embed.bias.data[-1] = -10.0
+    return model.to(device)
+
+
+def make_work(mode: str, method: str, device: str) -> Callable[[], Any]:
+    """The work to measure; inference returns its outputs."""
+    model = build(method, device)
+    batch = [synthetic_input(SIZE, SEGMENTS, sides=(160, 200), step=(40, 60))]
+    if mode == "inference":
+        return torch.no_grad()(lambda: model.eval()(batch))
+    model.train()
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad])
+
+    def train() -> None:
+        optimizer.zero_grad()
+        with torch.autocast(device, torch.bfloat16, enabled=method == "ours_bf16"):
+            losses = model(batch)
+        sum(losses.values()).backward()
+        optimizer.step()
+
+    return train
+
+
+def clock(work: Callable[[], Any], device: str) -> tuple[float, float]:
+    """Seconds of the wall clock and of the processor."""
+    wall, processor = time.perf_counter(), time.process_time()
+    work()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return time.perf_counter() - wall, time.process_time() - processor
+
+
+def compare(mode: str, device: str, repeats: int) -> dict[str, Any]:
+    """Run all methods in turns; ratios are published / ours of the same turn."""
+    works = {method: make_work(mode, method, device) for method in METHODS}
+    for work in works.values():
+        work()
+    turns = [{m: clock(work, device) for m, work in works.items()} for _ in range(repeats)]
+    report: dict[str, Any] = {}
+    for method in METHODS:
+        report[method] = {"seconds": spread([turn[method][0] for turn in turns])}
+        if method != "published":
+            for kind, name in enumerate(("ratio", "processor_ratio")):
+                values = [turn["published"][kind] / turn[method][kind] for turn in turns]
+                report[method][name] = spread(values)
+        report[method]["peak_memory_mib"] = memory_in_process(mode, method, device)
+    if mode == "inference":
+        ids = {m: work()[0]["panoptic_seg"][0].cpu() for m, work in works.items()}
+        for method in METHODS[1:]:
+            same = (ids[method] == ids["published"]).double().mean().item()
+            report[method]["share_of_equal_pixels"] = round(same, 6)
+    return report
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Median, least and largest."""
+    numbers = {"median": statistics.median(values), "min": min(values), "max": max(values)}
+    return {name: round(value, 3) for name, value in numbers.items()}
+
+
+def memory_in_process(mode: str, method: str, device: str) -> float:
+    """Peak memory in MiB above that of the model, in a fresh process."""
+    command = [sys.executable, __file__, mode, method, device]
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def peak_memory(mode: str, method: str, device: str) -> float:
+    """Peak memory in MiB of one run above what the process holds before it."""
+    work = make_work(mode, method, device)
+    if device.startswith("cuda"):
+        before = torch.cuda.memory_allocated() / 2**20
+        torch.cuda.reset_peak_memory_stats()
+        work()
+        return torch.cuda.max_memory_allocated() / 2**20 - before
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    before = pages * resource.getpagesize() / 2**20
+    work()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10 - before
+
+
+def measure_model(device: str, repeats: int) -> dict[str, Any]:
+    """Speed and memory of all methods in both modes."""
+    return {
+        "device": device,
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "torch": torch.__version__,
+        "image": SIZE,
+        "segments": SEGMENTS,
+        **{mode: compare(mode, device, repeats) for mode in MODES},
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(round(peak_memory(*sys.argv[1:]), 1)))
