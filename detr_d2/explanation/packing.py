@@ -53,8 +53,8 @@ class Packer:
             text: what it is.
             leading: number of leading axes with a scale and an offset each; 0 = one for all.
             from_zero: the offset is 0; for values that are not negative.
-            step: the distance of two levels; the type is then the smallest that holds all of them,
-                and the step larger where uint16 would not.
+            step: the distance of two levels; the type is the smallest that holds all levels, and
+                the step larger where uint16 would not.
                 None: 256 levels from the smallest to the largest value.
             delta: store differences along the last axis; smaller for smooth maps.
 
