@@ -6,10 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_explanation import tiny_image
-from tiny_model import build, tiny_cfg
-
-from detr_d2.checkpoint.checkpointer import model_content, save_weights
+from tiny_run import write_tiny_run
 
 TOOL = Path(__file__).resolve().parents[2] / "tools/explain.py"
 
@@ -18,14 +15,7 @@ TOOL = Path(__file__).resolve().parents[2] / "tools/explain.py"
 def run_folder(tmp_path_factory):
     """What a training leaves: config and weights, without categories."""
     folder = tmp_path_factory.mktemp("run")
-    cfg = tiny_cfg()
-    cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = 96, 200
-    cfg.MODEL.DETR.SCORE_THRESH = 0.0
-    model = build(cfg)
-    model.box_head.class_embed.bias.data[-1] = -10.0
-    save_weights(str(folder / "model_final.pth"), model_content(model))
-    (folder / "config.yaml").write_text(cfg.dump())
-    Image.fromarray(tiny_image()).save(folder / "image.png")
+    write_tiny_run(folder)
     return folder
 
 
