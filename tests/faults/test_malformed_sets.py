@@ -41,8 +41,8 @@ def change(content, *path_and_value):
 
 
 REJECTED = [
-    ("categories", 0, "id", -3),
-    ("categories", 0, "id", True),
+    ("categories", 4, "id", -3),
+    ("categories", 4, "id", True),
     ("categories", 0, "color", [300, 0, 0]),
     ("categories", 0, "color", "red"),
     ("categories", 0, "name", ""),
@@ -66,6 +66,9 @@ REJECTED = [
 def test_what_loading_rejects_the_check_finds(tiny_set, fault):
     # Entries of the shared list of categories must not change for other tests.
     tiny_set.content = copy.deepcopy(tiny_set.content)
+    # A class that no segment has: its faults show by themselves.
+    tiny_set.content["categories"].append({"id": 99, "name": "spare", "isthing": 1})
+    tiny_set.write()
     load(tiny_set)
     assert errors(tiny_set) == []
     change(tiny_set.content, *fault)
