@@ -7,24 +7,23 @@ import argparse
 import sys
 from pathlib import Path
 
-# detr_d2 before detectron2, since it silences a warning of that import.
+from detr_d2.engine import command_line
 from detr_d2.explanation.explain import explain_image, write_page
 from detr_d2.explanation.pictures import write_pictures
 
 
 def argument_parser() -> argparse.ArgumentParser:
     """Return the tool's arguments."""
-    parser = argparse.ArgumentParser(description="Explain a trained model on an image.")
+    parser = command_line.ToolParser(description="Explain a trained model on an image.")
     parser.add_argument(
         "--config-file",
         required=True,
-        metavar="FILE|DIR",
-        help="a config, or the folder of a finished training, whose weights are then taken",
+        metavar="FILE",
+        help=command_line.CONFIG_HELP,
     )
     parser.add_argument("--input", required=True, metavar="IMAGE")
     parser.add_argument("--output", required=True, metavar="HTML", help="the page to write")
     parser.add_argument("--pictures", metavar="DIR", help="write the steps as PNG files there, too")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs for the config")
     return parser
 
 
