@@ -23,10 +23,12 @@ PROBES = {
     "pycocotools": "pycocotools.mask",
     "scipy": "scipy.optimize",
     "opencv": "cv2",
+    "safetensors": "safetensors.torch",
+    "hotcoco": "hotcoco",
     # It imports most of what detectron2 depends on.
     "detectron2": "detectron2.modeling",
-    "hotcoco": "hotcoco",
 }
+ANY_VERSION = ("fvcore", "pycocotools", "scipy", "opencv", "safetensors")
 # Verdicts of what detr_d2 cannot do without.
 BAD = ("missing", "wrong")
 TESTED_DETECTRON2 = {("sal-detectron2", (0, 7, 2)), ("detectron2", (0, 6))}
@@ -37,7 +39,7 @@ class Package:
     """What was found of one package. `version` None: it is not there at all."""
 
     version: str | None = None
-    # The distributions that provide it, ("sal-detectron2",) say; empty if it came without one.
+    # That provide it; empty if it came without one.
     distributions: tuple[str, ...] = ()
     path: str | None = None
     # Why it cannot be used, None if it can; and the other module that it lacks, if that is why.
@@ -51,15 +53,11 @@ class Findings:
 
     python: tuple[int, ...]
     packages: Mapping[str, Package] = field(default_factory=dict)
-    # The CUDA version that torch was built for, and the names of the devices that it sees.
+    # That torch was built for; the names of the devices that it sees.
     cuda: str | None = None
     devices: tuple[str, ...] = ()
     # Its official source has called itself 0.6 since 2021, but grew what detr_d2 uses only later.
     detectron2_outdated: bool = False
-
-    def get(self, name: str) -> Package:
-        """Return the package of that name, which is one of PROBES."""
-        return self.packages[name]
 
 
 @dataclass(frozen=True)
@@ -129,27 +127,28 @@ def judge(found: Findings) -> list[Row]:
     fits = (3, 10) <= found.python[:2] <= (3, 12)
     remark = "" if fits else "make the environment with another Python: see INSTALL.md"
     torch = ("torch", "2.3 or newer", commands.install_torch())
-    version, plain = found.get("numpy").version, ("fvcore", "pycocotools", "scipy", "opencv")
-    install = {name: commands.install_beside_numpy(name, version) for name in plain}
-    asks = "sal-detectron2" in found.get("detectron2").distributions
+    version = found.packages["numpy"].version
+    install = {name: commands.install_beside_numpy(name, version) for name in ANY_VERSION}
+    coco, slower = found.packages["hotcoco"], ("note", "pycocotools measures AP, ten times slower")
+    asks = "sal-detectron2" in found.packages["detectron2"].distributions
     needed = "below 2 for sal-detectron2" if asks else "any version"
     numpy = (needed, commands.pip("install", "numpy<2"), not asks or numbers(version) < (2,))
     return [
         Row("Python", python, "3.10 to 3.12", "ok" if fits else "wrong", remark),
         # The first with loss scaling for any device, torch.amp.GradScaler.
-        _judge_version(found, *torch, numbers(found.get("torch").version) >= (2, 3)),
+        _judge_version(found, *torch, numbers(found.packages["torch"].version) >= (2, 3)),
         _judge_torchvision(found),
         _judge_cuda(found),
         _judge_detectron2(found),
         *(_judge_version(found, name, "any version", fix) for name, fix in install.items()),
         _judge_version(found, "numpy", *numpy),
-        _judge_hotcoco(found),
+        Row("hotcoco", coco.version or "none", "optional", *(slower if coco.error else ("ok",))),
     ]
 
 
 def _judge_version(found: Findings, name: str, needed: str, fix: str, fits: bool = True) -> Row:
     """A package that must be importable and, by `fits`, of a version that will do."""
-    package = found.get(name)
+    package = found.packages[name]
     if package.error:
         return _unusable(name, found, needed, fix)
     origin = " and ".join(part for part in package.distributions if part != name)
@@ -158,21 +157,23 @@ def _judge_version(found: Findings, name: str, needed: str, fix: str, fits: bool
 
 
 def _judge_torchvision(found: Findings) -> Row:
-    package, needed = found.get("torchvision"), "operators load"
+    package, needed = found.packages["torchvision"], "operators load"
     if not package.error:
         return Row("torchvision", f"{package.version}, operators load", needed, "ok")
     install = commands.install_torch()
     row = _unusable("torchvision", found, needed, install)
     if row.verdict == "missing" or not row.fix or package.lacks:
         return row
-    remark = f"{row.remark}. It must be built for torch {found.get('torch').version} and its CUDA"
+    remark = (
+        f"{row.remark}. It must be built for torch {found.packages['torch'].version} and its CUDA"
+    )
     # pip would find the right versions installed and not notice the wrong build.
     fix = f"{commands.pip('uninstall', '-y', 'torch', 'torchvision')} && {install}"
     return replace(row, remark=f"{remark}; the commands may change torch", fix=fix)
 
 
 def _judge_cuda(found: Findings) -> Row:
-    if found.get("torch").error:
+    if found.packages["torch"].error:
         return Row("CUDA", "unknown without torch", "optional", "note")
     build = f"torch for CUDA {found.cuda}" if found.cuda else "torch for CPU"
     if not found.devices:
@@ -180,15 +181,8 @@ def _judge_cuda(found: Findings) -> Row:
     return Row("CUDA", f"{build}, {', '.join(found.devices)}", "optional", "ok")
 
 
-def _judge_hotcoco(found: Findings) -> Row:
-    package, remark = found.get("hotcoco"), "pycocotools counts average precision, ten times slower"
-    if package.error:
-        return Row("hotcoco", package.version or "none", "optional", "note", remark)
-    return Row("hotcoco", str(package.version), "optional", "ok")
-
-
 def _judge_detectron2(found: Findings) -> Row:
-    package, needed = found.get("detectron2"), "sal-detectron2 0.7.2, current official 0.6"
+    package, needed = found.packages["detectron2"], "sal-detectron2 0.7.2, current official 0.6"
     if len(package.distributions) > 1:
         both = " and ".join(package.distributions)
         fix = commands.pip("uninstall", "-y", *package.distributions)
@@ -209,15 +203,15 @@ def _judge_detectron2(found: Findings) -> Row:
 
 def _unusable(name: str, found: Findings, needed: str, fix: str) -> Row:
     """The row of a package that cannot be used: absent, broken, or itself lacking another."""
-    package = found.get(name)
+    package = found.packages[name]
     if package.version is None:
         return Row(name, "none", needed, "missing", fix=fix)
     row = Row(name, package.version, needed, "wrong", f"fails: {package.error}", fix)
     below = {"torchvision": ["torch"], "detectron2": ["torch", "torchvision"]}.get(name, [])
-    if package.lacks in found.packages or any(found.get(other).error for other in below):
+    if package.lacks in found.packages or any(found.packages[other].error for other in below):
         return replace(row, remark=f"{row.remark}; fix the others first", fix="")
     if package.lacks:
-        numpy = found.get("numpy").version
+        numpy = found.packages["numpy"].version
         return replace(row, fix=commands.install_beside_numpy(package.lacks, numpy))
     return row
 

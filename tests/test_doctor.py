@@ -20,6 +20,7 @@ GOOD = {
     "pycocotools": Package("2.0.11", ("pycocotools",)),
     "scipy": Package("1.15.3", ("scipy",)),
     "opencv": Package("4.11.0", ("opencv-python-headless",)),
+    "safetensors": Package("0.7.0", ("safetensors",)),
     "numpy": Package("1.26.4", ("numpy",)),
     "hotcoco": Package("1.3.0", ("hotcoco",)),
 }
@@ -155,7 +156,7 @@ def test_table_lines_up_and_gives_a_shared_command_once():
     text = doctor.render(list(rows(torch=ABSENT, torchvision=ABSENT).values()))
     lines = text.splitlines()
     column = lines[0].index("verdict")
-    assert {line[column:] for line in lines[1:11]} <= {"ok", "note", "missing", "wrong"}
+    assert {line[column:] for line in lines[1:12]} <= {"ok", "note", "missing", "wrong"}
     assert text.count("torch.txt") == 1
     assert "To fix torch (missing), torchvision (missing):" in text
     assert "cannot run here yet: torch, torchvision." in text
