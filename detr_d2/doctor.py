@@ -39,7 +39,6 @@ class Package:
     """What was found of one package. `version` None: it is not there at all."""
 
     version: str | None = None
-    # That provide it; empty if it came without one.
     distributions: tuple[str, ...] = ()
     path: str | None = None
     # Why it cannot be used, None if it can; and the other module that it lacks, if that is why.
@@ -203,7 +202,7 @@ def _judge_detectron2(found: Findings) -> Row:
 
 def _unusable(name: str, found: Findings, needed: str, fix: str) -> Row:
     """The row of a package that cannot be used: absent, broken, or itself lacking another."""
-    package = found.packages[name]
+    package, numpy = found.packages[name], found.packages["numpy"].version
     if package.version is None:
         return Row(name, "none", needed, "missing", fix=fix)
     row = Row(name, package.version, needed, "wrong", f"fails: {package.error}", fix)
@@ -211,8 +210,7 @@ def _unusable(name: str, found: Findings, needed: str, fix: str) -> Row:
     if package.lacks in found.packages or any(found.packages[other].error for other in below):
         return replace(row, remark=f"{row.remark}; fix the others first", fix="")
     if package.lacks:
-        numpy = found.packages["numpy"].version
-        return replace(row, fix=commands.install_beside_numpy(package.lacks, numpy))
+        row = replace(row, fix=commands.install_beside_numpy(package.lacks, numpy))
     return row
 
 

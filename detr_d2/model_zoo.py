@@ -14,6 +14,7 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import build_model
 from torch import nn
 
+from detr_d2.checkpoint import LoadingRules
 from detr_d2.checkpoint.checkpointer import Checkpointer
 from detr_d2.config import add_detr_config
 from detr_d2.utils.device import use_available_device
@@ -101,7 +102,9 @@ def get(config_path: str, trained: bool = False, device: str | None = None) -> n
     cfg = get_config(config_path, trained)
     use_available_device(cfg, asked=device)
     model: nn.Module = build_model(cfg)
-    Checkpointer(model, cfg=cfg).load(cfg.MODEL.WEIGHTS)
+    # Untrained, the weights are those that a training starts from: a backbone, say, or none.
+    rules = None if trained else LoadingRules.from_config(cfg)
+    Checkpointer(model, cfg=cfg, rules=rules).load(cfg.MODEL.WEIGHTS, [])
     return model
 
 

@@ -301,8 +301,9 @@ def test_registration_example(mine):
 def test_registration_of_masks(mine, monkeypatch):
     """Five images with a crack each, of which four are for training."""
     monkeypatch.setenv("DETR_D2_CACHE", str(mine / "cache"))
-    for folder in ("images", "masks"):
-        (mine / folder).mkdir()
+    for folder in ("cracks/images", "cracks/masks"):
+        (mine / folder).mkdir(parents=True)
+    monkeypatch.chdir(mine / "cracks")
     for number in range(5):
         Image.new("RGB", (24, 16)).save(f"images/{number}.jpg")
         mask = Image.new("L", (24, 16))

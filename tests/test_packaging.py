@@ -52,17 +52,20 @@ def test_metadata(built):
 def test_model_zoo_registration_and_predictor_work_from_any_folder(built, tiny_set, tmp_path):
     program = f"""
 import sys
+import torch
 sys.path.insert(0, {str(built / "lib")!r})
 import detr_d2
 from detr_d2 import Predictor, _requirements, model_zoo, register_dataset
+from detectron2.modeling import build_model
 assert detr_d2.__file__.startswith({str(built)!r})
 assert _requirements.requirement_file("detectron2").startswith({str(built)!r})
 register_dataset("mine", **{ {key: str(path) for key, path in tiny_set.paths().items()}!r})
 cfg = model_zoo.get_config("COCO-PanopticSegmentation/detr_panoptic_R_50.yaml")
-cfg.MODEL.DEVICE, cfg.MODEL.WEIGHTS = "cpu", ""
+cfg.MODEL.DEVICE, cfg.MODEL.WEIGHTS = "cpu", "weights.pth"
 cfg.MODEL.DETR.ENC_LAYERS = cfg.MODEL.DETR.DEC_LAYERS = 1
 cfg.INPUT.MIN_SIZE_TEST = 32
 cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = ("mine",)
+torch.save({{"model": build_model(cfg).state_dict()}}, "weights.pth")
 output = Predictor(cfg)({str(tiny_set.root / "images" / "a.jpg")!r})
 assert output["panoptic_seg"][0].shape == (16, 24)
 """

@@ -13,7 +13,9 @@ import yaml
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.detection_utils import read_image
 from PIL import Image
+from tiny_model import give_weights
 
+from detr_d2.engine import command_line, use_model_categories
 from detr_d2.evaluation import flat_results
 from detr_d2.ops.panoptic_ids import rgb_to_id
 
@@ -196,8 +198,12 @@ def test_images_that_cannot_be_read_are_told_and_the_rest_is_done(tmp_path, caps
     (tmp_path / "categories.json").write_text(
         json.dumps([{"id": 1, "name": "sky", "isthing": 0, "color": [1, 2, 3]}])
     )
+    cfg = command_line.load_config(str(tmp_path / "tiny.yaml"), [])
+    use_model_categories(cfg, str(tmp_path / "tiny.yaml"))
+    give_weights(cfg, tmp_path)
     arguments = ["--config-file", str(tmp_path / "tiny.yaml"), "--input", str(tmp_path)]
-    assert run(demo, [*arguments, "--output", str(tmp_path / "pictures")]) == 1
+    arguments += ["--output", str(tmp_path / "pictures"), "MODEL.WEIGHTS", cfg.MODEL.WEIGHTS]
+    assert run(demo, arguments) == 1
     assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["good.jpg"]
     assert "bad.png" in capsys.readouterr().err
 

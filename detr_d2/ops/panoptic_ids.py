@@ -24,6 +24,8 @@ def rgb_to_id(rgb: np.ndarray) -> np.ndarray:
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
         raise ValueError(f"expected an (H, W, 3) uint8 array, found {rgb.shape} {rgb.dtype}")
     # The four bytes of a little-endian integer: a tenth of the time of shifting and adding.
+    if not rgb.size:
+        return np.zeros(rgb.shape[:2], np.int32)
     rgba = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2RGBA)
     ids: np.ndarray = rgba.view("<i4")[..., 0]
     ids &= MAX_ID

@@ -50,5 +50,5 @@ def test_a_faulty_png_is_found(prepare, tmp_path, tiny_set):
     tiny_set.content["annotations"][0]["segments_info"][2]["area"] += 1
     (target / "panoptic.json").write_text(json.dumps(tiny_set.content))
 
-    with pytest.raises(ValueError, match=r"a\.png: segment 70000 has 30 pixels.*says 31"):
+    with pytest.raises(ValueError, match=r"a\.png: segment 70000: wrong area \(JSON 31, PNG 30\)"):
         prepare._check(target, prepare.CategoryTable(tiny_set.content["categories"]))

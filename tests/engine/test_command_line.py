@@ -74,7 +74,7 @@ def test_config_is_a_file_a_training_folder_or_a_name(run_folder):
     assert read_config(str(run_folder)).SEED == 77
     assert read_config(str(run_folder), ["SEED", "5"]).SEED == 5
     assert model_zoo.get_checkpoint_url(PANOPTIC) == read_config(PANOPTIC).MODEL.WEIGHTS
-    assert read_config("").SEED == -1
+    assert read_config("").SEED == 1
 
 
 def test_config_that_is_none_of_them_is_named_with_what_is_near(tmp_path):
