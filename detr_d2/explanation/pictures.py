@@ -20,6 +20,8 @@ from detr_d2.utils.files import replacing
 from detr_d2.visualization import image_grid, render_segments
 
 ROWS = 4
+# Keeps rare colours, such as the deep red of a small mask.
+METHOD = Image.Quantize.MAXCOVERAGE
 Rows = list[list[np.ndarray]]
 Sheet = tuple[Rows, list[str], list[str], str]
 
@@ -215,6 +217,6 @@ def write_pictures(
         path = Path(folder) / f"{name}.png"
         picture = Image.fromarray(image_grid(rows, columns, captions=captions, title=title))
         with replacing(path) as temporary:
-            (picture.quantize(colors) if colors else picture).save(temporary, optimize=True)
+            (picture.quantize(colors, METHOD) if colors else picture).save(temporary, optimize=True)
         written.append(path)
     return written

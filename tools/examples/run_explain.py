@@ -34,7 +34,7 @@ def main() -> None:
     page = args.out / "explain.html"
     payload = write_page(recorded, page)
     write_pictures(recorded, payload, args.out / "pictures")
-    written = write_pictures(recorded, payload, args.guide, width=160, colors=128)
+    written = write_pictures(recorded, payload, args.guide, width=132, colors=256)
     print(f"{page}: {page.stat().st_size / 1e6:.1f} MB; {args.out / 'pictures'}")
     print(f"{args.guide}: {sum(path.stat().st_size for path in written) / 1e3:.0f} kB")
 
