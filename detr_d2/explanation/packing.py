@@ -86,7 +86,7 @@ class Packer:
     def add_integers(self, name: str, values: Tensor | np.ndarray, text: str) -> str:
         """Pack integers 0 .. 255 exactly, for example an image or a map of ids."""
         raw = _numpy(values).astype(np.uint8)
-        self._store(name, raw, text, False, np.float64(1), np.float64(0), 0.0)
+        self._store(name, raw, text, False, np.array(1.0), np.array(0.0), 0.0)
         return name
 
     def values(self, name: str) -> np.ndarray:
@@ -122,7 +122,11 @@ class Packer:
         self.arrays[name] = PackedArray(description, compress(_planes(stored)))
 
     def _store_floats(self, name: str, values: np.ndarray, text: str) -> None:
-        description = {"dtype": "float32", "filter": "none", "shape": list(values.shape)}
+        description: dict[str, Any] = {
+            "dtype": "float32",
+            "filter": "none",
+            "shape": list(values.shape),
+        }
         description |= {"scale": 1.0, "offset": 0.0, "tolerance": 0.0, "text": text}
         data = values.astype("<f4").tobytes()
         self.arrays[name] = PackedArray(description, compress(data))
@@ -158,7 +162,7 @@ def unpack(array: PackedArray, others: dict[str, PackedArray]) -> np.ndarray:
     data = gzip.decompress(base64.b64decode(array.text))
     if what["dtype"] == "float32":
         return np.frombuffer(data, "<f4").reshape(what["shape"]).astype(np.float64)
-    raw = np.frombuffer(data, np.uint8)
+    raw: np.ndarray = np.frombuffer(data, np.uint8)
     if what["dtype"] == "uint16":
         low, high = np.split(raw.astype(np.uint16), 2)
         raw = low | high << 8
@@ -173,7 +177,7 @@ def unpack(array: PackedArray, others: dict[str, PackedArray]) -> np.ndarray:
 
 def _factor(value: float | str, axes: int, others: dict[str, PackedArray]) -> np.ndarray:
     if not isinstance(value, str):
-        return np.float64(value)
+        return np.array(value)
     values = unpack(others[value], others)
     return values.reshape(values.shape + (1,) * (axes - values.ndim))
 
