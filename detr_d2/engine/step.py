@@ -96,7 +96,7 @@ class AccumulatingTrainer(SimpleTrainer):
     def close(self) -> None:
         """End the data workers; the next step would start them again."""
         iterator: Any = self._data_loader_iter_obj
-        self._data_loader_iter_obj: Any = None
+        self._data_loader_iter_obj = None
         if hasattr(iterator, "close"):
             iterator.close()
 

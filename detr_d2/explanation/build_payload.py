@@ -1,12 +1,11 @@
 """Pack a recorded pass into the page's data; `payload` describes it."""
 
-from typing import Any, cast
-
-from torch import nn
+from typing import Any
 
 from detr_d2.explanation import facts as measured
 from detr_d2.explanation import mask_sections, transformer_sections
 from detr_d2.explanation.capture import run_mask_head
+from detr_d2.explanation.merge import Merge
 from detr_d2.explanation.packing import Packer
 from detr_d2.explanation.payload import SCHEMA, Payload
 from detr_d2.explanation.questions import MISUNDERSTANDINGS, QUESTIONS, fill
@@ -90,7 +89,7 @@ def _mask_meta(
     # Where no query is a candidate, a query is followed nevertheless.
     run = candidates or followed
     logits, stages = run_mask_head(model, recorded.trace, run)
-    merge = mask_sections.Merge(recorded, candidates, logits[: len(candidates)])
+    merge = Merge(recorded, candidates, logits[: len(candidates)])
     packer.add(
         "mask-logits",
         merge.logits,
@@ -127,7 +126,7 @@ def _model_section(recorded: RecordedPass) -> dict[str, Any]:
         "d": trace.get("projected").shape[0],
         "queries": len(trace.get("logits")),
         "classes": model.num_classes,
-        "heads": cast(nn.MultiheadAttention, layers[0].self_attn).num_heads if len(layers) else 0,
+        "heads": trace.encoder[0].module.num_heads if trace.encoder else 0,
         "maps": getattr(attention, "num_maps", 0),
         "normalize": getattr(attention, "normalize", None),
         "encoder_layers": len(trace.encoder),

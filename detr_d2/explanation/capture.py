@@ -159,10 +159,9 @@ def _hook_detr(model: Detr, trace: Trace) -> Iterator[Any]:
     for layer in model.transformer.encoder.layers:
         yield _hook_attention(cast(nn.MultiheadAttention, layer.self_attn), trace, "encoder")
     for layer in model.transformer.decoder.layers:
-        yield _hook_attention(cast(nn.MultiheadAttention, layer.self_attn), trace, "decoder_self")
-        yield _hook_attention(
-            cast(nn.MultiheadAttention, layer.multihead_attn), trace, "decoder_cross"
-        )
+        own, cross = layer.self_attn, layer.multihead_attn
+        yield _hook_attention(cast(nn.MultiheadAttention, own), trace, "decoder_self")
+        yield _hook_attention(cast(nn.MultiheadAttention, cross), trace, "decoder_cross")
 
 
 def _hook_attention(module: nn.MultiheadAttention, trace: Trace, name: str) -> Any:

@@ -86,7 +86,7 @@ class Packer:
     def add_integers(self, name: str, values: Tensor | np.ndarray, text: str) -> str:
         """Pack integers 0 .. 255 exactly, for example an image or a map of ids."""
         raw = _numpy(values).astype(np.uint8)
-        self._store(name, raw, text, False, np.float64(1), np.float64(0), 0.0)
+        self._store(name, raw, text, False, np.array(1.0), np.array(0.0), 0.0)
         return name
 
     def values(self, name: str) -> np.ndarray:
@@ -99,8 +99,8 @@ class Packer:
         raw: np.ndarray,
         text: str,
         delta: bool,
-        scale: np.ndarray | np.floating,
-        offset: np.ndarray | np.floating,
+        scale: np.ndarray,
+        offset: np.ndarray,
         error: float,
     ) -> None:
         if name in self.arrays:
@@ -115,8 +115,7 @@ class Packer:
         for key, value in (("scale", scale), ("offset", offset)):
             if value.ndim and value.any():
                 description[key] = f"{name}.{key}"
-                table = np.asarray(value)
-                self._store_floats(f"{name}.{key}", table, f"{key} of {name}")
+                self._store_floats(f"{name}.{key}", value, f"{key} of {name}")
             else:
                 description[key] = float(value) if not value.ndim else 0.0
         stored = _differences(raw) if delta else raw
@@ -178,7 +177,7 @@ def unpack(array: PackedArray, others: dict[str, PackedArray]) -> np.ndarray:
 
 def _factor(value: float | str, axes: int, others: dict[str, PackedArray]) -> np.ndarray:
     if not isinstance(value, str):
-        return np.asarray(value, np.float64)
+        return np.array(value)
     values = unpack(others[value], others)
     return values.reshape(values.shape + (1,) * (axes - values.ndim))
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from detr_d2.explanation.capture import run_mask_head
 from detr_d2.explanation.feature_pictures import principal_colors, shrink
 from detr_d2.explanation.heat import grey, heat, heat_over, signed_heat, tile
-from detr_d2.explanation.mask_sections import Merge
+from detr_d2.explanation.merge import Merge
 from detr_d2.explanation.payload import Payload
 from detr_d2.explanation.recorded_pass import RecordedPass
 from detr_d2.modeling import PanopticDetr
