@@ -54,10 +54,10 @@ QUESTIONS = (
         "encoded_image",
         ("encoded", "res5", "projected"),
         "Where does the d x H/32 x W/32 encoded image come from?",
-        "From the transformer encoder. The ResNet's last stage, Res5, has 2048 channels; a 1 x 1 "
-        "convolution makes d of them. In every encoder layer each of the H/32 x W/32 cells then "
-        "gathers from all cells by self-attention. What comes out has the shape of what went in, "
-        "and is the encoded image.",
+        "From the transformer encoder. The ResNet's last stage, Res5, has 2048 channels (in "
+        "ResNet-50; a narrower one has fewer); a 1 x 1 convolution makes d of them. In every "
+        "encoder layer each of the H/32 x W/32 cells then gathers from all cells by self- "
+        "attention. What comes out has the shape of what went in, and is the encoded image.",
         "Here Res5 of {res5_shape} becomes {projected_shape}, and {encoder_layers} encoder layers "
         "change it: the difference between output and input is {encoder_change:.1f} times as long "
         "as the input.",
@@ -122,25 +122,28 @@ QUESTIONS = (
         "training",
         (),
         "How is it trained: in which stages, with which losses, and which queries take part?",
-        "First boxes, of things and stuff alike: Hungarian matching gives every object one query, "
-        "and cross-entropy, L1 and generalized IoU are minimised after every decoder layer. Then "
-        "all of that is frozen, and bbox attention and mask head alone learn for 25 epochs, with "
-        "focal and dice loss. Only queries matched to an object take part, one mask each; "
-        "`MASK_TRAIN_SCORE_THRESH` can demand a score as well. The threshold of 0.85 "
-        "is one of inference.",
+        "First boxes, of things and stuff alike: Hungarian matching gives every object of the "
+        'ground truth one query, the other queries learn to say "no object", and cross-entropy, '
+        "L1 and generalized IoU are minimised after every decoder layer. As published this "
+        "takes 300 epochs or more. Then all of that is frozen, and bbox attention and mask head "
+        "alone learn for 25 epochs, with focal and dice loss. Only queries matched to an object "
+        "take part, one mask each; `MASK_TRAIN_SCORE_THRESH` (0 unless set) can demand a score "
+        "as well. The threshold of 0.85 is one of inference.",
     ),
     Question(
         "own_data",
         (),
         "How are custom masks turned into boxes and records, and stuff labelled by a pretrained "
         "model without leaks?",
-        "Masks of any annotation format become one map of segment ids for each image, without "
-        "overlap; "
-        "the box of a segment is measured from its mask, again after every augmentation. Where "
-        "only "
-        "things have masks, a pretrained model labels the stuff: custom masks always win, and a "
-        "predicted thing that lies under a mask to more than a fifth goes as a whole, with the rim "
-        "that would stick out around the mask. Its pixels get the nearest stuff.",
+        "Masks of any annotation format become one map of segment ids for each image, in which "
+        "every pixel has one id; where masks overlap, the smaller lies on top unless told "
+        "otherwise. With a list of segments and their classes that is one record, what the data "
+        "loader reads. The box of a segment is measured from its mask, again after every "
+        "augmentation. Where only things have masks, a pretrained model labels the stuff: "
+        "custom masks always win. A predicted thing of which more than a fifth lies under a "
+        "custom mask is taken for the custom object and removed as a whole, or else what sticks "
+        "out around the mask would be labelled wrongly: that is a leak. Its pixels get the "
+        "nearest stuff.",
     ),
 )
 
