@@ -95,8 +95,8 @@ STOPS: tuple[Stop, ...] = (
         "position",
         "Position encoding",
         "Sines and cosines of the row and the column of each cell: attention by itself does not "
-        "know where a cell is. Added to queries and keys of the encoder and to the keys of the decoder's "
-        "cross-attention; never to values, and not in bbox attention.",
+        "know where a cell is. Added to queries and keys of the encoder and to the keys of the "
+        "decoder's cross-attention; never to values, and not in bbox attention.",
         "d x H/32 x W/32",
         (),
         lambda model: [(sine_position_encoding, "")],
