@@ -53,15 +53,25 @@ def read_contents(location: str) -> Contents:
     safetensors, and pickles of NumPy arrays as Detectron2 has them (`.pkl`).
 
     Raises:
-        WeightsError: it is of another kind, broken, or wants to run code.
+        WeightsError: it is of another kind, broken, wants to run code, or cannot be downloaded.
         FileNotFoundError: it is not there.
     """
-    path = location if os.path.exists(location) else PathManager.get_local_path(location)
+    path = location if os.path.exists(location) else _download(location)
     if os.path.isdir(path):
         return _read_folder(path)
     if not os.path.isfile(path):
         raise FileNotFoundError(f"weights {location} are not there")
     return Contents(location, _read_file(path), _config_beside(path), _categories_beside(path))
+
+
+def _download(location: str) -> str:
+    try:
+        local: str = PathManager.get_local_path(location)
+    except OSError as error:
+        raise WeightsError(
+            f"{location} cannot be downloaded ({error}); with a copy of the file: MODEL.WEIGHTS FILE"
+        ) from error
+    return local
 
 
 def _read_folder(path: str) -> Contents:

@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from detectron2.utils.file_io import PathManager
 from safetensors.torch import save_file
 
 from detr_d2.checkpoint.reading import WeightsError, read_contents
@@ -166,3 +167,12 @@ def test_a_hugging_face_folder_in_shards(tmp_path):
 def test_a_folder_without_weights_is_refused(tmp_path):
     with pytest.raises(WeightsError, match=r"model\.safetensors"):
         read_contents(str(tmp_path))
+
+
+def test_a_file_that_cannot_be_downloaded_is_one_message_with_the_way_out(monkeypatch):
+    def fail(location):
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(PathManager, "get_local_path", fail)
+    with pytest.raises(WeightsError, match=r"https://x/w\.pth cannot be .*not known.*WEIGHTS FILE"):
+        read_contents("https://x/w.pth")
