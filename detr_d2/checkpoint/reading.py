@@ -69,7 +69,7 @@ def _download(location: str) -> str:
         local: str = PathManager.get_local_path(location)
     except OSError as error:
         raise WeightsError(
-            f"{location} cannot be downloaded ({error}); with a copy of the file: MODEL.WEIGHTS FILE"
+            f"{location} cannot be downloaded ({error}); of a copy of it: MODEL.WEIGHTS FILE"
         ) from error
     return local
 
