@@ -37,7 +37,7 @@ def test_the_last_argmax_is_the_panoptic_map(seed, unite):
         torch.ones(count),
         classes,
         thing_ids=frozenset({0}),
-        min_area=6,
+        min_area=8,
         unite_stuff=unite,
         size=(10, 14),
     )
@@ -46,7 +46,7 @@ def test_the_last_argmax_is_the_panoptic_map(seed, unite):
         first.setdefault(category, query)
     united = {q: first[c] for q, c in zip(queries, classes.tolist(), strict=True) if c != 0}
     steps = merge_steps(
-        masks, queries, 6, (10, 14), united if unite == "before_filtering" else None
+        masks, queries, 8, (10, 14), united if unite == "before_filtering" else None
     )
     if not segments:
         assert steps[-1].winner is None
