@@ -16,7 +16,7 @@ from tqdm import tqdm
 from detr_d2 import model_zoo
 from detr_d2.checkpoint.checkpointer import Checkpointer
 from detr_d2.data.augmentation import build_augmentation
-from detr_d2.data.categories import CategoryTable
+from detr_d2.data.categories import CategoryTable, check_same_classes
 from detr_d2.data.panoptic_folder import PanopticFolder
 from detr_d2.engine.command_line import load_config
 from detr_d2.engine.model_categories import registered_categories, use_model_categories
@@ -39,13 +39,15 @@ class Predictor:
             sets are registered with.
 
     Raises:
-        ValueError: INPUT.FORMAT is neither RGB nor BGR.
+        ValueError: INPUT.FORMAT is neither RGB nor BGR; or the classes of the data sets, or
+            `categories`, are not those of the model.
         detr_d2.checkpoint.WeightsError: the weights cannot be read or do not fit.
     """
 
     def __init__(self, cfg: CfgNode, categories: CategoryTable | None = None) -> None:
         if cfg.INPUT.FORMAT not in ("RGB", "BGR"):
             raise ValueError(f"INPUT.FORMAT is {cfg.INPUT.FORMAT!r}, allowed: 'RGB', 'BGR'")
+        check_same_classes([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
         cfg = cfg.clone()
         cfg.defrost()
         use_available_device(cfg)
@@ -55,6 +57,7 @@ class Predictor:
         self.reverse = cfg.INPUT.FORMAT == "BGR"
         entries = registered_categories([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
         self._categories = categories or (CategoryTable(entries) if entries else None)
+        _check_names(self._categories, getattr(self.model, "class_names", ()))
 
     @classmethod
     def from_zoo(cls, config_path: str, device: str | None = None) -> "Predictor":
@@ -183,6 +186,16 @@ class Predictor:
             result.add(f"{source.stem}.png", name, id_map, segments)
         result.save()
         return str(result.json)
+
+
+def _check_names(table: CategoryTable | None, class_names: Sequence[str]) -> None:
+    """Raise ValueError unless categories name the model's classes, where both are known."""
+    given = [category.name for category in table.categories] if table is not None else []
+    if given and class_names and given != list(class_names):
+        raise ValueError(
+            f"the categories are {given}; the model's classes, by the data sets of its config, "
+            f"are {list(class_names)}"
+        )
 
 
 def panoptic_map(output: dict[str, Any]) -> tuple[np.ndarray, list[dict[str, Any]]]:

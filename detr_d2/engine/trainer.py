@@ -184,7 +184,13 @@ class DetrTrainer(DefaultTrainer):
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluators:
-        """The evaluators of TEST.EVALUATORS."""
+        """The evaluators of TEST.EVALUATORS.
+
+        Raises:
+            ValueError: the set has other classes than those of the training.
+        """
+        # Again: some sets know their classes only once they are loaded.
+        check_same_classes([*cfg.DATASETS.TRAIN, dataset_name])
         folder = os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name)
         return DatasetEvaluators(build_evaluators(cfg, dataset_name, folder))
 
@@ -194,7 +200,11 @@ class DetrTrainer(DefaultTrainer):
 
         Returns:
             Detectron2's nested results; for several data sets one level more, by their names.
+
+        Raises:
+            ValueError: the data sets differ in their classes.
         """
+        check_same_classes([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
         results = super().test(cfg, model, evaluators)
         if comm.is_main_process() and results:
             single = len(cfg.DATASETS.TEST) == 1
