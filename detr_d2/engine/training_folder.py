@@ -111,7 +111,9 @@ def registered_categories(dataset_names: Iterable[str]) -> list[dict[str, Any]]:
                         "id": category_id,
                         "name": names[index],
                         "isthing": int(category_id in things),
-                        "color": list(colors[index] if index < len(colors) else default_color(index)),
+                        "color": list(
+                            colors[index] if index < len(colors) else default_color(index)
+                        ),
                     }
                     for category_id, index in sorted(ids.items(), key=lambda item: item[1])
                 ]

@@ -8,10 +8,10 @@ def classes_of(cfg: CfgNode) -> tuple[int, frozenset[int]]:
     """Number of classes, and contiguous ids of the things, from config and metadata.
 
     Raises:
-        ValueError: NUM_CLASSES disagrees with the data set, neither of them knows, or the set
+        ValueError: NUM_CLASSES or THING_IDS disagrees with the data set, neither of them knows, or the set
             counts things and stuff apart.
     """
-    wanted = cfg.MODEL.DETR.NUM_CLASSES
+    wanted, wanted_things = cfg.MODEL.DETR.NUM_CLASSES, cfg.MODEL.DETR.THING_IDS
     for name in [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]:
         meta = MetadataCatalog.get(name)
         thing_ids = meta.get("thing_dataset_id_to_contiguous_id", {})
@@ -32,9 +32,14 @@ def classes_of(cfg: CfgNode) -> tuple[int, frozenset[int]]:
                 f"MODEL.DETR.NUM_CLASSES is {wanted}, but data set {name!r} has {known} classes "
                 f"({len(things)} things, {len(stuff - things)} stuff); set it to {known} or to 0"
             )
+        if wanted_things is not None and set(wanted_things) != things:
+            raise ValueError(
+                f"MODEL.DETR.THING_IDS is {list(wanted_things)}, but the things of data set "
+                f"{name!r} are {sorted(things)}; set it to that or to None"
+            )
         return known, frozenset(things)
     if wanted:
-        return wanted, frozenset(range(wanted))
+        return wanted, frozenset(range(wanted) if wanted_things is None else wanted_things)
     raise ValueError(
         "the number of classes is unknown: register the data sets of DATASETS.TRAIN or "
         f"DATASETS.TEST {(*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)} first, or set "

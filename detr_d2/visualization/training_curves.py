@@ -65,7 +65,8 @@ def read_losses(path: Path) -> Curves:
     if not names:
         raise ValueError(f"{path}: no loss in it; a training notes them every 20 iterations")
     in_order = sorted(names, key=lambda name: (name != "total_loss", name))
-    return _curves(entries, {name: name for name in in_order})
+    held_out = {"validation/total_loss": "total_loss, validation"}
+    return _curves(entries, {name: name for name in in_order} | held_out)
 
 
 def read_figures(path: Path) -> Curves:

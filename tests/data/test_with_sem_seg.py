@@ -116,7 +116,12 @@ def test_our_own_tools_read_such_a_set_as_the_standard_one(name, tiny_set):
         # A thing is listed once, as a thing.
         assert model_classes([name]) == model_classes([standard])
         found = [(c.index, c.isthing, c.name) for c in model_classes([name])]
-        assert found == [(0, True, "pipe"), (1, True, "brick"), (2, False, "sky"), (3, False, "soil")]
+        assert found == [
+            (0, True, "pipe"),
+            (1, True, "brick"),
+            (2, False, "sky"),
+            (3, False, "soil"),
+        ]
     finally:
         DatasetCatalog.remove(standard)
         MetadataCatalog.remove(standard)
