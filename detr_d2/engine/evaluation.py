@@ -89,9 +89,7 @@ def held_out_losses(cfg: CfgNode, model: nn.Module) -> dict[str, float]:
     count = -(-min(cfg.TEST.LOSS_IMAGES, len(records)) // size) * size
     places = np.linspace(0, len(records) - 1, count).round().astype(int)[rank::size]
     augmentations = build_augmentation(cfg, is_train=False)
-    mapper = DetrMapper(
-        is_train=True, augmentations=augmentations, image_format=cfg.INPUT.FORMAT
-    )
+    mapper = DetrMapper(is_train=True, augmentations=augmentations, image_format=cfg.INPUT.FORMAT)
     sums: Counter[str] = Counter()
     # The storage keeps the errors of these images apart from those of the training.
     with inference_context(model), torch.no_grad(), EventStorage():

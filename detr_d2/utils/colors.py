@@ -35,7 +35,10 @@ def _distinct_colors(count: int) -> list[list[int]]:
     lightness, chroma = lab[:, 0], np.hypot(lab[:, 1], lab[:, 2])
     vivid = (lightness > LIGHTNESS[0]) & (lightness < LIGHTNESS[1]) & (chroma > CHROMA)
     compressed = np.log1p(0.045 * chroma[vivid]) / (0.045 * chroma[vivid])
-    rgb, lab = rgb[vivid], lab[vivid] * np.stack([np.ones(len(compressed)), compressed, compressed], 1)
+    rgb, lab = (
+        rgb[vivid],
+        lab[vivid] * np.stack([np.ones(len(compressed)), compressed, compressed], 1),
+    )
     chosen = [0]
     nearest = np.full(len(lab), np.inf)
     while len(chosen) < count:

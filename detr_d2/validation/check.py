@@ -36,7 +36,10 @@ class SetFiles:
 
 
 class Checker:
-    """Checks one set; after `run`, `counts` and `hashes` are there for further checks.
+    """Checks one set; after `run` its attributes are there for further checks.
+
+    `counts` has the segments of each category id, `hashes` the perceptual hash of each image,
+    `listed` the names of all images in the JSON.
 
     Args:
         files: the set.
@@ -49,6 +52,7 @@ class Checker:
         self.queries = queries
         self.tiny = tiny
         self.hashes: dict[str, int] = {}
+        self.listed: set[str] = set()
         self.counts: Counter[int] = Counter()
         self.categories: dict[int, Mapping[str, Any]] = {}
         self.total = 0
@@ -76,7 +80,7 @@ class Checker:
         self.categories = {c["id"]: c for c in content["categories"] if not category_faults(0, c)}
         yield from check_pairs(path, images, annotations)
         yield from check_base_names(images)
-        yield from self._images_not_listed(images)
+        self.listed = {image["file_name"] for image in images}
         by_id = {image["id"]: image for image in images}
         for annotation in annotations:
             image = by_id.get(annotation["image_id"])
@@ -84,15 +88,6 @@ class Checker:
                 yield from self._image(image)
                 yield from self._annotation(annotation, image)
         yield from check_balance(path, self.categories, self.counts)
-
-    def _images_not_listed(self, images: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
-        if not os.path.isdir(self.files.image_root):
-            return
-        listed = {image["file_name"] for image in images}
-        for name in files_below(self.files.image_root, IMAGE_SUFFIXES):
-            if name not in listed:
-                expected = "fine if it belongs to another part"
-                yield Finding("note", "image not listed", name, "", "not in the JSON", expected)
 
     def _image(self, image: Mapping[str, Any]) -> Iterator[Finding]:
         name = image["file_name"]
@@ -126,6 +121,41 @@ class Checker:
         self.counts.update(known)
         yield from check_segments(path, segments, self.categories, self.queries)
         yield from check_png(path, image, segments, self.tiny)
+
+
+def check_together(checkers: Sequence[Checker]) -> Iterator[Finding]:
+    """Check what only all sets together show, after each has run.
+
+    Sets with the same images are parts of one: they must have the same categories, and an image is
+    reported if none of them lists it.
+    """
+    roots: dict[str, list[Checker]] = {}
+    for checker in checkers:
+        roots.setdefault(os.path.abspath(checker.files.image_root), []).append(checker)
+    for root, group in roots.items():
+        # One that could not be read has been reported.
+        parts = [checker for checker in group if checker.categories]
+        if not parts:
+            continue
+        first = _classes(parts[0])
+        for part in parts[1:]:
+            if (classes := _classes(part)) != first:
+                expected = f"{sorted(first)}, as in {parts[0].files.panoptic_json}"
+                path = part.files.panoptic_json
+                yield Finding("error", "other categories", path, "", f"{sorted(classes)}", expected)
+        listed = set().union(*(part.listed for part in parts))
+        complete = len(parts) == len(group) and os.path.isdir(root)
+        for name in files_below(root, IMAGE_SUFFIXES) if complete else ():
+            if name not in listed:
+                of = " or ".join(os.path.basename(part.files.panoptic_json) for part in parts)
+                expected = "fine if it belongs to another part"
+                yield Finding("note", "image not listed", name, "", f"not in {of}", expected)
+    if len(checkers) > 1:
+        yield from find_near_duplicates({c.files.panoptic_json: c.hashes for c in checkers})
+
+
+def _classes(checker: Checker) -> set[tuple[int, str, bool]]:
+    return {(i, c["name"], bool(c["isthing"])) for i, c in checker.categories.items()}
 
 
 def find_near_duplicates(

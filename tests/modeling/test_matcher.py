@@ -78,7 +78,10 @@ def test_a_diverged_model_is_named():
 def test_polygons_of_detectron2s_mapper_are_rasterized():
     """INPUT.MASK_FORMAT is "polygon" there by default."""
     instances = Instances((4, 6), gt_classes=torch.tensor([0, 1]))
-    square, two_parts = [[1.0, 1, 3, 1, 3, 3, 1, 3]], [[0.0, 0, 1, 0, 1, 4, 0, 4], [5.0, 0, 6, 0, 6, 1, 5, 1]]
+    square, two_parts = (
+        [[1.0, 1, 3, 1, 3, 3, 1, 3]],
+        [[0.0, 0, 1, 0, 1, 4, 0, 4], [5.0, 0, 6, 0, 6, 1, 5, 1]],
+    )
     instances.gt_masks = PolygonMasks([square, two_parts])
     instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
     empty = Instances((5, 3), gt_classes=torch.zeros(0, dtype=torch.int64))
