@@ -5,7 +5,8 @@
     python tools/check_dataset.py --set IMAGES PNGS JSON [--set ...] [--fix DIR]
 
 DIR is what convert_masks.py has written; its JSONs (train, val) are the parts of one set. Several
-sets are also compared with each other for images that look alike. Exit status: 0 nothing wrong, 1 errors (with --strict: or warnings), 2 not run.
+sets are also compared with each other for images that look alike. Exit status: 0 nothing wrong, 1
+errors (with --strict: or warnings), 2 not run.
 """
 
 import argparse
@@ -13,11 +14,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from detr_d2.utils.progress import progress_bar
 from detr_d2.validation.check import Checker, SetFiles, check_together
 from detr_d2.validation.findings import Finding, Page
 from detr_d2.validation.repair import repair_sets
-
-from tqdm import tqdm
 
 EXIT_FOUND, EXIT_NOT_RUN = 1, 2
 
@@ -33,22 +33,15 @@ def sets_in(folder: str) -> list[SetFiles]:
 
 def findings_with_bar(checker: Checker, quiet: bool) -> Iterator[Finding]:
     """Findings of one set, with a progress bar."""
-    name = checker.files.panoptic_json
-    with tqdm(unit=" images", desc=name, disable=quiet or None) as bar:
+    with progress_bar(checker.files.panoptic_json, quiet) as progress:
         for finding in checker.run():
-            bar.total = checker.total
-            bar.update(len(checker.hashes) - bar.n)
+            progress(len(checker.hashes), checker.total)
             yield finding
 
 
 def repair(sets: list[SetFiles], folder: str, quiet: bool) -> None:
     """Write the repaired copy, with a progress bar, and say what it lacks."""
-    with tqdm(unit=" images", desc=folder, disable=quiet or None) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with progress_bar(folder, quiet) as progress:
         skipped = repair_sets(sets, folder, progress)
     print(f"repaired copy: {folder}, {len(skipped)} records skipped")
     for item in skipped:

@@ -24,6 +24,7 @@ from detr_d2.visualization.training_curves import (
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 # As demo.py --coco-panoptic calls it.
 JSON = "panoptic.json"
@@ -46,6 +47,7 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--count", type=int, default=4, help="maps of each set, spread evenly")
     parser.add_argument("--width", type=int, default=220, help="width of each map, pixels")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--output", default="output/training.png", help="the picture, PNG")
     return parser
 
@@ -92,7 +94,8 @@ def render_pairs(
     if not len(wanted):
         raise ValueError(f"{panoptic_json}: nothing to show with --count {args.count}")
     pairs = []
-    for name in (names[i] for i in wanted):
+    quiet = args.quiet or None
+    for name in tqdm([names[i] for i in wanted], str(found), unit=" images", disable=quiet):
         if name not in predicted:
             raise ValueError(
                 f"{found / JSON}: no image {name!r}, which {panoptic_json} has; run "

@@ -19,6 +19,7 @@ from detr_d2.data.coco_panoptic import load_records
 from detr_d2.ops.coco_instances import coco_instances
 from detr_d2.ops.panoptic_ids import compact, read_ids
 from detr_d2.utils.files import read_json, replacing, write_json
+from detr_d2.utils.progress import Progress
 
 INSTANCES, STUFF, SEMANTIC = "instances.json", "stuff", "semantic"
 # What a set may be registered as, and which evaluators of Detectron2's tools go with it.
@@ -31,8 +32,18 @@ EVALUATORS = {
 Record = dict[str, Any]
 
 
-def derive(records: list[Record], table: CategoryTable, folder: str | os.PathLike[str]) -> None:
+def derive(
+    records: list[Record],
+    table: CategoryTable,
+    folder: str | os.PathLike[str],
+    progress: Progress | None = None,
+) -> None:
     """Write instances and semantic masks of panoptic records; `instances.json` comes last.
+
+    Args:
+        records, table: of the set.
+        folder: to write to.
+        progress: called with the number of records done, and of all.
 
     Raises:
         ValueError: more classes than a semantic mask can hold.
@@ -45,10 +56,10 @@ def derive(records: list[Record], table: CategoryTable, folder: str | os.PathLik
     stuff_labels = _stuff_labels(things)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for record in records:
+    for number, record in enumerate(records, start=1):
         ids = read_ids(record["pan_seg_file_name"])
         present, positions = compact(ids)
-        column = {number: place for place, number in enumerate(present)}
+        column = {segment_id: place for place, segment_id in enumerate(present)}
         labels = np.full((2, len(present)), IGNORE_LABEL, np.uint8)
         height, width = ids.shape
         name = os.path.basename(record["file_name"])
@@ -64,6 +75,8 @@ def derive(records: list[Record], table: CategoryTable, folder: str | os.PathLik
         for kind, row in ((STUFF, labels[0]), (SEMANTIC, labels[1])):
             with replacing(semantic_path(target, kind, record)) as temporary:
                 Image.fromarray(row[positions]).save(temporary)
+        if progress is not None:
+            progress(number, len(records))
     categories = [{"id": c.id, "name": c.name} for c in table.categories if c.isthing]
     content = {"images": images, "annotations": annotations, "categories": categories}
     write_json(target / INSTANCES, {"info": {}, **content})

@@ -35,7 +35,8 @@ class BestWeights:
     best figure over a resume. Here the figure is stored beside the weights.
 
     Args:
-        cfg: the first figure of TEST.BEST_BY that is measured on the first of DATASETS.TEST decides.
+        cfg: the first figure of TEST.BEST_BY that is measured decides, of the first of
+            DATASETS.TEST.
 
     Raises:
         ValueError: TEST.BEST_BY names a figure that does not exist.

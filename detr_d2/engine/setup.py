@@ -49,7 +49,7 @@ def setup_job(cfg: CfgNode, args: argparse.Namespace) -> None:
 
 
 def _with_classes(cfg: CfgNode, categories: list[dict[str, Any]]) -> CfgNode:
-    """Note the classes in a copy, so that the model can be built where no data set is registered."""
+    """Note the classes in a copy, so that the model can be built without a registered data set."""
     copy = cfg.clone()
     copy.defrost()
     if categories:

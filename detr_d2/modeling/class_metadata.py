@@ -8,8 +8,8 @@ def classes_of(cfg: CfgNode) -> tuple[int, frozenset[int]]:
     """Number of classes, and contiguous ids of the things, from config and metadata.
 
     Raises:
-        ValueError: NUM_CLASSES or THING_IDS disagrees with the data set, neither of them knows, or the set
-            counts things and stuff apart.
+        ValueError: NUM_CLASSES or THING_IDS disagrees with the data set, neither of them knows, or
+            the set counts things and stuff apart.
     """
     wanted, wanted_things = cfg.MODEL.DETR.NUM_CLASSES, cfg.MODEL.DETR.THING_IDS
     for name in [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]:

@@ -61,7 +61,7 @@ class Targets:
 
 
 def _bit_masks(instances: Instances) -> Tensor:
-    """Masks (T_i, h, w), bool; Detectron2's mapper makes polygons with INPUT.MASK_FORMAT polygon."""
+    """Masks (T_i, h, w), bool; Detectron2's own mapper makes polygons by default."""
     masks = instances.gt_masks
     if isinstance(masks, PolygonMasks):
         masks = BitMasks.from_polygon_masks(masks, *instances.image_size)

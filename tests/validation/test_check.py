@@ -9,6 +9,7 @@ from PIL import Image
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_panoptic import load_records
 from detr_d2.data.coco_writer import write_id_png
+from detr_d2.utils.files import read_json, write_json
 from detr_d2.validation.check import Checker, SetFiles, check_together, find_near_duplicates
 from detr_d2.validation.findings import Page
 from detr_d2.validation.repair import repair_sets
@@ -170,7 +171,7 @@ def test_a_page_is_sorted_by_severity_and_stays_short(tiny_set):
 
 @pytest.fixture
 def parts(tiny_set) -> list[SetFiles]:
-    """The tiny set as two JSONs beside each other: a.jpg to train on, b.png and empty.jpg to test."""
+    """The tiny set as two JSONs beside each other: a.jpg to train on, the others to test."""
     content, found = tiny_set.content, []
     for part, pngs in (("train", ["a.png"]), ("val", ["b.png", "empty.png"])):
         annotations = [a for a in content["annotations"] if a["file_name"] in pngs]
@@ -203,10 +204,9 @@ def test_parts_of_a_set_do_not_miss_each_others_images(parts, tiny_set):
 
 
 def test_parts_of_a_set_have_the_same_categories(parts):
-    content = json.loads(open(parts[1].panoptic_json).read())
+    content = read_json(parts[1].panoptic_json)
     content["categories"][0] = {**content["categories"][0], "name": "mud"}
-    with open(parts[1].panoptic_json, "w") as file:
-        json.dump(content, file)
+    write_json(parts[1].panoptic_json, content)
     _, (finding,) = run_together(parts)
     assert (finding.severity, finding.kind) == ("error", "other categories")
     assert "mud" in finding.found and "soil" in finding.expected
@@ -221,10 +221,9 @@ def test_a_part_that_cannot_be_read_is_reported_alone(parts):
 
 
 def test_parts_are_repaired_into_one_folder(parts, tiny_set, tmp_path):
-    content = json.loads(open(parts[0].panoptic_json).read())
+    content = read_json(parts[0].panoptic_json)
     content["annotations"][0]["segments_info"][0]["area"] += 1
-    with open(parts[0].panoptic_json, "w") as file:
-        json.dump(content, file)
+    write_json(parts[0].panoptic_json, content)
     steps = []
     target = tmp_path / "fixed"
     assert repair_sets(parts, target, lambda *step: steps.append(step)) == []
