@@ -173,6 +173,31 @@ def test_data_sheet(config, dataset, tmp_path, source):
     assert (sheet == (130, 90, 50)).all(axis=2).any()
 
 
+def test_data_sheet_shows_every_class_whatever_the_count(config, dataset, tmp_path, capsys):
+    """Pipe is in one image only, and as a crowd in another; sky and brick are in the other."""
+    tool = load_tool("visualize_data")
+    path = tmp_path / "sheet.png"
+    options = ["--config-file", config, *dataset, "--source", "records", "--quiet"]
+    run(tool, [*options, "--count", "1", "--width", "80", "--output", str(path)])
+    assert capsys.readouterr().out == f"{path}: 2 images\n"
+    sheet = np.asarray(Image.open(path))
+    for color in ((130, 90, 50), (200, 60, 50), (110, 180, 230), (60, 110, 170)):
+        assert (sheet == color).all(axis=2).any()
+
+
+def test_data_sheet_of_sets_that_differ_in_their_classes(config, dataset, tiny_set, tmp_path):
+    content = json.loads(tiny_set.json_path.read_text())
+    content["categories"][0] = {**content["categories"][0], "name": "mud"}
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(content))
+    roots = [str(tiny_set.paths()[key]) for key in ("image_root", "panoptic_root")]
+    options = ["--config-file", config, *dataset, "--dataset", "tools_set.things", *roots]
+    tool = load_tool("visualize_data")
+    sets = ["DATASETS.TRAIN", "('tools_set', 'tools_set.things')"]
+    with pytest.raises(ValueError, match="have different classes"):
+        run(tool, [*options, str(other), "--output", str(tmp_path / "x.png"), *sets])
+
+
 def test_inputs_that_would_overwrite_each_other_and_empty_ones_are_errors(tmp_path):
     demo = load_tool("demo")
     for name in ("one/a.jpg", "two/a.png", "two/b/c.JPG", "none/readme.txt"):
