@@ -14,15 +14,9 @@ from detr_d2.modeling.backbone import PIXEL_MEAN, PIXEL_STD, fold_norms
 from detr_d2.modeling.box_head import BoxHead, predict_classes
 from detr_d2.modeling.class_metadata import class_names_of, classes_of
 from detr_d2.modeling.criterion import SetCriterion, metrics
-from detr_d2.modeling.forward_state import ForwardState
+from detr_d2.modeling.forward_state import ForwardState, output_size
 from detr_d2.modeling.matcher import Targets
-from detr_d2.modeling.padding import (
-    PaddingEraser,
-    batch_images,
-    erase_padding,
-    group_by_size,
-    output_size,
-)
+from detr_d2.modeling.padding import PaddingEraser, batch_images, erase_padding, group_by_size
 from detr_d2.modeling.position_encoding import check_channels, sine_position_encoding
 from detr_d2.modeling.postprocess import PostProcess
 from detr_d2.modeling.transformer import Transformer

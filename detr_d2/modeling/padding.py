@@ -100,9 +100,3 @@ def group_by_size(batched_inputs: list[dict]) -> list[list[int]]:
     for i, x in enumerate(batched_inputs):
         groups.setdefault(tuple(x["image"].shape), []).append(i)
     return list(groups.values())
-
-
-def output_size(x: dict) -> Size:
-    """Return the (height, width) wanted of an input's outputs; by default that of its image."""
-    height, width = x["image"].shape[-2:]
-    return x.get("height", height), x.get("width", width)
