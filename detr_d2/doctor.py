@@ -129,9 +129,6 @@ def judge(found: Findings) -> list[Row]:
     version = found.packages["numpy"].version
     install = {name: commands.install_beside_numpy(name, version) for name in ANY_VERSION}
     coco, slower = found.packages["hotcoco"], ("note", "pycocotools measures AP, ten times slower")
-    asks = "sal-detectron2" in found.packages["detectron2"].distributions
-    needed = "below 2 for sal-detectron2" if asks else "any version"
-    numpy = (needed, commands.pip("install", "numpy<2"), not asks or numbers(version) < (2,))
     return [
         Row("Python", python, "3.10 to 3.12", "ok" if fits else "wrong", remark),
         # The first with loss scaling for any device, torch.amp.GradScaler.
@@ -140,7 +137,7 @@ def judge(found: Findings) -> list[Row]:
         _judge_cuda(found),
         _judge_detectron2(found),
         *(_judge_version(found, name, "any version", fix) for name, fix in install.items()),
-        _judge_version(found, "numpy", *numpy),
+        _judge_numpy(found),
         Row("hotcoco", coco.version or "none", "optional", *(slower if coco.error else ("ok",))),
     ]
 
@@ -153,6 +150,15 @@ def _judge_version(found: Findings, name: str, needed: str, fix: str, fits: bool
     origin = " and ".join(part for part in package.distributions if part != name)
     version = f"{package.version} of {origin}" if origin else str(package.version)
     return Row(name, version, needed, "ok" if fits else "wrong", fix="" if fits else fix)
+
+
+def _judge_numpy(found: Findings) -> Row:
+    row = _judge_version(found, "numpy", "any version", commands.pip("install", "numpy<2"))
+    asks = "sal-detectron2" in found.packages["detectron2"].distributions
+    if row.verdict != "ok" or not asks or numbers(row.found) < (2,):
+        return row
+    remark = "sal-detectron2 asks for numpy below 2, so that pip warns; its code runs with numpy 2"
+    return replace(row, verdict="note", remark=remark)
 
 
 def _judge_torchvision(found: Findings) -> Row:

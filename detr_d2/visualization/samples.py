@@ -13,7 +13,7 @@ def cover_classes(classes: Sequence[Collection[int]], count: int) -> list[int]:
     Returns:
         Indices of the images, ascending.
     """
-    missing = set().union(*classes)
+    missing: set[int] = set().union(*classes)
     chosen: set[int] = set()
     while missing:
         # The image with most of what is missing; of several the first.

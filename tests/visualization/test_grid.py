@@ -59,7 +59,7 @@ def test_title_and_captions_make_room():
 
 def below(grid, left, width):
     """The pixels under the pictures that are not paper, of some columns."""
-    return (grid[-60:, left : left + width] != PAPER).any(axis=2)
+    return (grid[-40:, left : left + width] != PAPER).any(axis=2)
 
 
 def test_each_picture_has_its_own_caption_that_stays_within_its_width():
