@@ -129,6 +129,11 @@ def judge(found: Findings) -> list[Row]:
     version = found.packages["numpy"].version
     install = {name: commands.install_beside_numpy(name, version) for name in ANY_VERSION}
     coco, slower = found.packages["hotcoco"], ("note", "pycocotools measures AP, ten times slower")
+    numpy = _judge_version(found, "numpy", "any version", commands.pip("install", "numpy<2"))
+    asks = "sal-detectron2" in found.packages["detectron2"].distributions
+    if numpy.verdict == "ok" and asks and numbers(version) >= (2,):
+        warning = "sal-detectron2 asks for numpy below 2, so that pip warns; it runs with 2"
+        numpy = replace(numpy, verdict="note", remark=warning)
     return [
         Row("Python", python, "3.10 to 3.12", "ok" if fits else "wrong", remark),
         # The first with loss scaling for any device, torch.amp.GradScaler.
@@ -137,7 +142,7 @@ def judge(found: Findings) -> list[Row]:
         _judge_cuda(found),
         _judge_detectron2(found),
         *(_judge_version(found, name, "any version", fix) for name, fix in install.items()),
-        _judge_numpy(found),
+        numpy,
         Row("hotcoco", coco.version or "none", "optional", *(slower if coco.error else ("ok",))),
     ]
 
@@ -150,15 +155,6 @@ def _judge_version(found: Findings, name: str, needed: str, fix: str, fits: bool
     origin = " and ".join(part for part in package.distributions if part != name)
     version = f"{package.version} of {origin}" if origin else str(package.version)
     return Row(name, version, needed, "ok" if fits else "wrong", fix="" if fits else fix)
-
-
-def _judge_numpy(found: Findings) -> Row:
-    row = _judge_version(found, "numpy", "any version", commands.pip("install", "numpy<2"))
-    asks = "sal-detectron2" in found.packages["detectron2"].distributions
-    if row.verdict != "ok" or not asks or numbers(row.found) < (2,):
-        return row
-    remark = "sal-detectron2 asks for numpy below 2, so that pip warns; its code runs with numpy 2"
-    return replace(row, verdict="note", remark=remark)
 
 
 def _judge_torchvision(found: Findings) -> Row:
@@ -232,10 +228,7 @@ def render(rows: Sequence[Row]) -> str:
     cells = [("", "found", "needed", "verdict")]
     cells += [(row.name, row.found, row.needed, row.verdict) for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in cells
-    ]
+    lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells]
     lines += ["", *(f"{row.name}: {row.remark}" for row in rows if row.remark)]
     for command in dict.fromkeys(row.fix for row in rows if row.fix):
         names = ", ".join(f"{row.name} ({row.verdict})" for row in rows if row.fix == command)

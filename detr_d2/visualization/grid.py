@@ -66,13 +66,7 @@ def image_grid(
             grid.paste(Image.fromarray(picture), (left, y))
         y += heights[number] + below
         if captions:
-            own = captions[number]
-            texts = [(own, lefts[0], width - 2 * MARGIN)]
-            if not isinstance(own, str):
-                texts = list(zip(own, lefts, widths, strict=True))
-            for text, left, room in texts:
-                spot = (left, y - below + 4)
-                draw.text(spot, _shorten(text, room), font=font(CAPTION), fill=FAINT)
+            _render_captions(draw, captions[number], lefts, widths, y - below + 4)
     if palette is not None:
         _render_legend(draw, legend, palette, end + GAP, line)
     return np.asarray(grid)
@@ -89,6 +83,21 @@ def save_picture(path: str | os.PathLike[str], picture: np.ndarray) -> None:
         raise ValueError(f"{path}: an image needs an extension such as .png or .jpg")
     with replacing(path) as temporary:
         Image.fromarray(picture).save(temporary)
+
+
+def _render_captions(
+    draw: ImageDraw.ImageDraw,
+    captions: str | Sequence[str],
+    lefts: Sequence[int],
+    widths: Sequence[int],
+    top: int,
+) -> None:
+    """Write one caption over the whole row, or one under each of its pictures."""
+    spots = list(zip(lefts, widths, strict=True))
+    if isinstance(captions, str):
+        captions, spots = [captions], [(lefts[0], lefts[-1] + widths[-1] - lefts[0])]
+    for text, (left, room) in zip(captions, spots, strict=True):
+        draw.text((left, top), _shorten(text, room), font=font(CAPTION), fill=FAINT)
 
 
 def _shorten(text: str, room: int) -> str:
