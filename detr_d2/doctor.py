@@ -132,7 +132,7 @@ def judge(found: Findings) -> list[Row]:
     numpy = _judge_version(found, "numpy", "any version", commands.pip("install", "numpy<2"))
     asks = "sal-detectron2" in found.packages["detectron2"].distributions
     if numpy.verdict == "ok" and asks and numbers(version) >= (2,):
-        warning = "sal-detectron2 asks for numpy below 2, so that pip warns; it runs with 2"
+        warning = "sal-detectron2 asks for numpy below 2; all but its SemSegEvaluator runs with 2"
         numpy = replace(numpy, verdict="note", remark=warning)
     return [
         Row("Python", python, "3.10 to 3.12", "ok" if fits else "wrong", remark),
