@@ -73,8 +73,9 @@ def _add_model_keys(cfg: CfgNode) -> None:
     # Fold frozen batch norms into the convolutions as they run: equal but for rounding, weights and
     # checkpoints stay as they are; False computes them apart.
     detr.FOLD_FROZEN_NORMS = True
-    # Infer in bfloat16 (autocast): faster where the processor knows it, masks differ by a few
-    # pixels at their borders. Training has SOLVER.AMP.
+    # Infer in bfloat16 (autocast): faster on GPUs and on processors with bfloat16 instructions
+    # (lscpu: amx_bf16 or avx512_bf16), half as fast on others; masks differ by a few pixels at
+    # their borders. Training has SOLVER.AMP.
     detr.BF16_INFERENCE = False
 
     # Set what lies beyond each image of a padded batch to zero after every convolution, and let the
