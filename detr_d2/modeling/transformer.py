@@ -88,17 +88,12 @@ class Transformer(nn.Module):
         # Where nothing is padded no mask is needed, and attention takes a faster way.
         mask = padding.flatten(1) if padding.any() else None
         memory = self.encoder(image, mask, image_position)
-        # Each group decodes every image on its own, as if the batch were G times as large.
         groups, batch = len(query_position), len(image)
-        query_position = query_position.repeat_interleave(batch, 0)
+        query_position = query_position.repeat(batch, 1, 1)
         queries = self.decoder(
-            torch.zeros_like(query_position),
-            memory.repeat(groups, 1, 1),
-            None if mask is None else mask.repeat(groups, 1),
-            query_position,
-            image_position.repeat(groups, 1, 1),
+            torch.zeros_like(query_position), memory, mask, query_position, image_position
         )
-        queries = queries.unflatten(1, (groups, batch)).transpose(0, 1)
+        queries = queries.unflatten(1, (batch, groups)).movedim(2, 0)
         return queries, memory.transpose(1, 2).reshape(shape)
 
 
@@ -134,7 +129,7 @@ class TransformerDecoder(nn.Module):
         query_position: Tensor,
         image_position: Tensor,
     ) -> Tensor:
-        """(N, Q, d), (N, S, d), (N, S), (N, Q, d), (N, S, d) -> (L, N, Q, d)."""
+        """(N G, Q, d), (N, S, d), (N, S), (N G, Q, d), (N, S, d) -> (L, N G, Q, d)."""
         outputs = []
         for layer in self.layers:
             queries = layer(queries, image, padding, query_position, image_position)

@@ -1,6 +1,6 @@
 """One layer of DETR's encoder and of its decoder (DETR paper, appendix A.3).
 
-Legend: N images, S = h * w cells of the image, Q queries, d channels.
+Legend: N images, S = h * w cells of the image, Q queries, G query groups, d channels.
 """
 
 from collections.abc import Callable
@@ -70,7 +70,11 @@ class TransformerDecoderLayer(_Layer):
         query_position: Tensor,
         image_position: Tensor,
     ) -> Tensor:
-        """(N, Q, d), (N, S, d), (N, S), (N, Q, d), (N, S, d) -> (N, Q, d)."""
+        """(N G, Q, d), (N, S, d), (N, S), (N G, Q, d), (N, S, d) -> (N G, Q, d).
+
+        The groups of an image follow each other. Only self-attention keeps them apart, so that
+        keys and values of the image are computed once for all of them.
+        """
         image_key = image + image_position
 
         def attend_queries(x: Tensor) -> Tensor:
@@ -78,10 +82,10 @@ class TransformerDecoderLayer(_Layer):
             return self.self_attn(key, key, x, need_weights=False)[0]
 
         def attend_image(x: Tensor) -> Tensor:
-            query = x + query_position
+            query = (x + query_position).reshape(len(image), -1, x.shape[-1])
             return self.multihead_attn(
                 query, image_key, image, key_padding_mask=padding, need_weights=False
-            )[0]
+            )[0].reshape(x.shape)
 
         queries = _residual(queries, attend_queries, self.norm1, self.dropout, self.pre_norm)
         queries = _residual(queries, attend_image, self.norm2, self.dropout, self.pre_norm)
