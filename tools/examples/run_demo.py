@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from detr_d2.utils.files import write_json
+
 from tabulate import tabulate
 from two_stages import CONFIGS, ROOT, DataSet, Job
-
-from detr_d2.utils.files import write_json
 
 FIGURES = ("PQ", "PQ_th", "PQ_st", "box_AP", "mask_AP")
 COSTS = ("train_seconds", "train_cpu_seconds", "calibration_seconds")
