@@ -4,6 +4,7 @@ import pytest
 import torch
 from tiny_model import build, make_input, tiny_cfg
 
+from detr_d2.checkpoint import WeightsError, load_weights, open_weights
 from detr_d2.modeling.position_encoding import sine_position_encoding
 from detr_d2.modeling.reference_points import ReferencePoints
 
@@ -78,3 +79,16 @@ def test_points_stay_exact_where_16_bits_are_used_around_them():
     with torch.autocast("cpu", torch.bfloat16):
         found = points(queries)
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("trained_with", [False, True])
+def test_weights_with_points_need_a_model_with_points(tmp_path, trained_with):
+    models = {False: build(tiny_cfg("Detr")), True: with_points()}
+    torch.save({"model": models[trained_with].state_dict()}, tmp_path / "model.pth")
+    weights = open_weights(str(tmp_path / "model.pth"))
+    cfg = tiny_cfg("Detr")
+    cfg.MODEL.DETR.REFERENCE_POINTS = trained_with
+    load_weights(models[trained_with], weights, cfg=cfg)
+    cfg.MODEL.DETR.REFERENCE_POINTS = not trained_with
+    with pytest.raises(WeightsError, match=f"MODEL.DETR.REFERENCE_POINTS {trained_with} "):
+        load_weights(models[not trained_with], weights, cfg=cfg)
