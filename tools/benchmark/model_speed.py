@@ -15,7 +15,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ def segment_logits(like: Tensor) -> Tensor:
     return (8 - (place - centers).square().sum(1).sqrt() / 4).to(like)
 
 
-def build(method: str, device: str) -> PanopticDetr:
+def build(method: str, device: str, opts: Sequence[Any] = ()) -> PanopticDetr:
     """DETR R-50 panoptic, frozen, with random weights and every query an object."""
     cfg = get_cfg()
     add_detr_config(cfg)
@@ -69,6 +69,7 @@ def build(method: str, device: str) -> PanopticDetr:
     detr.FOLD_FROZEN_NORMS = method != "published"
     detr.BF16_INFERENCE = method == "ours_bf16"
     cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = ()
+    cfg.merge_from_list(list(opts))
     torch.manual_seed(0)
     model = PublishedDetr(cfg).prepare() if method == "published" else PanopticDetr(cfg)
     model.postprocess.needed_queries = first_queries
@@ -101,15 +102,21 @@ def clock(method: str, work: Callable[[], Any], device: str) -> tuple[float, flo
     if choose_allocator(method):
         # The turn before has given its memory back; a process of ours alone would still have it.
         work()
-    wall, processor = time.perf_counter(), time.process_time()
+    processor = time.process_time()
+    return wall_clock(work, device), time.process_time() - processor
+
+
+def wall_clock(work: Callable[[], Any], device: str) -> float:
+    """Seconds of one run."""
+    start = time.perf_counter()
     work()
     if device.startswith("cuda"):
         torch.cuda.synchronize()
-    return time.perf_counter() - wall, time.process_time() - processor
+    return time.perf_counter() - start
 
 
 def choose_allocator(method: str) -> bool:
-    """Let freed memory be kept, or give it back as the C library does; return whether it is kept."""
+    """Keep freed memory, or give it back as the C library does; return whether it is kept."""
     if method in ("ours", "ours_bf16"):
         return keep_freed_memory()
     # What glibc's sliding thresholds come to with blocks of this size, see mallopt(3).
