@@ -14,11 +14,20 @@ SHOWN = 10
 
 
 @dataclass
+class BadAnnotations:
+    """The number of annotations that were skipped for one reason, and what the first one said."""
+
+    count: int
+    example: str
+
+
+@dataclass
 class ConversionReport:
     """Counts of a conversion.
 
     `skipped` has the reason for everything that gave no image, `lost_annotations` the number of
-    annotations that gave no segment, by reason and class.
+    annotations that gave no segment, by reason and class. `bad_annotations` has those that could
+    not be read and were skipped: their number for each reason, with one example.
     """
 
     images_in: int = 0
@@ -28,6 +37,7 @@ class ConversionReport:
     void_share: float = 0.0
     parts: dict[str, int] = field(default_factory=dict)
     lost_annotations: dict[str, dict[str, int]] = field(default_factory=dict)
+    bad_annotations: list[BadAnnotations] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
 
@@ -47,6 +57,7 @@ class Tally:
         self.hashes: dict[str, int] = {}
         self.parts: dict[str, str] = {}
         self._void = 0.0
+        self._bad: dict[str, BadAnnotations] = {}
 
     def add(self, result: Mapping[str, Any]) -> None:
         """Count one result of `ImageConverter.convert`."""
@@ -62,6 +73,8 @@ class Tally:
             classes = report.lost_annotations.setdefault(reason, {})
             name = self.names[category_id]
             classes[name] = classes.get(name, 0) + count
+        for message in result["bad"]:
+            self._bad.setdefault(kind_of(message), BadAnnotations(0, message)).count += 1
         found = [self.names[s["category_id"]] for s in result["annotation"]["segments_info"]]
         for name in found:
             report.segments[name] += 1
@@ -73,6 +86,8 @@ class Tally:
         self.parts = split_images(self.hashes, split)
         self.report.parts = dict(Counter(self.parts.values())) if split else {}
         self.report.void_share = round(self._void / max(1, self.report.images_out), 4)
+        bad = sorted(self._bad.values(), key=lambda group: -group.count)
+        self.report.bad_annotations = bad
         self.report.skipped.sort(key=lambda skipped: skipped.name)
         return self.report
 
@@ -82,6 +97,11 @@ class Tally:
         return f"{len(self.report.skipped)} skipped" + "".join(f"\n  {line}" for line in groups)
 
 
+def kind_of(reason: str) -> str:
+    """The reason without names of files and numbers: equal for reasons of one kind."""
+    return re.sub(r"\S*[/\\.]\S*|'[^']*'|\d+", "_", reason)
+
+
 def describe_groups(skipped: Sequence[Skipped]) -> list[str]:
     """Group what was skipped by reason: a line each, the most frequent first, with one example.
 
@@ -89,8 +109,7 @@ def describe_groups(skipped: Sequence[Skipped]) -> list[str]:
     """
     groups: dict[str, list[Skipped]] = {}
     for item in skipped:
-        kind = re.sub(r"\S*[/\\.]\S*|'[^']*'|\d+", "_", item.reason)
-        groups.setdefault(kind, []).append(item)
+        groups.setdefault(kind_of(item.reason), []).append(item)
     ordered = sorted(groups.values(), key=len, reverse=True)
     lines = [f"{len(items)} x {items[0].name}: {items[0].reason}" for items in ordered[:SHOWN]]
     if len(ordered) > SHOWN:
