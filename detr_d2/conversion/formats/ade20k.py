@@ -27,7 +27,7 @@ JPEG = frozenset({".jpg", ".jpeg"})
 
 @dataclass
 class Ade20k(AnnotationFormat):
-    """ADE20K. The full data set has instances of all objects, the scene parsing version a class map.
+    """ADE20K: the full data set has instances, the scene parsing version a class map.
 
     In the full data set (`*_seg.png`) red and green are the class, blue is the instance; names come
     from the `_atr.txt` (2016) or `.json` (2021) beside each image. Parts of objects are not read.
