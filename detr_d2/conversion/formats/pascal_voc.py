@@ -99,15 +99,16 @@ class PascalVoc(AnnotationFormat):
 
 
 def _challenge() -> list[SourceClass]:
-    """The classes of the challenge: the bits of an index are spread over red, green and blue."""
-    classes = []
-    for index, name in enumerate(NAMES, start=1):
-        color = [0, 0, 0]
-        for place in range(8):
-            for channel in range(3):
-                color[channel] |= (index >> (3 * place + channel) & 1) << (7 - place)
-        classes.append(_class_of(name, (color[0], color[1], color[2]), index))
-    return classes
+    return [_class_of(name, color_of(i), i) for i, name in enumerate(NAMES, start=1)]
+
+
+def color_of(index: int) -> tuple[int, int, int]:
+    """The challenge's colour of an index: its bits are spread over red, green and blue."""
+    color = [0, 0, 0]
+    for place in range(8):
+        for channel in range(3):
+            color[channel] |= (index >> (3 * place + channel) & 1) << (7 - place)
+    return color[0], color[1], color[2]
 
 
 def _class_of(name: str, color: tuple[int, int, int], wanted: int | None = None) -> SourceClass:
@@ -118,12 +119,17 @@ def _class_of(name: str, color: tuple[int, int, int], wanted: int | None = None)
 def _read_label_map(path: str) -> list[SourceClass]:
     """The classes of `labelmap.txt`, lines of NAME:R,G,B:parts:actions, but for the background.
 
+    Where no line has a colour, the classes have those of the challenge, by their place.
+
     Raises:
         ValueError: a line without colour, or a colour given twice.
     """
     classes: dict[int, SourceClass] = {}
-    for line, (name, *rest) in _lines(path):
-        channels = rest[0].split(",") if rest else []
+    lines = list(_lines(path))
+    colored = any(len(cells) > 1 and cells[1] for _, cells in lines)
+    for index, (line, (name, *rest)) in enumerate(lines):
+        channels = rest[0].split(",") if colored and rest else []
+        channels = channels if colored else [str(channel) for channel in color_of(index)]
         if len(channels) != 3 or not all(c.strip().isdigit() and int(c) < 256 for c in channels):
             raise ValueError(f"{path}: line {line}: must be NAME:RED,GREEN,BLUE::")
         red, green, blue = (int(c) for c in channels)
