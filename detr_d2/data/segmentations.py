@@ -120,7 +120,7 @@ def fill_runs(counts: Any, height: int, width: int, where: str) -> np.ndarray:
         total = sum(int(run) for run in runs)
         raise UnreadableError(
             f"{where}: RLE counts from {runs.min()}, sum {total}; they must be from 0 and fill "
-            f"{width}x{height} = {height * width} pixels"
+            f"{height * width} pixels"
         )
     values = np.arange(len(runs)) % 2 == 1
     return np.repeat(values, runs).reshape(height, width)

@@ -1,10 +1,10 @@
 #!/usr/bin/env python
 """Write the sets beside this file with the programs that define their formats.
 
-    pip install datumaro cityscapesscripts label-studio-sdk supervisely  # in an environment of its own
+    pip install datumaro cityscapesscripts label-studio-sdk supervisely
     python tests/foreign_sets/write_sets.py
 
-The sets are small and kept with the tests, since these programs need other versions of numpy.
+in an environment of their own. The sets are small and kept with the tests, since these programs need other versions of numpy.
 Each set shows the scene of `tests/foreign_scene.py`.
 """
 

@@ -51,9 +51,10 @@ class Supervisely(ShapeFormat):
         samples = []
         annotated = set()
         for name in files_below(self.folder, frozenset({".json"})):
-            *folders, kind, file_name = name.split("/")
-            if not folders or kind != "ann":
+            *folders, file_name = name.split("/")
+            if folders[-1:] != ["ann"] or len(folders) < 2:
                 continue
+            folders.pop()
             image = self._image_of("/".join(folders), file_name.removesuffix(".json"))
             path = joined(self.folder, name)
             if image is None:
