@@ -52,7 +52,7 @@ class ConversionReport:
 
     `skipped` has the reason for everything that gave no image, `lost_annotations` the number of
     annotations that gave no segment, by reason and class, `bad_annotations` the number of those
-    that could not be read and were skipped, for each reason, with one example.
+    that were skipped as unreadable, by reason, with one example.
     """
 
     images_in: int = 0

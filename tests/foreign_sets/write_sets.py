@@ -4,8 +4,8 @@
     pip install datumaro cityscapesscripts label-studio-sdk supervisely
     python tests/foreign_sets/write_sets.py
 
-in an environment of their own. The sets are small and kept with the tests, since these programs need other versions of numpy.
-Each set shows the scene of `tests/foreign_scene.py`.
+in an environment of their own. The sets are small and kept with the tests, since these programs
+need other versions of numpy. Each set shows the scene of `tests/foreign_scene.py`.
 """
 
 import json
