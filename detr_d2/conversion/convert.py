@@ -40,7 +40,7 @@ SHOWN = 10
 
 @dataclass
 class BadAnnotations:
-    """The number of annotations that were skipped for one reason, and what the first one said."""
+    """The number of annotations that were skipped for one reason, and the first message."""
 
     count: int
     example: str
@@ -51,8 +51,7 @@ class ConversionReport:
     """Counts of a conversion.
 
     `skipped` has the reason for everything that gave no image, `lost_annotations` the number of
-    annotations that gave no segment, by reason and class, `bad_annotations` the number of those
-    that were skipped as unreadable, by reason, with one example.
+    annotations that gave no segment, by reason and class, `bad_annotations` those unreadable.
     """
 
     images_in: int = 0

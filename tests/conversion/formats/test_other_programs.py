@@ -105,7 +105,7 @@ def video(tmp_path, shapes: str, count: int = 5, name: str = "frame_{:06d}.png")
 
 
 def seen(frame: int, outside: int = 0) -> str:
-    return f'<polygon frame="{frame}" keyframe="1" outside="{outside}" occluded="0" points="{POINTS}"/>'
+    return f'<polygon frame="{frame}" outside="{outside}" occluded="0" points="{POINTS}"/>'
 
 
 def test_cvat_for_video(tmp_path, converted):
