@@ -152,10 +152,9 @@ def fill_ellipse(
         angle: by which the ellipse is turned clockwise on the screen, degrees.
     """
     (x, y), (a, b) = check_points([center, radii], *size, where)
-    (turn,) = check_points([[angle, 0]], *size, where)[:, 0]
-    if a <= 0 or b <= 0:
-        raise UnreadableError(f"{where}: radii {a:g}, {b:g}; must be above 0")
+    if a <= 0 or b <= 0 or not np.isfinite(angle):
+        raise UnreadableError(f"{where}: radii {a:g}, {b:g}, angle {angle}; no ellipse")
     rows, columns = np.ogrid[: size[0], : size[1]]
     dx, dy = columns + 0.5 - x, rows + 0.5 - y
-    cos, sin = np.cos(np.deg2rad(turn)), np.sin(np.deg2rad(turn))
+    cos, sin = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
     return ((dx * cos + dy * sin) / a) ** 2 + ((dy * cos - dx * sin) / b) ** 2 <= 1

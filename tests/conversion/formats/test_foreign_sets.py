@@ -1,5 +1,6 @@
 """Sets that other programs have written (`tests/foreign_sets/write_sets.py`) show the scene."""
 
+import shutil
 from pathlib import Path
 
 import foreign_scene
@@ -12,7 +13,11 @@ from detr_d2.data.image_io import read_values
 
 SETS = Path(__file__).resolve().parents[2] / "foreign_sets"
 SCENES = [
-    ("cvat", {"annotations": str(SETS / "cvat/train.xml"), "images": str(SETS / "cvat")}, ".jpg"),
+    (
+        "cvat",
+        {"annotations": str(SETS / "cvat/train.xml"), "images": str(SETS / "cvat/images")},
+        ".jpg",
+    ),
     ("pascal-voc", {"folder": str(SETS / "pascal_voc")}, ".jpg"),
     ("pascal-voc", {"folder": str(SETS / "pascal_voc"), "part": "train"}, ".jpg"),
     ("supervisely", {"folder": str(SETS / "supervisely")}, ".png"),
@@ -56,8 +61,6 @@ def test_polygons_of_cityscapes_are_those_of_its_own_scripts():
 
 @pytest.mark.parametrize("without", ["polygons.json", "instanceIds.png"])
 def test_cityscapes_on_disk(converted, tmp_path, without):
-    import shutil
-
     shutil.copytree(SETS / "cityscapes", tmp_path / "source")
     (tmp_path / f"source/gtFine/train/{STEM}{without}").unlink()
     result = converted("cityscapes", folder=str(tmp_path / "source"))
