@@ -114,10 +114,10 @@ class Tally:
         self.report.skipped.sort(key=lambda skipped: skipped.name)
         return self.report
 
-    def reasons(self) -> str:
-        """Say how many were skipped, by reason, each with one example."""
-        groups = describe_groups(self.report.skipped)
-        return f"{len(self.report.skipped)} skipped" + "".join(f"\n  {line}" for line in groups)
+
+def _reasons(skipped: Sequence[Skipped]) -> str:
+    """Say how many were skipped, by reason, each with one example."""
+    return f"{len(skipped)} skipped" + "".join(f"\n  {g}" for g in describe_groups(skipped))
 
 
 def _kind_of(reason: str) -> str:
@@ -186,11 +186,11 @@ def convert_set(
     annotation_format.scan()
     mapping = map_classes(annotation_format, rules, base_categories)
     tasks = name_tasks(annotation_format.samples)
+    if not tasks or not mapping.entries:
+        what = "annotation with a class" if tasks else "image with annotation"
+        reasons = _reasons(annotation_format.skipped)
+        raise ValueError(f"{annotation_format.name}: no {what} found; {reasons}")
     tally = Tally(mapping.table(), annotation_format.skipped)
-    if not tasks:
-        raise ValueError(
-            f"{annotation_format.name}: no image with annotation found; {tally.reasons()}"
-        )
     partial = PartialFolder(folder, REPORT, scratch=(DONE,))
     target = None if dry_run else str(partial.path)
     classes = mapping.targets(annotation_format)
@@ -225,7 +225,7 @@ def convert_set(
         write_json(failed, asdict(report), indent=1)
         raise ValueError(
             f"{annotation_format.name}: no image could be converted (all reasons are in {failed}); "
-            f"{tally.reasons()}"
+            f"{_reasons(report.skipped)}"
         )
     write_json(partial.path / "classes.json", mapping.to_json(), indent=1)
     content = {"fingerprint": fingerprint, "annotation_format": annotation_format.name}

@@ -53,7 +53,7 @@ def test_sets_of_other_programs(folder, annotation_format):
         ("via.json", VIA_1, "via"),
         ("via.csv", via_csv(REGIONS), "via"),
         ("x.ndjson", labelbox_row(PIECE), "labelbox"),
-        ("x.json", labelbox_row(PIECE) + "\n" + labelbox_row(PIECE), "labelbox"),
+        ("x.json", labelbox_row(PIECE) + "\n" + labelbox_row(PIECE, name="b.png"), "labelbox"),
     ],
 )
 def test_files_of_other_programs(tmp_path, name, content, annotation_format):

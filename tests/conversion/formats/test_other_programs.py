@@ -264,7 +264,10 @@ def test_label_studio_polygons(tmp_path, converted):
         (studio_task(NUT, was_cancelled=True), "its task has no annotation"),
         (studio_task({**NUT, "image_rotation": 90}), "drawn on an image turned by 90"),
         (studio_task({**NUT, "original_width": 7}), "7x20 pixels, but it has 30x20"),
-        (studio_task(studio_result("polygonlabels", {"points": PERCENT})), "has labels None"),
+        (
+            studio_task(NUT, studio_result("polygonlabels", {"points": PERCENT}, id="r2")),
+            "has labels None",
+        ),
         (
             studio_task(studio_result("rectanglelabels", {"rectanglelabels": ["nut"]})),
             "only a box; a mask is needed",
