@@ -85,3 +85,9 @@ def ade_mask() -> np.ndarray:
     values[10:14, 3:9] = 110, 162, 170
     values[2:6, 20:25] = 70, 5, 255
     return values
+
+
+def only(result, name: str, label: str) -> np.ndarray:
+    """The mask of the one segment of a class."""
+    (found,) = [s for s in result.segments(name) if result.names[s["category_id"]] == label]
+    return result.ids(name) == found["id"]
