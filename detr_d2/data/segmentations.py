@@ -112,7 +112,7 @@ def fill_runs(counts: Any, height: int, width: int, where: str) -> np.ndarray:
     Raises:
         UnreadableError: no counts, a negative one, or a sum other than H times W.
     """
-    runs = np.asarray(counts) if isinstance(counts, (list, np.ndarray)) else np.empty(0)
+    runs: np.ndarray = np.asarray(counts) if isinstance(counts, (list, np.ndarray)) else np.empty(0)
     if runs.ndim != 1 or runs.dtype.kind not in "iu" or not runs.size:
         raise UnreadableError(f"{where}: RLE counts {_shorten(counts)} are no list of numbers")
     # One that is too large by itself is seen before the sum, which it might overflow.

@@ -48,8 +48,8 @@ class Labelbox(ImageListFormat):
             if found != LABELBOX:
                 raise ValueError(f"{where}: no export of Labelbox (this is {found or 'unknown'})")
             data = row["data_row"] if isinstance(row["data_row"], Mapping) else {}
-            names = [data.get("external_id"), data.get("global_key"), data.get("row_data")]
-            names = [name.split("?")[0] for name in names if isinstance(name, str) and name]
+            given = [data.get(key) for key in ("external_id", "global_key", "row_data")]
+            names = [name.split("?")[0] for name in given if isinstance(name, str) and name]
             if not names:
                 raise ValueError(f"{where}: its data_row has no external_id")
             media = row.get("media_attributes")

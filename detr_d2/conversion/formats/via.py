@@ -98,7 +98,7 @@ class Via(ImageListFormat):
             return fill_polygon([list(pair) for pair in zip(xs, ys, strict=True)], size, where)
         if kind not in PARAMETERS:
             raise UnreadableError(f"{where}: a {kind} has no area")
-        numbers = [values.get(key) for key in PARAMETERS[kind]]
+        numbers: list[Any] = [values.get(key) for key in PARAMETERS[kind]]
         if not all(isinstance(n, (int, float)) for n in numbers):
             raise UnreadableError(f"{where}: a {kind} needs the numbers {PARAMETERS[kind]}")
         if kind == "rect":
