@@ -37,10 +37,13 @@ LAYERS = {
     "engine": {
         *("ops", "utils", "compat", "config", "checkpoint", "evaluation", "visualization"),
         *("data.mapper", "data.augmentation", "data.categories", "data.panoptic_folder"),
+        "data.image_ids",
         *("register", "model_zoo"),
     },
     # A trained model makes data here.
     "pseudo_labels": {"ops", "utils", "data", "conversion", "visualization", "engine"},
+    "annotation_export": {"ops", "utils", "data"},
+    "demo": {"ops", "utils", "data", "annotation_export", "visualization", "engine"},
     # Looks into the model, so it knows its parts.
     "explanation": {"ops", "utils", "modeling", "visualization", "engine"},
     "__init__": {"_requirements", "config", "register", "modeling", "engine.Predictor"},

@@ -25,8 +25,8 @@ from detr_d2.visualization.training_curves import (
 import numpy as np
 from PIL import Image
 
-# As demo.py --coco-panoptic calls it.
-JSON = "panoptic.json"
+# As demo.py --coco-panoptic calls them.
+JSON, PNGS = "panoptic.json", "panoptic"
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -86,7 +86,7 @@ def render_pairs(
         ValueError: one of the images is absent from what was found, or there is nothing to show.
     """
     ground_truth = read_maps(pngs, panoptic_json)
-    predicted = read_maps(found, found / JSON)
+    predicted = read_maps(found / PNGS, found / JSON)
     names = list(ground_truth)
     wanted = np.linspace(0, len(names) - 1, min(args.count, len(names))).round().astype(int)
     if not len(wanted):
