@@ -46,6 +46,7 @@ LAYERS = {
     "demo": {"ops", "utils", "data", "annotation_export", "visualization", "engine"},
     # Looks into the model, so it knows its parts.
     "explanation": {"ops", "utils", "modeling", "visualization", "engine"},
+    "cli": {"doctor"},
     "__init__": {"_requirements", "config", "register", "modeling", "engine.Predictor"},
 }
 # Packages from outside that a part may import; the parts not named here may import any.
