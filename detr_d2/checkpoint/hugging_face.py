@@ -22,6 +22,8 @@ from detr_d2.utils.files import replacing, write_text
 Backbone = Literal["timm", "transformers"]
 # Blocks of res2 to res5, by the depth of the ResNet.
 DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+# Groups of the norms in transformers' mask head.
+NORM_GROUPS = 8
 # How DETR was published: what transformers calls a processor's config.
 PUBLISHED: Mapping[str, Any] = {
     "image_processor_type": "DetrImageProcessor",
@@ -152,6 +154,11 @@ def hugging_face_config(
     queries, width = _shape(tensors, "query_embed.weight")
     rows = _shape(tensors, CLASS_WEIGHT)[0] - 1
     names = [name or "N/A" for name in weights.classes or [f"LABEL_{i}" for i in range(rows)]]
+    if has_masks(weights) and (width + architecture.nheads) % NORM_GROUPS:
+        raise WeightsError(
+            f"transformers' mask head needs HIDDEN_DIM + NHEADS = {width} + {architecture.nheads} "
+            f"to be a multiple of {NORM_GROUPS}"
+        )
     layers = {
         part: len(_numbers(tensors, rf"transformer\.{part}\.layers\.(\d+)\."))
         for part in ("encoder", "decoder")

@@ -116,6 +116,9 @@ def _config_beside(path: str) -> dict[str, Any]:
 def _categories_beside(path: str) -> tuple[str, ...]:
     content = _json_beside(path, "categories.json")
     entries = content if isinstance(content, list) else []
+    if all(isinstance(entry, dict) and {"id", "isthing"} <= entry.keys() for entry in entries):
+        # The rows of a model are things first, whatever order a file is in that was edited.
+        entries = sorted(entries, key=lambda entry: (not entry["isthing"], entry["id"]))
     names = [entry.get("name") if isinstance(entry, dict) else None for entry in entries]
     return tuple(map(str, names)) if None not in names else ()
 

@@ -42,7 +42,6 @@ def trained(tmp_path_factory):
     cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = 96, 200
     cfg.MODEL.DETR.NUM_CLASSES, cfg.MODEL.DETR.NUM_QUERIES = 4, 12
     cfg.MODEL.DETR.ENC_LAYERS = cfg.MODEL.DETR.DEC_LAYERS = 1
-    cfg.MODEL.DETR.NHEADS = 4
     cfg.MODEL.DETR.SCORE_THRESH = THRESHOLD
     cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = ()
     torch.manual_seed(1)
