@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from detr_d2.data.categories import Category, CategoryTable
-from detr_d2.utils.journal import Journal
+from detr_d2.utils.files import Journal
 
 SCORE_DIGITS = 4
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from detr_d2.ops.outlines import Part, join_loops, outline_parts
+from detr_d2.ops.coco_instances import Part, join_loops, outline_parts
 
 # Distance in pixels by which a polygon may leave the mask's edge: the largest that is good enough.
 # A slanted edge of pixels is a stair whose steps lie within 0.71 of a straight line.

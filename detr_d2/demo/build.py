@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from detr_d2.annotation_export import WRITERS, AnnotationWriter
 from detr_d2.data.categories import CategoryTable
+from detr_d2.data.coco_writer import PanopticFolder
 from detr_d2.data.image_ids import ImageIds
-from detr_d2.data.panoptic_folder import PanopticFolder
 from detr_d2.demo.inputs import is_url, reject_overwriting, reject_videos
 from detr_d2.demo.outputs import Annotations, Output, Panoptic, Pictures, picture_targets
 from detr_d2.demo.rank import Rank

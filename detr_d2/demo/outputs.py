@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from detr_d2.annotation_export import AnnotationWriter, Finding
-from detr_d2.data.panoptic_folder import PanopticFolder
+from detr_d2.data.coco_writer import PanopticFolder
 from detr_d2.engine.predictor import panoptic_map
 from detr_d2.visualization import Palette, render_output, save_picture
 from detr_d2.visualization.video import IMAGES, VIDEOS, Source

@@ -11,8 +11,7 @@ import numpy as np
 from detr_d2.data.image_io import place_image
 from detr_d2.demo.outputs import Output, Pictures
 from detr_d2.engine.predictor import panoptic_map
-from detr_d2.utils.files import replacing, write_text
-from detr_d2.utils.journal import Journal
+from detr_d2.utils.files import Journal, replacing, write_text
 from detr_d2.utils.partial_folder import replacing_folder
 from detr_d2.visualization.video import Source
 
