@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from detr_d2.ops.coco_instances import Part, join_loops, outline_parts
+from detr_d2.ops.coco_instances import Part, Point, join_loops, outline_parts
 
-# Distance in pixels by which a polygon may leave the mask's edge: the largest that is good enough.
+# Distance in pixels by which a polygon may leave the mask's edge: the first that is good enough.
 # A slanted edge of pixels is a stair whose steps lie within 0.71 of a straight line.
-TOLERANCES = (1.0, 0.75, 0.0)
-# How well a simplified polygon must cover its mask; thin segments keep all their corners.
+TOLERANCES = (1.0, 0.75)
+# How well a simplified outline must cover what it outlined; thin ones keep all their corners.
 LOWEST_IOU = 0.95
 Corners = list[tuple[float, float]]
 
@@ -47,7 +47,7 @@ def whole_shapes(id_map: np.ndarray, segments: Sequence[Mapping[str, Any]]) -> l
     for segment in segments:
         mask = id_map == segment["id"]
         if mask.any():
-            shapes.append(Shape(segment, mask, _simplified(outline_parts(mask), mask)))
+            shapes.append(Shape(segment, mask, _simplified(outline_parts(mask))))
     return shapes
 
 
@@ -66,15 +66,15 @@ def layered_shapes(id_map: np.ndarray, segments: Sequence[Mapping[str, Any]]) ->
     for segment in segments:
         mask = id_map == segment["id"]
         for part in outline_parts(mask) if mask.any() else []:
-            covered = rasterize([(float(x), float(y)) for x, y in part.outer], mask.shape)
+            covered = rasterize(part.outer, mask.shape)
             if part.holes:
                 covered = _piece_at(covered & (id_map != 0), part)
                 (part,) = outline_parts(covered)
-            shapes.append(Shape(segment, covered, _simplified([part], covered)))
+            shapes.append(Shape(segment, covered, _simplified([part])))
     return sorted(shapes, key=lambda shape: -int(shape.mask.sum()))
 
 
-def rasterize(corners: Corners, size: tuple[int, ...]) -> np.ndarray:
+def rasterize(corners: Sequence[Sequence[float]], size: tuple[int, ...]) -> np.ndarray:
     """Rasterize a polygon as pycocotools does: (H, W) bool of the given size."""
     flat = [value for corner in corners for value in corner]
     (rle,) = coco_mask.frPyObjects([flat], *size)
@@ -88,27 +88,23 @@ def _piece_at(region: np.ndarray, part: Part) -> np.ndarray:
     return labels == labels[y, x]
 
 
-def _simplified(parts: Sequence[Part], mask: np.ndarray) -> Corners:
+def _simplified(parts: Sequence[Part]) -> Corners:
     """Return one polygon for all the parts with as few corners as the tolerances allow."""
-    loops = [loop for part in parts for loop in (part.outer, *part.holes)]
-    corners: Corners = []
+    loops = [_simplify(loop) for part in parts for loop in (part.outer, *part.holes)]
+    return [(float(x), float(y)) for x, y in join_loops(loops)]
+
+
+def _simplify(loop: list[Point]) -> list[Point]:
+    """Drop corners of a closed chain by Douglas and Peucker as long as it covers the same."""
+    points = np.array(loop, np.int32)
+    low = points.min(0)
+    width, height = (points.max(0) - low).tolist()
+    covered = rasterize((points - low).tolist(), (height, width))
     for tolerance in TOLERANCES:
-        simple = [_approximate(loop, tolerance) for loop in loops]
-        joined = join_loops([loop for loop in simple if len(loop) > 2] or loops)
-        corners = [(float(x), float(y)) for x, y in joined]
-        if tolerance == 0 or _iou(rasterize(corners, mask.shape), mask) >= LOWEST_IOU:
-            break
-    return corners
-
-
-def _approximate(loop: list[tuple[int, int]], tolerance: float) -> list[tuple[int, int]]:
-    """Douglas and Peucker's simplification of a closed chain."""
-    if not tolerance:
-        return loop
-    points = cv2.approxPolyDP(np.array(loop, np.int32), tolerance, True)
-    return [(int(x), int(y)) for x, y in points[:, 0]]
-
-
-def _iou(a: np.ndarray, b: np.ndarray) -> float:
-    union = int((a | b).sum())
-    return int((a & b).sum()) / union if union else 1.0
+        simple = cv2.approxPolyDP(points, tolerance, True)[:, 0]
+        if len(simple) < 3:
+            continue
+        now = rasterize((simple - low).tolist(), (height, width))
+        if (now & covered).sum() >= LOWEST_IOU * (now | covered).sum():
+            return [(int(x), int(y)) for x, y in simple]
+    return loop

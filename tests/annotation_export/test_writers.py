@@ -38,7 +38,8 @@ def test_labelme_names_the_image_by_its_path_from_there(write, findings):
     groups = [s["group_id"] for s in shapes if s["label"] == "brick"]
     assert sorted(groups, key=str) == [5, 5, None]
     areas = [polygon_area(s["points"]) for s in shapes]
-    assert areas == sorted(areas, reverse=True)
+    assert areas[0] == max(areas) and areas[-1] == min(areas)
+    assert np.diff(areas).max() < 10, "but for what simplification adds"
 
 
 def polygon_area(points):
