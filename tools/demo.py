@@ -9,6 +9,7 @@ python tools/demo.py --config-file output/mine --input new/ --export labelme out
 """
 
 import argparse
+import os
 import shlex
 import sys
 import tempfile
@@ -77,7 +78,8 @@ def run(args: argparse.Namespace, downloads: str) -> int:
             output.finish()
     print(f"{len(left) - len(faults)} done, {len(sources) - len(left)} were finished before")
     for writer in writers:
-        command = shlex.join([*writer.conversion(args.input[0]), "--out", "DIR"])
+        folder = args.input[0] if os.path.isdir(args.input[0]) else os.path.dirname(args.input[0])
+        command = shlex.join([*writer.conversion(folder or "."), "--out", "DIR"])
         print(f"when it is corrected: python tools/convert_masks.py {command}")
     for fault in faults:
         print(f"not done: {fault}", file=sys.stderr)

@@ -48,7 +48,8 @@ class Runner:
     def run_images(self, sources: Sequence[Source]) -> list[str]:
         """Run on images; return a line for each that failed."""
         faults: list[str] = []
-        with tqdm(total=len(sources), unit=" images", disable=self._hidden or not sources) as bar:
+        hidden = self._hidden if sources else True
+        with tqdm(total=len(sources), unit=" images", disable=hidden) as bar:
             for start in range(0, len(sources), self.batch):
                 batch = sources[start : start + self.batch]
                 found = self._predict(_read(batch, faults), faults)

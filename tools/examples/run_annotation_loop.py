@@ -31,7 +31,6 @@ import matplotlib.pyplot as plt
 from two_stages import CONFIGS, ROOT
 
 DEMO = ROOT / "output/demo/panoptic"
-POOL, TEST, STEP = 200, 100, 20
 THINGS = ("brick", "pipe", "barrel", "crate", "crate")
 CHOICES = {"unsure": "the least sure images", "random": "random images"}
 # Both stages at once, a few minutes on one core.
@@ -44,22 +43,23 @@ class Loop:
     def __init__(self, args: argparse.Namespace) -> None:
         self.out: Path = args.out
         self.weights: Path = args.demo / "model_ema.pth"
+        self.pool, self.test, self.step = args.pool, args.test, args.step
         self.iterations, self.rounds, self.seed = args.iterations, args.rounds, args.seed
         self.data = self.out / "data"
         self.results: dict[str, dict[int, float]] = {choice: {} for choice in CHOICES}
 
     def run(self) -> None:
         """Every round of both ways to choose; what an interrupted run has trained is kept."""
-        size = [f"--train={POOL}", f"--val={TEST}", f"--seed={self.seed}"]
+        size = [f"--train={self.pool}", f"--val={self.test}", f"--seed={self.seed}"]
         python("datasets/prepare_site.py", "--out", self.data, *size, "--things", *THINGS)
         path = self.data / "panoptic_train.json"
         self.table = CategoryTable(read_panoptic_json(path)["categories"])
         folders = (str(self.data / "train"), str(self.data / "panoptic_train"))
         records = load_records(str(path), *folders, self.table)
         self.records = {Path(record["file_name"]).name: record for record in records}
-        order = random.Random(self.seed).sample(sorted(self.records), POOL)
+        order = random.Random(self.seed).sample(sorted(self.records), self.pool)
         for choice in CHOICES:
-            labelled = order[:STEP]
+            labelled = order[: self.step]
             # The first model is the same for both.
             model = self.train("first", labelled)
             self.results[choice][len(labelled)] = panoptic_quality(model)
@@ -67,7 +67,7 @@ class Loop:
                 left = [name for name in order if name not in labelled]
                 if choice == "unsure":
                     left = self.ranked(model, left, f"{choice}_{len(labelled)}")
-                labelled = labelled + left[:STEP]
+                labelled = labelled + left[: self.step]
                 model = self.train(f"{choice}_{len(labelled)}", labelled)
                 self.results[choice][len(labelled)] = panoptic_quality(model)
         write_json(self.out / "metrics.json", self.results, indent=1)
@@ -139,7 +139,7 @@ def plot(results: dict[str, dict[int, float]], path: Path) -> None:
     for (choice, points), color in zip(results.items(), ("#c2410c", "#475569"), strict=True):
         counts = list(points)
         axes.plot(counts, [points[n] for n in counts], "o-", color=color, label=CHOICES[choice])
-    axes.set(xlabel="labelled images", ylabel=f"PQ on {TEST} other images", xticks=counts)
+    axes.set(xlabel="labelled images", ylabel="PQ on other images", xticks=counts)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, loc="lower right")
     with replacing(path) as temporary:
@@ -152,7 +152,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "output/annotation_loop")
     parser.add_argument("--demo", type=Path, default=DEMO, help="the demo's model")
     parser.add_argument("--picture", type=Path, help="where the plot goes (default: in --out)")
-    parser.add_argument("--rounds", type=int, default=2, help="after the first 20 images")
+    parser.add_argument("--pool", type=int, default=200, help="images that could be labelled")
+    parser.add_argument("--test", type=int, default=100, help="other images, for the PQ")
+    parser.add_argument("--step", type=int, default=20, help="images labelled in a round")
+    parser.add_argument("--rounds", type=int, default=2, help="after the first")
     parser.add_argument("--iterations", type=int, default=400, help="of each training")
     parser.add_argument("--seed", type=int, default=11, help="of the images and of the choice")
     args = parser.parse_args()
