@@ -75,10 +75,9 @@ class AnnotationWriter(ABC):
         """The category of a segment."""
         return self.table.categories[segment["category_id"]]
 
-    def stuff_option(self) -> list[str]:
-        """`--stuff` for formats that do not store which classes are stuff."""
-        stuff = [category.name for category in self.table.categories if not category.isthing]
-        return ["--stuff", ",".join(stuff)] if stuff else []
+    def stuff(self) -> list[str]:
+        """Names of the stuff classes."""
+        return [category.name for category in self.table.categories if not category.isthing]
 
 
 class SingleFileWriter(AnnotationWriter):
@@ -112,3 +111,8 @@ def score_of(segment: Mapping[str, Any]) -> float | None:
     """The score of a segment, 0..1; None where the model gives none."""
     score = segment.get("score")
     return None if score is None else round(float(score), SCORE_DIGITS)
+
+
+def stuff_option(names: Sequence[str]) -> list[str]:
+    """`--stuff` of `convert_masks.py`, for formats that do not store which classes are stuff."""
+    return ["--stuff", ",".join(names)] if names else []

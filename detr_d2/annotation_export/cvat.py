@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 from xml.etree import ElementTree as Xml
 
-from detr_d2.annotation_export.base import Finding, SingleFileWriter, score_of
+from detr_d2.annotation_export.base import Finding, SingleFileWriter, score_of, stuff_option
 from detr_d2.annotation_export.polygons import layered_shapes
 from detr_d2.utils.files import replacing
 
@@ -66,7 +66,7 @@ class CvatWriter(SingleFileWriter):
     def conversion(self, images: str) -> list[str]:
         """CVAT does not know which labels are stuff."""
         file = str(self.folder / FILE)
-        return ["cvat", "--annotations", file, "--images", images, *self.stuff_option()]
+        return ["cvat", "--annotations", file, "--images", images, *stuff_option(self.stuff())]
 
 
 def _image(number: int, noted: dict[str, Any]) -> Xml.Element:

@@ -3,9 +3,9 @@
 import os
 from typing import ClassVar
 
-from detr_d2.annotation_export.base import AnnotationWriter, Finding, score_of
+from detr_d2.annotation_export.base import AnnotationWriter, Finding, score_of, stuff_option
 from detr_d2.annotation_export.polygons import layered_shapes
-from detr_d2.utils.files import write_json
+from detr_d2.utils.files import read_json, write_json
 
 # The version of labelme whose fields are written; others read them too.
 VERSION = "5.5.0"
@@ -53,5 +53,11 @@ class LabelmeWriter(AnnotationWriter):
         write_json(target, content, indent=1)
 
     def conversion(self, images: str) -> list[str]:
-        """labelme's files name their images."""
-        return ["labelme", "--folder", str(self.folder), *self.stuff_option()]
+        """labelme's files name their images; classes are those that occur in them."""
+        found = {
+            shape["label"]
+            for path in self.folder.rglob("*.json")
+            for shape in read_json(path)["shapes"]
+        }
+        stuff = [c.name for c in self.table.categories if not c.isthing and c.name in found]
+        return ["labelme", "--folder", str(self.folder), *stuff_option(stuff)]

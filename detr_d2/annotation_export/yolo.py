@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from typing import ClassVar
 
-from detr_d2.annotation_export.base import AnnotationWriter, Finding, score_of
+from detr_d2.annotation_export.base import AnnotationWriter, Finding, score_of, stuff_option
 from detr_d2.annotation_export.polygons import whole_shapes
 from detr_d2.utils.files import write_text
 
@@ -49,7 +49,7 @@ class YoloWriter(AnnotationWriter):
         """YOLO does not know which classes are stuff."""
         classes = ["--classes", str(self.folder / CLASSES)]
         folders = ["--images", images, "--masks", str(self.folder / LABELS)]
-        return ["yolo", *folders, *classes, *self.stuff_option()]
+        return ["yolo", *folders, *classes, *stuff_option(self.stuff())]
 
 
 def _text_file(name: str) -> str:

@@ -13,8 +13,8 @@ from detr_d2.annotation_export import WRITERS
 from detr_d2.conversion.formats import FORMATS
 
 TOOL = Path(__file__).parents[2] / "tools/convert_masks.py"
-# Of the thin pipe; measured: see the assertion that prints it.
-LOWEST_IOU = 0.9
+# An outline is simplified as long as it keeps 0.95 of what it covers; neighbours take some more.
+LOWEST_IOU = 0.94
 
 
 @pytest.fixture
@@ -65,3 +65,12 @@ def test_there_and_back(name, findings, convert, tmp_path):
     worst = min(ious, key=ious.get)
     assert ious[worst] > LOWEST_IOU, (worst, ious[worst])
     assert np.mean(list(ious.values())) > 0.97
+
+
+def test_classes_that_were_not_found_do_not_spoil_the_way_back(findings, convert, tmp_path):
+    """labelme's files say nothing of them, and `--stuff` names only classes that there are."""
+    writer = WRITERS["labelme"](tmp_path / "export", TABLE)
+    writer.add(findings[1])
+    words = writer.conversion(str(tmp_path / "images"))
+    assert words[-2:] == ["--stuff", "soil"]
+    assert convert(*words, "--out", tmp_path / "back") == 0
