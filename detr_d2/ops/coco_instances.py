@@ -102,12 +102,19 @@ def outline_parts(mask: np.ndarray) -> list[Part]:
 
 
 def join_loops(loops: Sequence[list[Point]]) -> list[Point]:
-    """Join closed chains of corners to the first of them by lines there and back."""
+    """Join closed chains of corners to the first of them by short lines there and back."""
     first, *others = loops
     joined = list(first)
     for loop in others:
-        joined += [first[0], *loop, loop[0]]
+        i = _nearest(joined, loop[0])
+        j = _nearest(loop, joined[i])
+        joined[i + 1 : i + 1] = [*loop[j:], *loop[: j + 1], joined[i]]
     return joined
+
+
+def _nearest(loop: list[Point], point: Point) -> int:
+    """Index of the corner that is nearest to a point."""
+    return int(np.square(np.array(loop) - point).sum(1).argmin())
 
 
 def _loops(piece: np.ndarray) -> list[list[Point]]:
