@@ -1,7 +1,7 @@
 """labelme: one JSON for each image, which names the image by its path from there."""
 
 import os
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from detr_d2.annotation_export.base import AnnotationWriter, Finding, score_of, stuff_option
 from detr_d2.annotation_export.polygons import layered_shapes
@@ -30,7 +30,7 @@ class LabelmeWriter(AnnotationWriter):
         entries = []
         for shape in shapes:
             number, score = shape.segment["id"], score_of(shape.segment)
-            entry = {
+            entry: dict[str, Any] = {
                 "label": self.category(shape.segment).name,
                 "points": [list(corner) for corner in shape.corners],
                 "group_id": number if ids.count(number) > 1 else None,
@@ -41,7 +41,7 @@ class LabelmeWriter(AnnotationWriter):
             }
             entries.append(entry if score is None else {**entry, "score": score})
         height, width = finding.id_map.shape
-        content = {
+        content: dict[str, Any] = {
             "version": VERSION,
             "flags": {},
             "shapes": entries,

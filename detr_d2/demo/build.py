@@ -33,7 +33,7 @@ def make_outputs(
     """
     outputs: list[Output] = []
     pictures = None
-    if args.output:
+    if args.output and args.webcam is None:
         targets = picture_targets(sources, args.output)
         reject_overwriting(sources, map(str, targets.values()))
         palette = Palette.from_categories(table.categories)

@@ -13,6 +13,7 @@ IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm"}
 # As OpenCV calls them, the best first.
 CODECS = ("avc1", "mp4v")
+SILENT = 0
 
 
 @dataclass(frozen=True)
@@ -92,14 +93,13 @@ def write_video(path: str, pictures: Iterator[np.ndarray], rate: float) -> None:
 
 def _open_writer(path: str, rate: float, size: tuple[int, int]) -> cv2.VideoWriter:
     """Open a writer of the first codec that is there; size is (width, height)."""
-    level = cv2.utils.logging.getLogLevel()
     # A codec that is not there is no error here.
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    level = cv2.setLogLevel(SILENT)
     try:
         for codec in CODECS:
             writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*codec), rate, size)
             if writer.isOpened():
                 return writer
     finally:
-        cv2.utils.logging.setLogLevel(level)
+        cv2.setLogLevel(level)
     raise ValueError(f"{path}: OpenCV can write no MP4 of {size[0]}x{size[1]} pixels")
