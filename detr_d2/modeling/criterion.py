@@ -8,16 +8,17 @@ from detectron2.utils import comm
 from torch import Tensor
 
 from detr_d2.modeling import losses
+from detr_d2.modeling.mask_losses import mask_losses
 from detr_d2.modeling.matcher import HungarianMatcher, Matching, Targets
-from detr_d2.ops.masks import Size, unpad
+from detr_d2.ops.masks import Size
 
 # Weights of the losses, as published.
 WEIGHTS = {"class": 1.0, "l1": 5.0, "giou": 2.0, "focal": 1.0, "dice": 1.0}
-MASK_LOSSES = {"focal": losses.focal_loss, "dice": losses.dice_loss}
+MASK_LOSSES = ("focal", "dice")
 
 
 class SetCriterion:
-    """Returns weighted losses and nothing else; a loss of weight 0 is not computed."""
+    """Returns weighted losses and nothing else; a loss of weight 0 is left out."""
 
     @configurable
     def __init__(
@@ -70,23 +71,42 @@ class SetCriterion:
     @property
     def needs_masks(self) -> bool:
         """Whether a mask loss is on: else nobody needs masks in training."""
-        return bool(MASK_LOSSES.keys() & self.weights.keys())
+        return any(name in self.weights for name in MASK_LOSSES)
 
-    def box_losses(
+    def group_losses(
         self, logits: Tensor, boxes: Tensor, targets: Targets
     ) -> tuple[dict[str, Tensor], Matching]:
-        """Match, and compute class and box losses of all layers, or of the last only.
+        """Class and box losses of all layers, or of the last only; never in 16 bits.
 
         Args:
-            logits: float32 (L, N, Q, K + 1); boxes: float32 (L, N, Q, 4).
+            logits: float32 (G, L, N, Q, K + 1) of G query groups, each matched on its own; boxes:
+                float32 (G, L, N, Q, 4).
             targets: the objects of the N images.
 
         Returns:
             `loss_class`, `loss_l1`, `loss_giou` of the last layer, and the same with `_0`, `_1`
-            and so on of those before it; and the matching of these layers.
+            and so on of those before it, means over the groups; and the matching of these layers
+            of the first group.
         """
         if not self.deep_supervision:
-            logits, boxes = logits[-1:], boxes[-1:]
+            logits, boxes = logits[:, -1:], boxes[:, -1:]
+        groups, layers = logits.shape[:2]
+        with torch.autocast(logits.device.type, enabled=False):
+            # A group is matched and weighed like a further set of layers.
+            values, matching = self._box_losses(logits.flatten(0, 1), boxes.flatten(0, 1), targets)
+        suffixes = [f"_{layer}" for layer in range(layers - 1)] + [""]
+        weighted = {
+            f"loss_{name}{suffix}": self.weights[name] * loss
+            for name, value in values.items()
+            for suffix, loss in zip(suffixes, value.view(groups, layers).mean(0), strict=True)
+        }
+        first = Matching(matching.image, matching.query[:layers], matching.target[:layers])
+        return weighted, first
+
+    def _box_losses(
+        self, logits: Tensor, boxes: Tensor, targets: Targets
+    ) -> tuple[dict[str, Tensor], Matching]:
+        """Losses (L,) without their weights, and the matching of L layers of N images."""
         layers = len(logits)
         matching = self.matcher(logits, boxes, targets)
         values: dict[str, Tensor] = {}
@@ -105,31 +125,7 @@ class SetCriterion:
             values["l1"] = losses.l1_loss(matched, expected) / count
         if "giou" in self.weights:
             values["giou"] = losses.generalized_iou_loss(matched, expected) / count
-        suffixes = [f"_{layer}" for layer in range(layers - 1)] + [""]
-        weighted = {
-            f"loss_{name}{suffix}": self.weights[name] * loss
-            for name, value in values.items()
-            for suffix, loss in zip(suffixes, value, strict=True)
-        }
-        return weighted, matching
-
-    def group_losses(
-        self, logits: Tensor, boxes: Tensor, targets: Targets
-    ) -> tuple[dict[str, Tensor], Matching]:
-        """Mean of `box_losses` over G query groups, each matched on its own; never in 16 bits.
-
-        Args:
-            logits: float32 (G, L, N, Q, K + 1); boxes: float32 (G, L, N, Q, 4).
-
-        Returns:
-            The losses, and the matching of the first group.
-        """
-        with torch.autocast(logits.device.type, enabled=False):
-            groups = [self.box_losses(*pair, targets) for pair in zip(logits, boxes, strict=True)]
-        losses = groups[0][0]
-        for others, _ in groups[1:]:
-            losses = {name: value + others[name] for name, value in losses.items()}
-        return {name: value / len(groups) for name, value in losses.items()}, groups[0][1]
+        return values, matching
 
     def select(self, logits: Tensor, matching: Matching) -> Matching:
         """The pairs of the last layer whose masks are trained, as a matching of one layer.
@@ -162,20 +158,22 @@ class SetCriterion:
         # Nothing so far; a sum over no pixel is 0 and keeps the mask head in the graph, which
         # other processes may use. Zero times a sum would be NaN where the sum overflows.
         nothing = masks[0].flatten()[:0].float().sum()
-        totals = {name: nothing for name in MASK_LOSSES if name in self.weights}
+        totals = dict.fromkeys(MASK_LOSSES, nothing)
         offset = 0
         for i, (logits, target_masks) in enumerate(zip(masks, targets.masks, strict=True)):
             rows = selected.target[0, selected.image == i] - offset
             offset += len(target_masks)
             if not len(rows):
                 continue
-            height, width = target_masks.shape[-2:]
-            logits = unpad(logits.float(), extents[i], (height, width)).flatten(1)
-            chosen = target_masks[rows].flatten(1).to(logits.dtype)
-            for name in totals:
-                totals[name] = totals[name] + MASK_LOSSES[name](logits, chosen)
+            values = mask_losses(logits.float(), target_masks[rows], extents[i])
+            for name, value in zip(MASK_LOSSES, values, strict=True):
+                totals[name] = totals[name] + value
         count = normalizer(targets)
-        return {f"loss_{name}": self.weights[name] * v / count for name, v in totals.items()}
+        return {
+            f"loss_{name}": self.weights[name] * value / count
+            for name, value in totals.items()
+            if name in self.weights
+        }
 
 
 def normalizer(targets: Targets) -> float:

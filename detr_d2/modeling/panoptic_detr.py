@@ -42,6 +42,7 @@ class PanopticDetr(Detr):
         criterion: SetCriterion | None = None,
         num_queries: int = 100,
         query_groups: int = 1,
+        reference_points: bool = False,
         in_feature: str = "res5",
         position_temperature: float = 10000.0,
         pixel_mean: Sequence[float] = PIXEL_MEAN,
@@ -53,7 +54,7 @@ class PanopticDetr(Detr):
     ) -> None:
         """
         Args:
-            bbox_attention, mask_head: see `registry.py` for their contracts; None are those of the
+            bbox_attention, mask_head: see their registries for the contracts; None are those of the
                 paper, for the transformer's channels.
             mask_features: backbone features for the mask head, coarse to fine.
             freeze: DETR stays in evaluation mode and gets no gradient; only mask losses are left.
@@ -71,6 +72,7 @@ class PanopticDetr(Detr):
             criterion=criterion,
             num_queries=num_queries,
             query_groups=query_groups,
+            reference_points=reference_points,
             in_feature=in_feature,
             position_temperature=position_temperature,
             pixel_mean=pixel_mean,
