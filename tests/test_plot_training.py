@@ -76,7 +76,7 @@ def run(tiny_set, tmp_path):
     """Run the tool on a log and the tiny set, with its own PNGs as what was found: the picture."""
     write_log(tmp_path / "boxes", [{"iteration": i, "total_loss": 1.0 + i} for i in (19, 39)])
     found = tmp_path / "found"
-    shutil.copytree(tiny_set.root / "panoptic", found)
+    shutil.copytree(tiny_set.root / "panoptic", found / "panoptic")
     shutil.copy(tiny_set.json_path, found / "panoptic.json")
     # No image is needed.
     shutil.rmtree(tiny_set.root / "images")

@@ -26,8 +26,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-# As demo.py --coco-panoptic calls it.
-JSON = "panoptic.json"
+# As demo.py --coco-panoptic calls them.
+JSON, PNGS = "panoptic.json", "panoptic"
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -88,7 +88,7 @@ def render_pairs(
         ValueError: one of the images is absent from what was found, or there is nothing to show.
     """
     ground_truth = read_maps(pngs, panoptic_json)
-    predicted = read_maps(found, found / JSON)
+    predicted = read_maps(found / PNGS, found / JSON)
     names = list(ground_truth)
     wanted = np.linspace(0, len(names) - 1, min(args.count, len(names))).round().astype(int)
     if not len(wanted):

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, TypeAlias, overload
 
 import numpy as np
@@ -17,6 +16,7 @@ from detr_d2 import model_zoo
 from detr_d2.checkpoint.checkpointer import Checkpointer
 from detr_d2.data.categories import CategoryTable, check_same_classes
 from detr_d2.data.coco_writer import PanopticFolder
+from detr_d2.data.image_ids import ImageIds
 from detr_d2.data.mapper import build_augmentation
 from detr_d2.engine.command_line import load_config
 from detr_d2.engine.training_folder import registered_categories, use_model_categories
@@ -54,6 +54,7 @@ class Predictor:
         self.model = build_model(cfg).eval()
         Checkpointer(self.model, cfg=cfg).load(cfg.MODEL.WEIGHTS)
         self.resize = T.AugmentationList(build_augmentation(cfg, is_train=False))
+        self.edges = (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
         self.reverse = cfg.INPUT.FORMAT == "BGR"
         entries = registered_categories([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
         self._categories = categories or (CategoryTable(entries) if entries else None)
@@ -135,6 +136,7 @@ class Predictor:
 
     def _input(self, image: np.ndarray, enlarge: bool) -> dict[str, Any]:
         """Make the model's input of an RGB image."""
+        self._check_shape(image)
         resized = T.AugInput(image[..., ::-1] if self.reverse else image)
         self.resize(resized)
         chw = np.ascontiguousarray(resized.image.transpose(2, 0, 1))
@@ -142,6 +144,20 @@ class Predictor:
         if not enlarge and height > chw.shape[1]:
             height, width = chw.shape[1:]
         return {"image": torch.from_numpy(chw), "height": height, "width": width}
+
+    def _check_shape(self, image: np.ndarray) -> None:
+        """Raise ValueError for an image whose shorter side would shrink to nothing."""
+        height, width = image.shape[:2]
+        shortest, longest = self.edges
+        # MIN_SIZE_TEST 0 asks for no scaling.
+        sides = (height, width)
+        if shortest and all(sides):
+            sides = T.ResizeShortestEdge.get_output_shape(height, width, shortest, longest)
+        if not all(sides):
+            raise ValueError(
+                f"an image of {width}x{height} pixels: scaled to INPUT.MAX_SIZE_TEST {longest} "
+                "its shorter side has no pixel; crop it"
+            )
 
     def render(
         self, image: ImageLike, output: dict[str, Any], width: int | None = None
@@ -160,30 +176,36 @@ class Predictor:
         return Image.fromarray(render_output(as_rgb(image), output, palette, width))
 
     def save_coco_panoptic(
-        self, folder: str | os.PathLike[str], images: Sequence[str | os.PathLike[str]]
+        self,
+        folder: str | os.PathLike[str],
+        images: Sequence[str | os.PathLike[str]],
+        ids_from: str | os.PathLike[str] | None = None,
     ) -> str:
         """Run on images and write what was found as a COCO-panoptic set.
 
         Args:
-            folder: where id PNGs and `panoptic.json` go; the JSON of an earlier run is replaced.
+            folder: where `panoptic.json` and `panoptic/`, the id PNGs, go; the JSON of an earlier
+                run is replaced.
             images: files, folders with all their subfolders, or patterns like "a/*.jpg".
+            ids_from: a COCO or COCO-panoptic JSON whose images have the ids; without it they are
+                hashes of the names, which no data set has.
 
         Returns:
             The path of `panoptic.json`, whose category ids are those of the data set.
 
         Raises:
-            ValueError: a video, nothing to run on, two images with the same output, or a model
-                without masks.
+            ValueError: a video, nothing to run on, two images with the same output, an image that
+                `ids_from` does not have, or a model without masks.
         """
         sources = find_sources([os.fspath(image) for image in images])
         videos = [str(source.path) for source in sources if source.is_video]
         if videos:
             raise ValueError(f"{videos} are videos: tools/demo.py runs on them")
-        result = PanopticFolder(folder, self.categories)
+        image_ids = ImageIds(ids_from)
+        image_ids.check(source.name for source in sources)
+        result = PanopticFolder(folder, self.categories, image_ids=image_ids)
         for source in tqdm(sources, unit=" images", disable=None):
-            id_map, segments = panoptic_map(self(source.path))
-            name = Path(source.stem).with_name(source.path.name).as_posix()
-            result.add(f"{source.stem}.png", name, id_map, segments)
+            result.add(source.name, *panoptic_map(self(source.path)))
         result.save()
         return str(result.json)
 
