@@ -3,7 +3,7 @@ measures the losses on images that are not trained on."""
 
 import logging
 import os
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -91,14 +91,14 @@ def held_out_losses(cfg: CfgNode, model: nn.Module) -> dict[str, float]:
     places = np.linspace(0, len(records) - 1, count).round().astype(int)[rank::size]
     augmentations = build_augmentation(cfg, is_train=False)
     mapper = DetrMapper(is_train=True, augmentations=augmentations, image_format=cfg.INPUT.FORMAT)
-    sums: Counter[str] = Counter()
+    sums: dict[str, float] = defaultdict(float)
     # The storage keeps the errors of these images apart from those of the training.
     with inference_context(model), torch.no_grad(), EventStorage():
         for place in places:
             losses = model.losses([mapper(records[place])])
-            sums.update({name: float(loss) for name, loss in losses.items() if is_loss(name)})
-            sums["total_loss"] += float(sum(losses.values()))
-    total: Counter[str] = Counter()
-    for part in comm.all_gather(sums):
-        total.update(part)
-    return {name: value / count for name, value in total.items()}
+            for name, loss in losses.items():
+                sums["total_loss"] += float(loss)
+                if is_loss(name):
+                    sums[name] += float(loss)
+    parts: list[dict[str, float]] = comm.all_gather(dict(sums))
+    return {name: sum(part[name] for part in parts) / count for name in parts[0]}
