@@ -7,6 +7,7 @@ making a folder. So kills hit where half a file could be left, which clocks rare
 import json
 import os
 import random
+import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -90,3 +91,30 @@ def assert_no_half_file(root: Path) -> None:
                 image.load()
         elif path.suffix == ".pth":
             torch.load(path, weights_only=True)
+
+
+def run_on_full_disk(work: Callable[[], object], most: int) -> str:
+    """Run `work` in a forked process that can write no file of more than `most` bytes.
+
+    Returns:
+        Its error, as type and text; "" if there was none.
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        text = ""
+        try:
+            torch.set_num_threads(1)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+            work()
+        except BaseException as error:
+            text = f"{type(error).__name__}: {error}"
+        finally:
+            os.write(writing, text.encode()[:4000])
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        text = pipe.read()
+    os.waitpid(child, 0)
+    return text
