@@ -13,7 +13,7 @@ from PIL import Image
 from synthetic_crates import colour_cfg, files_of, write_crates
 from tiny_run import write_tiny_run
 
-from detr_d2.checkpoint.reading import open_weights
+from detr_d2.checkpoint import open_weights
 from detr_d2.checkpoint.writing import write_hugging_face
 from detr_d2.conversion.convert import convert_set
 from detr_d2.conversion.formats import open_format
