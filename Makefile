@@ -39,9 +39,9 @@ test: NEEDED_TOOLS := pytest
 test: env ## Run the tests
 	"$(PY)" -m pytest
 
-mutants: NEEDED_TOOLS := pytest cosmic_ray
+mutants: NEEDED_TOOLS := pytest
 mutants: env ## Change the code in 60 places, one at a time, and count what the tests notice
-	"$(PY)" tools/mutants.py --count 60
+	"$(PY)" tools/env/mutants.py --count 60
 
 lint: NEEDED_TOOLS := ruff mypy
 lint: env ## Check style and types

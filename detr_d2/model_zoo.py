@@ -139,7 +139,9 @@ def _check_chain(file: str, defaults: CfgNode) -> None:
     while waiting:
         here, count = waiting.pop(), count + 1
         if count > MOST_BASES:
-            raise ValueError(f"{file}: over {MOST_BASES} bases; does a {BASE_KEY} lead in a circle?")
+            raise ValueError(
+                f"{file}: over {MOST_BASES} bases; does a {BASE_KEY} lead in a circle?"
+            )
         content = read_yaml(here)
         if not isinstance(content, dict):
             raise ValueError(f"{here}: a config has keys and values, this is {content!r:.40}")

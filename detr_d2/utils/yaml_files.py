@@ -38,7 +38,10 @@ def read_yaml(path: str | os.PathLike[str]) -> Any:
 
 def _explain(error: yaml.MarkedYAMLError) -> str:
     problem = str(error.problem)
-    if isinstance(error, yaml.constructor.ConstructorError) and "constructor for the tag" in problem:
+    if (
+        isinstance(error, yaml.constructor.ConstructorError)
+        and "constructor for the tag" in problem
+    ):
         tag = problem.rpartition("the tag ")[2].strip("'")
         tag = tag.replace("tag:yaml.org,2002:", "!!")
         return f"the tag {tag} is not allowed: a config holds plain values and runs no code"
@@ -70,7 +73,5 @@ def _count_values(node: yaml.Node, counted: dict[yaml.Node, int]) -> int:
             children = [part for pair in children for part in pair]
         counted[node] = 1 + sum(_count_values(child, counted) for child in children)
     elif not counted[node]:
-        raise yaml.composer.ComposerError(
-            None, None, "an alias holds itself", node.start_mark
-        )
+        raise yaml.composer.ComposerError(None, None, "an alias holds itself", node.start_mark)
     return counted[node]

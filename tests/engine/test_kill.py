@@ -14,7 +14,11 @@ from kills import assert_no_half_file, moments_of, run_and_kill
 
 from detr_d2.engine import DetrTrainer
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
+    # There a backward pass has threads, of which a forked process knows nothing.
+    pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there"),
+]
 
 
 def train(cfg, resume: bool) -> None:

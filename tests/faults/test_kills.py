@@ -1,6 +1,7 @@
-"""kill -9 at random moments of conversion, labelling and export: what was finished stays, and the work goes on.
+"""kill -9 at random moments: what was finished stays, and the work goes on.
 
-The training's test is tests/engine/test_kill.py. A few moments each; DETR_D2_KILLS=50 tries fifty.
+Conversion, labelling and export; the training is in tests/engine/test_kill.py. A few moments
+each, or as many as DETR_D2_KILLS says.
 """
 
 import functools
@@ -37,7 +38,10 @@ def masks(tmp_path):
 
 def convert(root, out: str) -> None:
     source = open_format(
-        "semantic-png", images=str(root / "images"), masks=str(root / "masks"), values="0=ground,1=nut"
+        "semantic-png",
+        images=str(root / "images"),
+        masks=str(root / "masks"),
+        values="0=ground,1=nut",
     )
     convert_set(source, root / "work" / out)
 

@@ -1,4 +1,4 @@
-"""YAML of strangers: it never runs code, never unfolds without end, and its faults name the file."""
+"""YAML of strangers: it never runs code, does not unfold without end, faults name the file."""
 
 from pathlib import Path
 

@@ -1,11 +1,11 @@
-"""Change the code in one place at a time, and count the changes that the tests of its folder notice.
+"""Change the code in one place at a time, and count the changes that its tests notice.
 
 pip install cosmic-ray==8.7.0
-python tools/mutants.py --count 60
-python tools/mutants.py modeling ops --count 20 --seed 3
+python tools/env/mutants.py --count 60
+python tools/env/mutants.py modeling ops --count 20 --seed 3
 
-cosmic-ray makes the changes, in a copy of the package. Exit status: 0 at least --wanted per cent were
-noticed, 1 fewer, 2 not run.
+cosmic-ray makes the changes, in a copy of the package. Exit status: 0 at least --wanted per cent
+were noticed, 1 fewer, 2 not run.
 """
 
 import argparse
@@ -19,11 +19,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 # Parts of the package, and the folders of tests that are to notice a change in them.
 PARTS = {
     "modeling": ["tests/modeling"],
-    "ops": ["tests/ops", "tests/modeling", "tests/data"],
+    "ops": ["tests/ops"],
     "evaluation": ["tests/evaluation"],
     "conversion": ["tests/conversion"],
     "data": ["tests/data"],
