@@ -74,7 +74,7 @@ class _Counter:
 def moments_of(work: Callable[[], object], root: Path, seed: int) -> Iterator[int]:
     """Let the work run through once, and choose random moments of it."""
     count = run_and_kill(work, root, None)
-    assert count > 5, "the work hardly touches its folder"
+    assert count > 1, "the work hardly touches its folder"
     yield from sorted(random.Random(seed).sample(range(1, count + 1), min(MOMENTS, count)))
 
 

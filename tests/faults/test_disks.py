@@ -12,7 +12,7 @@ from synthetic_crates import colour_cfg, files_of, write_crates
 from tiny_run import write_tiny_run
 
 from detr_d2.checkpoint import open_weights
-from detr_d2.checkpoint.writing import write_hugging_face
+from detr_d2.checkpoint.writing import write_original
 from detr_d2.conversion.convert import convert_set
 from detr_d2.conversion.formats import open_format
 from detr_d2.pseudo_labels import label_stuff
@@ -38,7 +38,6 @@ def convert(root, **options):
         images=str(root / "images"),
         masks=str(root / "masks"),
         values="0=ground,1=nut",
-        min_area=1,
     )
     return convert_set(source, root / "work/out", **options)
 
@@ -76,9 +75,9 @@ def test_labelling_on_a_full_disk_goes_on_later(register, tmp_path):
 def test_an_export_on_a_full_disk_leaves_nothing(tmp_path):
     write_tiny_run(tmp_path)
     weights = open_weights(str(tmp_path / "model_final.pth"))
-    work = functools.partial(write_hugging_face, str(tmp_path / "hf"), weights)
+    work = functools.partial(write_original, str(tmp_path / "work/a.pth"), weights)
     assert "File too large" in run_on_full_disk(work, 5000)
-    assert list((tmp_path / "hf").iterdir()) == []
+    assert list((tmp_path / "work").iterdir()) == []
 
 
 def test_a_working_folder_that_vanishes_ends_the_conversion(masks):
