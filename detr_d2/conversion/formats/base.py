@@ -17,12 +17,7 @@ import cv2
 import numpy as np
 
 from detr_d2.conversion.classes import SourceClass, choose_things
-from detr_d2.data.image_io import (
-    TRANSPOSED,
-    ImageInfo,
-    UnreadableError,
-    apply_exif_orientation,
-)
+from detr_d2.data.image_io import TRANSPOSED, ImageInfo, UnreadableError, apply_exif_orientation
 from detr_d2.utils.files import printable
 
 # The class key of regions that are declared as void.
