@@ -42,23 +42,6 @@ def convert(root, **options):
     return convert_set(source, root / "work/out", **options)
 
 
-# Of these many bytes the id PNGs are too large, or the journal, or the JSON at the end.
-@pytest.mark.parametrize("most", [20, 1500, 2500])
-def test_a_conversion_on_a_full_disk_keeps_the_earlier_result(masks, most):
-    convert(masks)
-    earlier = files_of(masks / "work/out")
-    assert max(map(len, earlier.values())) > 2500
-    changed = np.asarray(Image.open(masks / "masks/0.png")).copy()
-    changed[:, 0] = 1
-    Image.fromarray(changed).save(masks / "masks/0.png")
-    message = run_on_full_disk(functools.partial(convert, masks), most)
-    assert message.startswith("OSError") and "File too large" in message
-    assert files_of(masks / "work/out") == earlier
-    convert(masks)
-    assert files_of(masks / "work/out") != earlier
-    assert [path.name for path in (masks / "work").iterdir()] == ["out"]
-
-
 def test_labelling_on_a_full_disk_goes_on_later(register, tmp_path):
     (tmp_path / "set").mkdir()
     name = register(**write_crates(tmp_path / "set"))
