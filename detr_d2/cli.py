@@ -4,7 +4,6 @@ An installed package holds a copy of the checkout's tools; each is run as the pr
 """
 
 import difflib
-import runpy
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,9 +46,10 @@ def main(words: Sequence[str] | None = None) -> int:
         hint = f"did you mean {near[0]!r}?" if near else "detr-d2 --help lists all"
         sys.stderr.write(f"detr-d2: no command {command!r}; {hint}\n")
         return EXIT_USAGE
-    # Tools say the name of their program in their help.
+    # Tools say the name of their program in their help, which `runpy.run_path` would replace.
     sys.argv = [f"detr-d2 {command}", *arguments]
-    runpy.run_path(str(tool_path(command)), run_name="__main__")
+    code = compile(tool_path(command).read_text(encoding="utf-8"), str(tool_path(command)), "exec")
+    exec(code, {"__name__": "__main__", "__file__": str(tool_path(command))})
     return 0
 
 

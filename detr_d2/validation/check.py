@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from detr_d2.conversion.splits import near_pairs
+import numpy as np
+
+from detr_d2.conversion.near_duplicates import near_later
 from detr_d2.data.categories import category_faults
 from detr_d2.data.coco_panoptic import LISTS, missing_lists
 from detr_d2.data.image_io import IMAGE_SUFFIXES, files_below
@@ -163,14 +165,22 @@ def find_near_duplicates(
 ) -> Iterator[Finding]:
     """Images of different parts that look alike: what a model has overfitted scores in evaluation.
 
+    An image has one finding, with the first of the later images that it resembles.
+
     Args:
         parts: for every part the perceptual hash (see `image_io.inspect_image`) of every image.
         distance: bits in which the hashes may differ.
     """
     flat = [(part, name, value) for part, hashes in parts.items() for name, value in hashes.items()]
-    for i, j in near_pairs([value for _, _, value in flat], distance):
-        if flat[i][0] != flat[j][0]:
-            found = f"looks like {flat[j][1]} of {flat[j][0]}"
+    numbers = np.array([list(parts).index(part) for part, _, _ in flat])
+    for start, near in near_later([value for _, _, value in flat], distance):
+        near &= numbers[start : start + len(near), None] != numbers[None, start:]
+        for row in np.flatnonzero(near.any(axis=1)):
+            part, name, _ = flat[start + row]
+            other_part, other, _ = flat[start + near[row].argmax()]
+            more = int(near[row].sum()) - 1
+            found = f"looks like {other} of {other_part}" + (f" and {more} more" if more else "")
             expected = "both in one part (--group-by)"
-            name = f"{flat[i][1]} of {flat[i][0]}"
-            yield Finding("warning", "near-duplicate across parts", name, "", found, expected)
+            yield Finding(
+                "warning", "near-duplicate across parts", f"{name} of {part}", "", found, expected
+            )
