@@ -4,6 +4,7 @@ An installed package holds a copy of the checkout's tools; each is run as the pr
 """
 
 import difflib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +30,7 @@ EXIT_USAGE = 2
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run a command; return the exit status, where the tool does not end the process itself.
+    """Run a command in place of this process; return the exit status where there is none to run.
 
     Args:
         words: the command and its arguments; None takes those of the process.
@@ -46,11 +47,8 @@ def main(words: Sequence[str] | None = None) -> int:
         hint = f"did you mean {near[0]!r}?" if near else "detr-d2 --help lists all"
         sys.stderr.write(f"detr-d2: no command {command!r}; {hint}\n")
         return EXIT_USAGE
-    # Tools say the name of their program in their help, which `runpy.run_path` would replace.
-    sys.argv = [f"detr-d2 {command}", *arguments]
-    code = compile(tool_path(command).read_text(encoding="utf-8"), str(tool_path(command)), "exec")
-    exec(code, {"__name__": "__main__", "__file__": str(tool_path(command))})
-    return 0
+    # In place of this process, so that a tool that starts others is the program they start.
+    os.execv(sys.executable, [sys.executable, str(tool_path(command)), *arguments])
 
 
 def tool_path(command: str) -> Path:
@@ -77,3 +75,7 @@ def _run_doctor() -> int:
     from detr_d2 import doctor
 
     return doctor.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

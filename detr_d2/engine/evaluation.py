@@ -84,7 +84,16 @@ def held_out_losses(cfg: CfgNode, model: nn.Module) -> dict[str, float]:
 
     Returns:
         Means of the last layer's losses, and `total_loss`, to which all layers add.
+
+    Raises:
+        ValueError: the model is none of ours, and has losses only in training mode.
     """
+    losses_of: Any = getattr(model, "losses", None)
+    if not callable(losses_of):
+        raise ValueError(
+            f"TEST.LOSS_IMAGES {cfg.TEST.LOSS_IMAGES} is for Detr and PanopticDetr, not for "
+            f"{type(model).__name__}; set it to 0"
+        )
     records = DatasetCatalog.get(cfg.DATASETS.TEST[0])
     size, rank = comm.get_world_size(), comm.get_rank()
     count = -(-min(cfg.TEST.LOSS_IMAGES, len(records)) // size) * size
@@ -95,8 +104,7 @@ def held_out_losses(cfg: CfgNode, model: nn.Module) -> dict[str, float]:
     # The storage keeps the errors of these images apart from those of the training.
     with inference_context(model), torch.no_grad(), EventStorage():
         for place in places:
-            losses = model.losses([mapper(records[place])])
-            for name, loss in losses.items():
+            for name, loss in losses_of([mapper(records[place])]).items():
                 sums["total_loss"] += float(loss)
                 if is_loss(name):
                     sums[name] += float(loss)
