@@ -42,13 +42,13 @@ def main(words: Sequence[str] | None = None) -> int:
     command, *arguments = words
     if command == DOCTOR:
         return _run_doctor()
-    if command not in COMMANDS:
-        near = difflib.get_close_matches(command, [*COMMANDS, DOCTOR], n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "detr-d2 --help lists all"
-        sys.stderr.write(f"detr-d2: no command {command!r}; {hint}\n")
-        return EXIT_USAGE
-    # In place of this process, so that a tool that starts others is the program they start.
-    os.execv(sys.executable, [sys.executable, str(tool_path(command)), *arguments])
+    if command in COMMANDS:
+        # In place of this process, so that a tool that starts others is the program they start.
+        os.execv(sys.executable, [sys.executable, str(tool_path(command)), *arguments])
+    near = difflib.get_close_matches(command, [*COMMANDS, DOCTOR], n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "detr-d2 --help lists all"
+    sys.stderr.write(f"detr-d2: no command {command!r}; {hint}\n")
+    return EXIT_USAGE
 
 
 def tool_path(command: str) -> Path:

@@ -4,14 +4,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from detr_d2.checkpoint import tensor_names
+from detr_d2.checkpoint.checkpointer import write_torch_file
 from detr_d2.checkpoint.layouts import Weights
 from detr_d2.checkpoint.reading import WeightsError
 from detr_d2.checkpoint.tensor_names import Table
-from detr_d2.utils.files import replacing
 
 MASK_HEAD = ("bbox_attention.", "mask_head.")
 # Counters of batch norm, and the queries of Group DETR that only training uses.
@@ -32,13 +31,13 @@ def write_original(path: str, weights: Weights) -> None:
 
     Raises:
         WeightsError: a tensor has no place there.
+        OSError: the file cannot be written.
     """
     table = Table([*tensor_names.ORIGINAL, *tensor_names.MASK_HEAD])
     prefix = "detr." if has_masks(weights) else ""
     state = renamed(weights.tensors, table, prefix)
     content = ours_content(weights) | {"model": state}
-    with replacing(path) as temporary:
-        torch.save(content, temporary)
+    write_torch_file(path, content)
 
 
 def has_masks(weights: Weights) -> bool:

@@ -9,6 +9,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from kills import assert_no_half_file, moments_of, run_and_kill
 from PIL import Image
 from synthetic_crates import colour_cfg, files_of, write_crates
@@ -85,18 +86,28 @@ def test_killed_labelling_goes_on_to_the_same_files(register, tmp_path):
         assert files_of(tmp_path / "work") == expected, moment
 
 
+def assert_same_weights(path, expected):
+    tensors, others = (open_weights(str(file)).tensors for file in (path, expected))
+    assert tensors.keys() == others.keys()
+    assert all(torch.equal(tensor, others[name]) for name, tensor in tensors.items())
+
+
 def test_a_killed_export_leaves_no_half_weights(tmp_path):
     write_tiny_run(tmp_path)
     weights = open_weights(str(tmp_path / "model_final.pth"))
     work = functools.partial(write_original, str(tmp_path / "work/a.pth"), weights)
     expected: dict[str, bytes] = {}
     for moment in moments_of(work, tmp_path / "work", seed=4):
-        expected = expected or files_of(tmp_path / "work")
+        if not expected:
+            expected = files_of(tmp_path / "work")
+            shutil.copy(tmp_path / "work/a.pth", tmp_path / "expected.pth")
         shutil.rmtree(tmp_path / "work")
         run_and_kill(work, tmp_path / "work", moment)
         assert_no_half_file(tmp_path / "work")
-        # Hidden files are what a later run removes.
+        # Hidden files are what a later run removes. Bytes differ by the name of the temporary file.
         left = files_of(tmp_path / "work") if (tmp_path / "work").exists() else {}
-        assert {k: v for k, v in left.items() if k[0] != "."}.items() <= expected.items(), moment
+        assert {name for name in left if name[0] != "."} <= expected.keys(), moment
+        if "a.pth" in left:
+            assert_same_weights(tmp_path / "work/a.pth", tmp_path / "expected.pth")
         run_and_kill(work, tmp_path / "work", None)
-        assert files_of(tmp_path / "work") == expected, moment
+        assert_same_weights(tmp_path / "work/a.pth", tmp_path / "expected.pth")

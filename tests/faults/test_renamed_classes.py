@@ -1,6 +1,7 @@
 """A class that was renamed since the training is an error in every tool that runs the model."""
 
 import json
+import tempfile
 from pathlib import Path
 
 import demo
@@ -55,7 +56,8 @@ def train(folder: Path, tiny_set, *options: str) -> None:
 def run_demo(folder: Path, tiny_set) -> None:
     arguments = ["--config-file", str(folder), "--input", str(tiny_set.root / "images")]
     arguments += ["--output", str(folder / "out"), "--categories", str(folder / "renamed.json")]
-    demo.main(demo.argument_parser().parse_args(arguments))
+    with tempfile.TemporaryDirectory() as downloads:
+        demo.run(demo.argument_parser().parse_args(arguments), downloads)
 
 
 def run_explain(folder: Path, tiny_set) -> None:
