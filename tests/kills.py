@@ -13,12 +13,23 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
 import torch
 from PIL import Image
 
-# How many moments of each kind of work are tried; the suite takes a few.
+# How many moments of each kind of work are tried; the suite takes a few. No piece of it may take
+# longer than SECONDS.
 MOMENTS = int(os.environ.get("DETR_D2_KILLS", "3"))
+SECONDS = 120
 TOUCHES = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "shutil.copyfile"}
+
+
+def _start_child() -> None:
+    """Use no thread pool of the parent, since threads do not survive a fork; never hang."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+    sys.modules["hotcoco"] = None  # type: ignore[assignment]
+    signal.alarm(SECONDS)
 
 
 def run_and_kill(work: Callable[[], object], root: Path, moment: int | None) -> int:
@@ -37,8 +48,7 @@ def run_and_kill(work: Callable[[], object], root: Path, moment: int | None) -> 
         os.close(reading)
         status = 1
         try:
-            # Threads do not survive a fork.
-            torch.set_num_threads(1)
+            _start_child()
             counter = _Counter(str(root), moment)
             sys.addaudithook(counter)
             work()
@@ -105,7 +115,7 @@ def run_on_full_disk(work: Callable[[], object], most: int) -> str:
         os.close(reading)
         text = ""
         try:
-            torch.set_num_threads(1)
+            _start_child()
             resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
             work()
         except BaseException as error:

@@ -2,7 +2,7 @@
 
 import json
 
-from forked import launch_forked
+from detectron2.engine import launch
 from model_outputs import evaluate_in_process, worsen
 
 ALL = ["panoptic", "box", "mask", "semantic"]
@@ -14,7 +14,7 @@ def test_three_processes_of_which_one_has_no_image(tiny_set, register, evaluate,
     expected = evaluate(name, ALL, worsen)
     folder = tmp_path / "processes"
     folder.mkdir()
-    launch_forked(evaluate_in_process, 3, (f"{name}_many", paths, folder))
+    launch(evaluate_in_process, 3, dist_url="auto", args=(f"{name}_many", paths, folder))
     results = [json.loads((folder / f"results.{rank}.json").read_text()) for rank in range(3)]
     assert 0 < expected["panoptic_seg"]["PQ"] < 100
     assert 0 < expected["segm"]["AP"] < 100

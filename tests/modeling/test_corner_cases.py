@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-from detectron2.engine import create_ddp_model
+from detectron2.engine import create_ddp_model, launch
 from detectron2.structures import Boxes, Instances
 from detectron2.utils import comm
-from forked import launch_forked
 from tiny_model import build, make_input, tiny_cfg
 
 from detr_d2.modeling.losses import class_loss
@@ -273,7 +272,7 @@ def train_in_processes(folder):
 
 
 def test_two_processes_of_which_one_has_no_object_stay_equal(tmp_path):
-    launch_forked(train_in_processes, 2, (str(tmp_path),))
+    launch(train_in_processes, 2, dist_url="auto", args=(str(tmp_path),))
     for case, keys in CASES.items():
         first, second = (torch.load(tmp_path / f"{case}{rank}.pth") for rank in range(2))
         start = build(with_detr_keys(**keys)).state_dict()
