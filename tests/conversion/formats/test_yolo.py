@@ -154,7 +154,7 @@ def test_classes_of_a_data_yaml(tmp_path, names):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("names: [", "not valid YAML"),
+        ("names: [", "line 1: not valid YAML"),
         ("nc: 2", "no names of classes"),
         ("names: {a: b}", "no names"),
     ],
