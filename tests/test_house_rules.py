@@ -36,7 +36,7 @@ LAYERS = {
     # The trainer is where the parts meet: it feeds what the mapper makes and calls the evaluators.
     "engine": {
         *("ops", "utils", "compat", "config", "checkpoint", "evaluation", "visualization"),
-        *("data.mapper", "data.augmentation", "data.categories", "data.panoptic_folder"),
+        *("data.mapper", "data.categories", "data.coco_writer"),
         *("register", "model_zoo"),
     },
     # A trained model makes data here.

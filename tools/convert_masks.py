@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from detr_d2.conversion.classes import parse_value
-from detr_d2.conversion.convert import ConversionReport, Split, convert_set
+from detr_d2.conversion.convert import ConversionReport, Split, convert_set, describe_groups
 from detr_d2.conversion.formats import FORMATS, AnnotationFormat, open_format
 from detr_d2.conversion.formats.guess import guess_format
 from detr_d2.conversion.formats.matching import Match
 from detr_d2.conversion.rasterize import ORDERS, THINGS, Rules
-from detr_d2.conversion.report import describe_groups
 from detr_d2.conversion.splits import BY_HASH
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_panoptic import load_records, read_panoptic_json

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from detr_d2.data.categories import CategoryTable
-from detr_d2.data.panoptic_folder import PanopticFolder
+from detr_d2.data.coco_writer import PanopticFolder
 from detr_d2.engine import Predictor, command_line, registered_categories, use_model_categories
 from detr_d2.engine.predictor import panoptic_map
 from detr_d2.utils.files import replacing

@@ -114,10 +114,17 @@ def _config_beside(path: str) -> dict[str, Any]:
 
 
 def _categories_beside(path: str) -> tuple[str, ...]:
+    """Names of the classes in the order of `CategoryTable`: things first, then by id.
+
+    Empty where there is no such file, or an entry lacks what the order needs.
+    """
     content = _json_beside(path, "categories.json")
     entries = content if isinstance(content, list) else []
-    names = [entry.get("name") if isinstance(entry, dict) else None for entry in entries]
-    return tuple(map(str, names)) if None not in names else ()
+    try:
+        ordered = sorted(entries, key=lambda entry: (not entry["isthing"], entry["id"]))
+        return tuple(str(entry["name"]) for entry in ordered)
+    except (TypeError, KeyError):
+        return ()
 
 
 def _json_beside(path: str, name: str) -> Any:

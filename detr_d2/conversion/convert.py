@@ -12,12 +12,14 @@ neither its arguments nor its inputs have changed.
 """
 
 import os
+import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from detr_d2.conversion.formats.base import AnnotationFormat
+from detr_d2.conversion.formats.base import AnnotationFormat, Skipped
 from detr_d2.conversion.plan import (
     complete_rules,
     conversion_fingerprint,
@@ -25,15 +27,101 @@ from detr_d2.conversion.plan import (
     name_tasks,
 )
 from detr_d2.conversion.rasterize import Rules
-from detr_d2.conversion.report import ConversionReport, Tally
-from detr_d2.conversion.splits import Split
+from detr_d2.conversion.splits import Split, split_images
 from detr_d2.conversion.workers import ImageConverter, convert_images
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_writer import write_panoptic_json
 from detr_d2.data.image_io import check_image_mode
-from detr_d2.utils.files import write_json
-from detr_d2.utils.journal import Journal
+from detr_d2.utils.files import Journal, write_json
 from detr_d2.utils.partial_folder import PartialFolder
+
+SHOWN = 10
+
+
+@dataclass
+class ConversionReport:
+    """Counts of a conversion.
+
+    `skipped` has the reason for everything that gave no image, `lost_annotations` the number of
+    annotations that gave no segment, by reason and class.
+    """
+
+    images_in: int = 0
+    images_out: int = 0
+    segments: dict[str, int] = field(default_factory=dict)
+    images_with: dict[str, int] = field(default_factory=dict)
+    void_share: float = 0.0
+    parts: dict[str, int] = field(default_factory=dict)
+    lost_annotations: dict[str, dict[str, int]] = field(default_factory=dict)
+    skipped: list[Skipped] = field(default_factory=list)
+
+
+class Tally:
+    """Counts for the report, and the perceptual hashes that the split needs.
+
+    Args:
+        table: the categories of the result.
+        skipped: by the annotation format, before the conversion.
+    """
+
+    def __init__(self, table: CategoryTable, skipped: Sequence[Skipped]) -> None:
+        self.names = {c.id: c.name for c in table.categories}
+        self.report = ConversionReport(skipped=list(skipped))
+        self.report.segments = dict.fromkeys(self.names.values(), 0)
+        self.report.images_with = dict.fromkeys(self.names.values(), 0)
+        self.hashes: dict[str, int] = {}
+        self.parts: dict[str, str] = {}
+        self._void = 0.0
+
+    def add(self, result: Mapping[str, Any]) -> None:
+        """Count one result of `ImageConverter.convert`."""
+        report = self.report
+        report.images_in += 1
+        if "reason" in result:
+            report.skipped.append(Skipped(result["sample"], result["reason"]))
+            return
+        report.images_out += 1
+        self._void += result["void"]
+        self.hashes[result["sample"]] = result["hash"]
+        for reason, category_id, count in result["lost"]:
+            classes = report.lost_annotations.setdefault(reason, {})
+            name = self.names[category_id]
+            classes[name] = classes.get(name, 0) + count
+        found = [self.names[s["category_id"]] for s in result["annotation"]["segments_info"]]
+        for name in found:
+            report.segments[name] += 1
+        for name in set(found):
+            report.images_with[name] += 1
+
+    def finish(self, split: Split | None) -> ConversionReport:
+        """Divide the images into `parts`, and complete the report."""
+        self.parts = split_images(self.hashes, split)
+        self.report.parts = dict(Counter(self.parts.values())) if split else {}
+        self.report.void_share = round(self._void / max(1, self.report.images_out), 4)
+        self.report.skipped.sort(key=lambda skipped: skipped.name)
+        return self.report
+
+    def reasons(self) -> str:
+        """Say how many were skipped, by reason, each with one example."""
+        groups = describe_groups(self.report.skipped)
+        return f"{len(self.report.skipped)} skipped" + "".join(f"\n  {line}" for line in groups)
+
+
+def describe_groups(skipped: Sequence[Skipped]) -> list[str]:
+    """Group what was skipped by reason: a line each, the most frequent first, with one example.
+
+    Reasons that differ only in names of files and in numbers are one.
+    """
+    groups: dict[str, list[Skipped]] = {}
+    for item in skipped:
+        kind = re.sub(r"\S*[/\\.]\S*|'[^']*'|\d+", "_", item.reason)
+        groups.setdefault(kind, []).append(item)
+    ordered = sorted(groups.values(), key=len, reverse=True)
+    lines = [f"{len(items)} x {items[0].name}: {items[0].reason}" for items in ordered[:SHOWN]]
+    if len(ordered) > SHOWN:
+        lines.append(f"... and {len(ordered) - SHOWN} more reasons")
+    return lines
+
 
 __all__ = ["ConversionReport", "Split", "convert_set"]
 

@@ -8,8 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from detr_d2.data.categories import CategoryTable
-from detr_d2.data.segments_info import compare_segments
-from detr_d2.ops.panoptic_ids import read_ids
+from detr_d2.ops.panoptic_ids import compare_segments, read_ids
 from detr_d2.utils.files import path_below, read_json
 
 LISTS = ("images", "annotations", "categories")

@@ -13,7 +13,6 @@ from detectron2.data import detection_utils
 from detectron2.data import transforms as T
 from detectron2.structures import Instances
 
-from detr_d2.data.augmentation import build_augmentation
 from detr_d2.data.instances import instances_of_annotations, instances_of_segments
 from detr_d2.ops.panoptic_ids import read_id_rgb, rgb_to_id
 
@@ -125,3 +124,44 @@ def _check_ids(name: str, id_rgb: np.ndarray, segments: Sequence[Mapping[str, An
     absent = [s["id"] for s in segments if not (id_map == s["id"]).any()]
     if absent:
         raise ValueError(f"{name}: segments {absent} of the JSON are not in the PNG")
+
+
+CROP_PROBABILITY = 0.5
+
+
+def build_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
+    """The augmentations that `INPUT` asks for; at test time the resize alone.
+
+    Read from `INPUT`: `MIN_SIZE_*`, `MAX_SIZE_*`, `MIN_SIZE_TRAIN_SAMPLING`, `RANDOM_FLIP` and
+    `CROP.{ENABLED, TYPE, SIZE, RESIZE}`.
+
+    Raises:
+        ValueError: `RANDOM_FLIP` is none of the known values.
+    """
+    if not is_train:
+        return [T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST, "choice")]
+    augmentations = _flips(cfg.INPUT.RANDOM_FLIP)
+    if cfg.INPUT.CROP.ENABLED:
+        crop = T.AugmentationList(
+            [
+                T.ResizeShortestEdge(cfg.INPUT.CROP.RESIZE, sample_style="choice"),
+                T.RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE),
+            ]
+        )
+        augmentations.append(T.RandomApply(crop, prob=CROP_PROBABILITY))
+    augmentations.append(
+        T.ResizeShortestEdge(
+            cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MAX_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING
+        )
+    )
+    return augmentations
+
+
+def _flips(direction: str) -> list[T.Augmentation]:
+    allowed = ("horizontal", "vertical", "none")
+    if direction not in allowed:
+        raise ValueError(f"INPUT.RANDOM_FLIP is {direction!r}, allowed: {', '.join(allowed)}")
+    if direction == "none":
+        return []
+    vertical = direction == "vertical"
+    return [T.RandomFlip(horizontal=not vertical, vertical=vertical)]

@@ -15,11 +15,11 @@ from tqdm import tqdm
 
 from detr_d2 import model_zoo
 from detr_d2.checkpoint.checkpointer import Checkpointer
-from detr_d2.data.augmentation import build_augmentation
 from detr_d2.data.categories import CategoryTable
-from detr_d2.data.panoptic_folder import PanopticFolder
+from detr_d2.data.coco_writer import PanopticFolder
+from detr_d2.data.mapper import build_augmentation
 from detr_d2.engine.command_line import load_config
-from detr_d2.engine.model_categories import registered_categories, use_model_categories
+from detr_d2.engine.training_folder import registered_categories, use_model_categories
 from detr_d2.utils.device import use_available_device
 from detr_d2.visualization import Palette, read_image, render_output
 from detr_d2.visualization.video import find_sources

@@ -9,9 +9,8 @@ from detectron2.config import CfgNode
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from detr_d2.engine.model_categories import registered_categories
 from detr_d2.engine.randomness import derive_seed, fix_seed, seed_generators
-from detr_d2.engine.training_folder import CATEGORIES, CONFIG
+from detr_d2.engine.training_folder import CATEGORIES, CONFIG, registered_categories
 from detr_d2.utils.files import write_json, write_text
 
 LOGGERS = ("fvcore", "detectron2", "detr_d2")

@@ -20,9 +20,8 @@ from detr_d2.checkpoint.checkpointer import Checkpointer
 from detr_d2.data.categories import check_same_classes
 from detr_d2.data.mapper import DetrMapper
 from detr_d2.engine.ema import WeightAverageHook
-from detr_d2.engine.hooks import PictureHook, TrainingPictureHook
+from detr_d2.engine.hooks import LogHook, MetricsFile, PictureHook, TrainingPictureHook
 from detr_d2.engine.interruption import EvaluationHook, InterruptionHook
-from detr_d2.engine.log import LogHook, MetricsFile
 from detr_d2.engine.randomness import derive_seed, fix_seed, seed_generators
 from detr_d2.engine.solver import build_gradient_clipper, build_optimizer
 from detr_d2.engine.step import AccumulatingTrainer, choose_precision

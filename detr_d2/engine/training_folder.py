@@ -1,9 +1,18 @@
-"""The folder that a training writes (OUTPUT_DIR), found again: its config, its best weights."""
+"""The folder that a training writes (OUTPUT_DIR), found again: its config, its best weights, its
+categories.
+"""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
 
 from detr_d2 import model_zoo
+from detr_d2.data.categories import CategoryTable
+from detr_d2.utils.files import read_json
 
 CONFIG, CATEGORIES = "config.yaml", "categories.json"
 # The best comes first: chosen by evaluation, averaged over the training, or simply the last.
@@ -46,3 +55,63 @@ def best_weights(folder: str | os.PathLike[str]) -> str:
         f"{folder}: no {', '.join(WEIGHTS)}; its weights are {found or 'none'}: "
         "is the training finished?"
     )
+
+
+def use_model_categories(
+    cfg: CfgNode, config_file: str, categories: str | None = None
+) -> CategoryTable | None:
+    """Give the config the categories of a file, in the place of those of its data sets.
+
+    Args:
+        cfg: its DATASETS.TRAIN and DATASETS.TEST become an entry of the catalog for the file.
+        config_file: whatever `find_config` takes; `categories.json` beside it, which every
+            training writes, is taken when `categories` is None.
+        categories: a COCO-panoptic JSON, or a list of its categories.
+
+    Returns:
+        The categories; None when there is no file: the config's own data sets then count.
+
+    Raises:
+        ValueError: a faulty file or category.
+    """
+    beside = Path(find_config(config_file) if config_file else "").parent / CATEGORIES
+    if categories is None and not beside.is_file():
+        return None
+    path = Path(categories) if categories is not None else beside
+    content = read_json(path)
+    entries = content["categories"] if isinstance(content, dict) else content
+    table = CategoryTable(entries, str(path))
+    name = str(path.resolve())
+    if name in MetadataCatalog.list():
+        # The file may have changed since it was last read.
+        MetadataCatalog.remove(name)
+    MetadataCatalog.get(name).set(**table.metadata())
+    cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (name,), (name,)
+    return table
+
+
+def registered_categories(dataset_names: Iterable[str]) -> list[dict[str, Any]]:
+    """Return the categories of the first of these sets that knows them all.
+
+    Returns:
+        COCO-panoptic entries in contiguous order, those of a detection set all things; empty if
+        no set knows its categories, as one of `register_coco_instances` before it is loaded.
+    """
+    for name in dataset_names:
+        metadata = MetadataCatalog.get(name)
+        things = metadata.get("thing_dataset_id_to_contiguous_id", {})
+        stuff = metadata.get("stuff_dataset_id_to_contiguous_id", {})
+        kind = "stuff" if metadata.get("stuff_classes") else "thing"
+        names, colors = metadata.get(f"{kind}_classes", []), metadata.get(f"{kind}_colors", [])
+        if len(names) == len(things) + len(stuff) == len(colors) > 0:
+            ids = {index: id_ for id_, index in (*things.items(), *stuff.items())}
+            return [
+                {
+                    "id": ids[index],
+                    "name": name,
+                    "isthing": int(ids[index] in things),
+                    "color": list(color),
+                }
+                for index, (name, color) in enumerate(zip(names, colors, strict=True))
+            ]
+    return []

@@ -1,7 +1,8 @@
-"""Which evaluators a config asks for, on which kind of data set."""
+"""Which evaluators a config asks for, and the figures that people quote of their results."""
 
 import logging
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping
 
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
@@ -72,3 +73,33 @@ def _check(names: list[str], allowed: Iterable[str], dataset_name: str) -> None:
     wrong = [name for name in names if name not in allowed]
     if wrong:
         raise ValueError(f"TEST.EVALUATORS {wrong} for {dataset_name}, allowed: {list(allowed)}")
+
+
+# Name here -> (task, metric) there.
+FIGURES = {
+    "PQ": ("panoptic_seg", "PQ"),
+    "SQ": ("panoptic_seg", "SQ"),
+    "RQ": ("panoptic_seg", "RQ"),
+    "PQ_th": ("panoptic_seg", "PQ_th"),
+    "PQ_st": ("panoptic_seg", "PQ_st"),
+    "box_AP": ("bbox", "AP"),
+    "mask_AP": ("segm", "AP"),
+    "mIoU": ("sem_seg", "mIoU"),
+}
+
+
+def flat_results(results: Mapping[str, Mapping[str, float]]) -> dict[str, float | None]:
+    """Flatten the results of one data set.
+
+    Args:
+        results: {task: {metric: percent}} as Detectron2's evaluators give them.
+
+    Returns:
+        Every name of `FIGURES` with its percentage, or None where it was not measured or is not a
+        number (things of a set without things). Ready for JSON.
+    """
+    flat: dict[str, float | None] = {}
+    for name, (task, metric) in FIGURES.items():
+        value = results.get(task, {}).get(metric)
+        flat[name] = float(value) if value is not None and math.isfinite(value) else None
+    return flat

@@ -11,7 +11,7 @@ from detectron2.data import transforms as T
 from detr_d2.engine import Predictor
 from detr_d2.explanation.capture import Trace, record
 from detr_d2.modeling import Detr, PanopticDetr
-from detr_d2.modeling.class_predictions import ClassPredictions, predict_classes
+from detr_d2.modeling.box_head import ClassPredictions, predict_classes
 from detr_d2.visualization import Palette, resize_image
 
 # Pixels of the longer side of picture and merge: what a browser can merge while a slider moves.

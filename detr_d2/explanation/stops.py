@@ -12,8 +12,13 @@ from detr_d2.modeling import Detr, FPNMaskHead, PanopticDetr
 from detr_d2.modeling.box_head import MLP, BoxHead
 from detr_d2.modeling.panoptic_merge import panoptic_inference
 from detr_d2.modeling.position_encoding import sine_position_encoding
-from detr_d2.modeling.transformer import Transformer, TransformerDecoder, TransformerEncoder
-from detr_d2.modeling.transformer_layers import TransformerDecoderLayer, TransformerEncoderLayer
+from detr_d2.modeling.transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 from detr_d2.ops.masks import unpad_and_resize
 
 

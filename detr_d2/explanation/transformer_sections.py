@@ -12,7 +12,7 @@ from detr_d2.explanation.factors import attention_factors, rounding_step, weight
 from detr_d2.explanation.feature_pictures import picture_features
 from detr_d2.explanation.packing import Packer
 from detr_d2.explanation.recorded_pass import RecordedPass
-from detr_d2.modeling.class_predictions import predict_classes
+from detr_d2.modeling.box_head import predict_classes
 
 FEATURES = ("res2", "res3", "res4", "res5", "projected", "position", "encoded")
 

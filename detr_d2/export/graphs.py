@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from detr_d2.modeling import PanopticDetr
-from detr_d2.modeling.class_predictions import predict_classes
+from detr_d2.modeling.box_head import predict_classes
 from detr_d2.modeling.position_encoding import sine_position_encoding
 
 

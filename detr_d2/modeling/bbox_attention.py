@@ -8,10 +8,17 @@ from typing import Literal
 
 import torch
 from detectron2.config import CfgNode, configurable
+from detectron2.utils.registry import Registry
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from detr_d2.modeling.registry import BBOX_ATTENTION_REGISTRY
+BBOX_ATTENTION_REGISTRY = Registry("BBOX_ATTENTION")
+BBOX_ATTENTION_REGISTRY.__doc__ = """Bbox attentions by name in the config.
+
+A bbox attention is built as `cls(cfg)` and called as
+`attention(queries (N, Q, d), image (N, d, h, w), padding (N, h, w) bool) -> (N, Q, M, h, w)`;
+it has `num_maps`, the number M of maps per query.
+"""
 
 
 @BBOX_ATTENTION_REGISTRY.register()

@@ -8,8 +8,7 @@ from detectron2.utils import comm
 from torch import Tensor
 
 from detr_d2.modeling import losses
-from detr_d2.modeling.matcher import HungarianMatcher, Matching
-from detr_d2.modeling.targets import Targets
+from detr_d2.modeling.matcher import HungarianMatcher, Matching, Targets
 from detr_d2.ops.masks import Size, unpad
 
 # Weights of the losses, as published.

@@ -10,18 +10,15 @@ from detectron2.structures import ImageList
 from torch import Tensor, nn
 
 from detr_d2.compat import put_scalars
-from detr_d2.modeling import folding
-from detr_d2.modeling.backbone import PIXEL_MEAN, PIXEL_STD
-from detr_d2.modeling.box_head import BoxHead
+from detr_d2.modeling.backbone import PIXEL_MEAN, PIXEL_STD, fold_norms
+from detr_d2.modeling.box_head import BoxHead, predict_classes
 from detr_d2.modeling.class_metadata import class_names_of, classes_of
-from detr_d2.modeling.class_predictions import predict_classes
 from detr_d2.modeling.criterion import SetCriterion, metrics
-from detr_d2.modeling.forward_state import ForwardState
-from detr_d2.modeling.inputs import batch_images, group_by_size, output_size
-from detr_d2.modeling.padding import PaddingEraser, erase_padding
+from detr_d2.modeling.forward_state import ForwardState, output_size
+from detr_d2.modeling.matcher import Targets
+from detr_d2.modeling.padding import PaddingEraser, batch_images, erase_padding, group_by_size
 from detr_d2.modeling.position_encoding import check_channels, sine_position_encoding
 from detr_d2.modeling.postprocess import PostProcess
-from detr_d2.modeling.targets import Targets
 from detr_d2.modeling.transformer import Transformer
 from detr_d2.ops.masks import padding_mask
 
@@ -66,7 +63,7 @@ class Detr(nn.Module):
             position_temperature: see `sine_position_encoding`.
             pixel_mean, pixel_std: per channel, in the order and units of the mapper's images.
             class_names: names of the K classes, kept with the weights; empty if unknown.
-            fold_frozen_norms: see `folding.py`; equal but for rounding.
+            fold_frozen_norms: see `FoldedConv2d`; equal but for rounding.
             bf16_inference: infer in bfloat16 where the result allows it, as autocast decides;
                 boxes, scores and what comes after the masks stay in float32.
             erase_padding: see `padding.py`; False as published.
@@ -90,7 +87,7 @@ class Detr(nn.Module):
             )
         self.eraser = PaddingEraser(backbone) if erase_padding else None
         if fold_frozen_norms:
-            folding.fold_frozen_norms(backbone)
+            fold_norms(backbone)
         self.bf16_inference = bf16_inference
         # Channels last: the same numbers, and convolutions a third faster.
         self.backbone = backbone.to(memory_format=torch.channels_last)

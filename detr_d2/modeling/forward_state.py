@@ -57,3 +57,9 @@ class ForwardState:
     def sizes(self, i: int, output_size: Size) -> ImageSizes:
         """Sizes of image i, whose outputs are wanted at `output_size`."""
         return ImageSizes(self.mask_extents[i], self.image_sizes[i], output_size)
+
+
+def output_size(x: dict) -> Size:
+    """Return the (height, width) wanted of an input's outputs; by default that of its image."""
+    height, width = x["image"].shape[-2:]
+    return x.get("height", height), x.get("width", width)

@@ -8,7 +8,7 @@ the model, so it is arranged to compute nothing twice and nothing in vain:
 - the first convolution sees [image, attention], and a convolution is linear, so the image part is
   computed once per image and the attention part (M of d + M channels) once per query;
 - the backbone features are convolved once per image, and the maps of the queries before they are
-  upsampled: see `upsampling.py`.
+  upsampled: see `conv_upsampled_sum`.
 
 Results are those of the dense computation, since GroupNorm works on each query alone.
 """
@@ -21,11 +21,20 @@ from typing import cast
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
+from detectron2.utils.registry import Registry
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from detr_d2.modeling.registry import MASK_HEAD_REGISTRY
-from detr_d2.modeling.upsampling import conv_upsampled_sum
+MASK_HEAD_REGISTRY = Registry("MASK_HEAD")
+MASK_HEAD_REGISTRY.__doc__ = """Mask heads by name in the config.
+
+A mask head is built as `cls(cfg, input_shape, num_maps)`, where `input_shape` maps the names of
+`MODEL.DETR.MASK_HEAD.IN_FEATURES` to Detectron2's `ShapeSpec`, and called as
+`head(image (N, d, h, w), attention, features) -> masks`: `attention` is a list of N tensors
+(Q_i, M, h, w) of the queries that are needed of image i, Q_i may be 0; `features` is the list of
+the backbone features (N, C, h_k, w_k), coarse to fine; the result is a list of N tensors
+(Q_i, h_last, w_last) of mask logits, in the size of the last feature.
+"""
 
 # Attention weights sum to 1 over all cells, so they are hundreds of times smaller than the image's
 # values beside them. With equal initial weights all queries would predict the same mask, and it
@@ -117,3 +126,59 @@ class FPNMaskHead(nn.Module):
             x = conv_upsampled_sum(x, lateral, cast(nn.Conv2d, conv))
             x = F.relu(norm(x), inplace=True)
         return self.output(x)[:, 0]
+
+
+def conv_upsampled_sum(x: Tensor, lateral: Tensor, conv: nn.Conv2d) -> Tensor:
+    """Return conv(nearest upsampling of x + lateral), without ever making the upsampled map.
+
+    A convolution is linear, so conv(up(x) + lateral) = conv(up(x)) + conv(lateral): the second is
+    the same for all queries of an image. In the first, where a level doubles, the nearest
+    upsampling lays every value of x on 2 x 2 pixels, so of the 3 x 3 taps those that fall on one
+    value add up: what is left is a transposed convolution of stride 2 with 2 x 2 taps per pixel,
+    4/9 of the work.
+
+    Args:
+        x: (Q, C, h, w), one map per query.
+        lateral: (C, H, W), of the image.
+        conv: 3 x 3, padding 1, C to C'.
+
+    Returns:
+        (Q, C', H, W), equal to the plain computation but for rounding.
+    """
+    size = lateral.shape[-2:]
+    # An exported graph must hold for all sizes, and must not ask for one.
+    if torch.compiler.is_exporting() or len(x) < 2 or not _doubles(x.shape[-2:], size):
+        return conv(F.interpolate(x, size=size, mode="nearest") + lateral)
+    result = F.conv_transpose2d(x, _transposed_kernel(conv.weight), stride=2, padding=1)
+    result = result[..., : size[0], : size[1]]
+    if size[1] % 2:
+        result[..., -1:] = _last_column(x, conv.weight, size[0])
+    if size[0] % 2:
+        flipped = _last_column(x.transpose(2, 3), conv.weight.transpose(2, 3), size[1])
+        result[..., -1:, :] = flipped.transpose(2, 3)
+    return result + conv(lateral[None])
+
+
+def _doubles(small: Sequence[int], large: Sequence[int]) -> bool:
+    """Whether a level doubles: features have ceil(half) the size of the finer ones."""
+    doubles = all(b in (2 * a, 2 * a - 1) for a, b in zip(small, large, strict=True))
+    return doubles and tuple(small) != tuple(large)
+
+
+def _transposed_kernel(weight: Tensor) -> Tensor:
+    """Kernel (C, C', 4, 4) that does on x what (C', C, 3, 3) does on x upsampled twice.
+
+    Along one side, pixel 2i sees x[i - 1] through tap 0 and x[i] through taps 1 and 2, pixel
+    2i + 1 sees x[i] through taps 0 and 1 and x[i + 1] through tap 2.
+    """
+    for side in (2, 3):
+        before, here, after = weight.unbind(side)
+        weight = torch.stack((after, here + after, before + here, before), side)
+    return weight.transpose(0, 1)
+
+
+def _last_column(x: Tensor, weight: Tensor, height: int) -> Tensor:
+    """Last column (Q, C', height, 1) of an odd width, where padding follows and not x again."""
+    strip = x[..., -2:].repeat_interleave(2, dim=2)[:, :, :height]
+    width = strip.shape[-1]
+    return F.conv2d(strip, weight[..., 2 - width : 2], padding=(1, 0))

@@ -1,4 +1,4 @@
-"""Let an image give the same features alone and in a padded batch.
+"""Pad the images of a batch, and let each give the same features as it does alone.
 
 Alone, a convolution sees zeros beyond the image's border. In a padded batch only the first one
 does: its bias and the norm after it fill the padding, the next one sees these values, and what is
@@ -10,6 +10,8 @@ sees zeros, after a ReLU the least value there is.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import torch
+from detectron2.structures import ImageList
 from torch import Tensor, nn
 
 from detr_d2.ops.masks import Size, padding_mask
@@ -77,3 +79,24 @@ def _stride(pixels: int, cells: int) -> int:
             "backbones that halve the size, rounding up"
         )
     return stride
+
+
+def batch_images(batched_inputs: list[dict], mean: Tensor, std: Tensor) -> ImageList:
+    """Normalise the images on the device of mean and std, (3, 1, 1), and pad them with zeros."""
+    images = [x["image"].to(mean.device) for x in batched_inputs]
+    images = [((image - mean) / std).to(mean.dtype) for image in images]
+    batch = ImageList.from_tensors(images)
+    batch.tensor = batch.tensor.contiguous(memory_format=torch.channels_last)
+    return batch
+
+
+def group_by_size(batched_inputs: list[dict]) -> list[list[int]]:
+    """Return the indices of the inputs, in groups of equal image size.
+
+    Convolutions see padding (at the image border of every layer, and in GroupNorm's statistics),
+    so only a group without padding gives each image the result it would have alone.
+    """
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for i, x in enumerate(batched_inputs):
+        groups.setdefault(tuple(x["image"].shape), []).append(i)
+    return list(groups.values())

@@ -10,14 +10,13 @@ from torch.nn import functional as F
 
 from detr_d2.compat import put_scalars
 from detr_d2.modeling.backbone import PIXEL_MEAN, PIXEL_STD
-from detr_d2.modeling.bbox_attention import BBoxAttention
+from detr_d2.modeling.bbox_attention import BBOX_ATTENTION_REGISTRY, BBoxAttention
 from detr_d2.modeling.criterion import SetCriterion, metrics
 from detr_d2.modeling.detr import Detr
 from detr_d2.modeling.forward_state import ForwardState
-from detr_d2.modeling.mask_head import FPNMaskHead
+from detr_d2.modeling.mask_head import MASK_HEAD_REGISTRY, FPNMaskHead
 from detr_d2.modeling.padding import own_cells
 from detr_d2.modeling.postprocess import PostProcess
-from detr_d2.modeling.registry import BBOX_ATTENTION_REGISTRY, MASK_HEAD_REGISTRY
 from detr_d2.modeling.transformer import Transformer
 
 

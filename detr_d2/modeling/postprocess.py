@@ -13,8 +13,8 @@ from detectron2.structures import Boxes, Instances
 from torch import Tensor
 from torchvision.ops import box_convert
 
+from detr_d2.modeling.box_head import ClassPredictions
 from detr_d2.modeling.class_metadata import classes_of
-from detr_d2.modeling.class_predictions import ClassPredictions
 from detr_d2.modeling.panoptic_merge import UniteStuff, panoptic_inference
 from detr_d2.ops.masks import ImageSizes, Size, unpad_and_resize
 

@@ -6,10 +6,9 @@ Coordinates are those of COCO: pixel (row r, column c) covers x from c to c + 1,
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
-
-from detr_d2.ops.outlines import outlines
 
 
 def coco_instances(
@@ -50,3 +49,95 @@ def coco_instances(
                 }
             )
     return instances
+
+
+Point = tuple[int, int]
+
+
+def outlines(mask: np.ndarray) -> list[list[float]]:
+    """Outline a mask (H, W) bool with polygons [x0, y0, x1, y1, ...].
+
+    Parts that do not share an edge get a polygon each. A hole is joined to the outline around it by
+    a line there and back, which even-odd filling does not see.
+    """
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    piece = mask[top : top + height, left : left + width]
+    outer: list[list[Point]] = []
+    holes: list[list[Point]] = []
+    for loop in _loops(piece):
+        corners = _corners(loop)
+        (outer if _signed_area(corners) > 0 else holes).append(corners)
+    for hole in holes:
+        around = min((o for o in outer if _encloses(o, hole)), key=_box_area)
+        around += [around[0], *hole, hole[0]]
+    return [[float(v) for x, y in loop for v in (x + left, y + top)] for loop in outer]
+
+
+def _loops(piece: np.ndarray) -> list[list[Point]]:
+    """Closed chains of pixel edges, the inside always to the right."""
+    padded = np.pad(piece, 1)
+    inside = padded[1:-1, 1:-1]
+    ways: dict[Point, list[Point]] = {}
+    # Neighbour that must be outside, start and end of the edge: (dx, dy) from the pixel's corner.
+    for neighbour, start, end in (
+        (padded[:-2, 1:-1], (0, 0), (1, 0)),
+        (padded[1:-1, 2:], (1, 0), (1, 1)),
+        (padded[2:, 1:-1], (1, 1), (0, 1)),
+        (padded[1:-1, :-2], (0, 1), (0, 0)),
+    ):
+        rows, columns = np.nonzero(inside & ~neighbour)
+        for r, c in zip(rows.tolist(), columns.tolist(), strict=True):
+            ways.setdefault((c + start[0], r + start[1]), []).append((c + end[0], r + end[1]))
+    loops = []
+    while ways:
+        first = next(iter(ways))
+        loop, here = [first], _leave(ways, first, None)
+        while here != first:
+            loop.append(here)
+            here = _leave(ways, here, loop[-2])
+        loops.append(loop)
+    return loops
+
+
+def _leave(ways: dict[Point, list[Point]], here: Point, before: Point | None) -> Point:
+    """Take an unused edge from a point; where two parts touch, turn right and stay with one."""
+    choices = ways[here]
+    chosen = 0
+    if len(choices) > 1 and before is not None:
+        right = (before[1] - here[1], here[0] - before[0])
+        chosen = choices.index((here[0] + right[0], here[1] + right[1]))
+    point = choices.pop(chosen)
+    if not choices:
+        del ways[here]
+    return point
+
+
+def _corners(loop: list[Point]) -> list[Point]:
+    """Drop the points on straight stretches."""
+    kept = []
+    for i, (x, y) in enumerate(loop):
+        (x0, y0), (x1, y1) = loop[i - 1], loop[(i + 1) % len(loop)]
+        if (x - x0) * (y1 - y) != (y - y0) * (x1 - x):
+            kept.append((x, y))
+    return kept
+
+
+def _signed_area(loop: list[Point]) -> int:
+    pairs = zip(loop, loop[1:] + loop[:1], strict=True)
+    return sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in pairs)
+
+
+def _box(loop: list[Point]) -> tuple[int, int, int, int]:
+    xs, ys = [x for x, _ in loop], [y for _, y in loop]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _box_area(loop: list[Point]) -> int:
+    x0, y0, x1, y1 = _box(loop)
+    return (x1 - x0) * (y1 - y0)
+
+
+def _encloses(outer: list[Point], inner: list[Point]) -> bool:
+    x0, y0, x1, y1 = _box(outer)
+    a0, b0, a1, b1 = _box(inner)
+    return x0 <= a0 and y0 <= b0 and x1 >= a1 and y1 >= b1

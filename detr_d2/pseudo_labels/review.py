@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from detr_d2.data.categories import CategoryTable
-from detr_d2.pseudo_labels.images import LabelTask
+from detr_d2.pseudo_labels.label_images import LabelTask
 from detr_d2.pseudo_labels.review_item import COLUMNS, ReviewItem, render_item
 from detr_d2.pseudo_labels.review_page import WORST, Entry, Summary, legend, review_page
 from detr_d2.utils.files import write_text

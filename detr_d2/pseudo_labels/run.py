@@ -29,11 +29,14 @@ from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_writer import write_panoptic_json
 from detr_d2.data.image_io import check_image_mode
 from detr_d2.pseudo_labels.classes import model_classes, plan_classes
-from detr_d2.pseudo_labels.images import LabelTask, custom_categories, fingerprint_of, images_of
 from detr_d2.pseudo_labels.label_images import (
     JOURNALS,
     Labelling,
+    LabelTask,
     Progress,
+    custom_categories,
+    fingerprint_of,
+    images_of,
     label_images,
     open_journals,
 )

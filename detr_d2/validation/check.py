@@ -23,8 +23,7 @@ from detr_d2.validation.check_json import (
     check_segments,
 )
 from detr_d2.validation.check_pixels import check_image, check_png
-from detr_d2.validation.findings import Finding
-from detr_d2.validation.schema import ANNOTATION, IMAGE, SEGMENT, check_types, well_typed
+from detr_d2.validation.findings import ANNOTATION, IMAGE, SEGMENT, Finding, check_types, well_typed
 
 
 @dataclass

@@ -15,7 +15,7 @@ from detr_d2.data.image_io import UnreadableError, inspect_image
 from detr_d2.utils.files import path_below
 from detr_d2.validation.check import SetFiles
 from detr_d2.validation.check_pixels import read_ids
-from detr_d2.validation.schema import ANNOTATION, IMAGE, SEGMENT, well_typed
+from detr_d2.validation.findings import ANNOTATION, IMAGE, SEGMENT, well_typed
 
 
 def repair_set(files: SetFiles, folder: str | os.PathLike[str]) -> list[Skipped]:

@@ -265,7 +265,10 @@ def test_older_checkpoints_find_their_classes_beside_them(tmp_path, named):
     model = build(named("pipe", "crane"))
     torch.save({"model": model.state_dict()}, tmp_path / "x.pth")
     assert open_weights(str(tmp_path / "x.pth")).classes is None
-    categories = [{"id": 4, "name": "pipe"}, {"id": 2, "name": "crane"}]
+    categories = [
+        {"id": 2, "name": "pipe", "isthing": 1},
+        {"id": 4, "name": "crane", "isthing": 1},
+    ]
     (tmp_path / "categories.json").write_text(json.dumps(categories))
     assert open_weights(str(tmp_path / "x.pth")).classes == ("pipe", "crane")
     (tmp_path / "categories.json").write_text(json.dumps(categories[:1]))

@@ -10,6 +10,7 @@ from detectron2.utils.file_io import PathManager
 from safetensors.torch import save_file
 
 from detr_d2.checkpoint.reading import WeightsError, read_contents
+from detr_d2.data.categories import CategoryTable
 
 
 class Harmful:
@@ -176,3 +177,19 @@ def test_a_file_that_cannot_be_downloaded_is_one_message_with_the_way_out(monkey
     monkeypatch.setattr(PathManager, "get_local_path", fail)
     with pytest.raises(WeightsError, match=r"https://x/w\.pth cannot be .*not known.*WEIGHTS FILE"):
         read_contents("https://x/w.pth")
+
+
+def test_names_of_an_edited_list_of_categories_come_in_the_order_of_the_table(tmp_path):
+    """Things first, then by id: as the rows of the weights are, whatever the order of the list."""
+    entries = [
+        {"id": 7, "name": "sky", "isthing": 0},
+        {"id": 9, "name": "cat", "isthing": 1},
+        {"id": 2, "name": "road", "isthing": 0},
+        {"id": 4, "name": "bird", "isthing": 1},
+    ]
+    (tmp_path / "categories.json").write_text(json.dumps(entries))
+    torch.save({"model": {"weight": torch.zeros(2)}}, tmp_path / "model.pth")
+    names = read_contents(str(tmp_path / "model.pth")).categories
+    assert names == ("bird", "cat", "road", "sky")
+    table = CategoryTable(entries)
+    assert names == tuple(category.name for category in table.categories)

@@ -4,7 +4,7 @@ from detectron2.config import get_cfg
 from detectron2.data import transforms as T
 
 from detr_d2 import add_detr_config
-from detr_d2.data.augmentation import CROP_PROBABILITY, build_augmentation
+from detr_d2.data.mapper import CROP_PROBABILITY, build_augmentation
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from detr_d2.data.coco_panoptic import (
     raise_faults,
     read_panoptic_json,
 )
-from detr_d2.data.segments_info import SegmentFault, compare_segments
+from detr_d2.ops.panoptic_ids import SegmentFault, compare_segments
 
 
 def load(tiny_set):

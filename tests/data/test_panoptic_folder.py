@@ -5,7 +5,7 @@ from detectron2.data import DatasetCatalog
 from PIL import Image
 
 from detr_d2.data.categories import CategoryTable
-from detr_d2.data.panoptic_folder import PanopticFolder
+from detr_d2.data.coco_writer import PanopticFolder
 from detr_d2.ops.panoptic_ids import rgb_to_id
 
 # Contiguous: barrel 0, sky 1.

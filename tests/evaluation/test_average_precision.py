@@ -10,8 +10,8 @@ import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from detr_d2.evaluation import average_precision
-from detr_d2.evaluation.average_precision import choose_backend, count_precision
+from detr_d2.evaluation import instances
+from detr_d2.evaluation.instances import choose_backend, count_precision
 
 CATEGORIES = (31, 4, 17)  # out of order
 
@@ -106,7 +106,7 @@ def test_a_result_of_an_unknown_image_is_named():
     [(True, 1, "detectron2"), (False, 1, "hotcoco"), (False, None, "pycocotools")],
 )
 def test_the_fastest_backend_at_hand_is_chosen(monkeypatch, compiled, module, expected):
-    monkeypatch.setattr(average_precision, "has_compiled_ops", lambda: compiled)
+    monkeypatch.setattr(instances, "has_compiled_ops", lambda: compiled)
     # None makes the import fail.
     monkeypatch.setitem(sys.modules, "hotcoco", module)
     assert choose_backend() == expected

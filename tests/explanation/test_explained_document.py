@@ -8,8 +8,8 @@ from detectron2.modeling import build_model
 from documents import ROOT, text_of
 
 from detr_d2.engine import command_line
+from detr_d2.explanation.facts import batch_shapes
 from detr_d2.explanation.questions import MISUNDERSTANDINGS, QUESTIONS
-from detr_d2.explanation.shapes import batch_shapes
 
 DOCUMENT = "docs/EXPLAINED.md"
 PLAIN = " ".join(text_of(DOCUMENT).split())

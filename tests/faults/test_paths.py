@@ -8,7 +8,7 @@ from synthetic_crates import colour_cfg, files_of, write_crates
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_panoptic import load_records
 from detr_d2.pseudo_labels import label_stuff
-from detr_d2.pseudo_labels.images import LabelTask, images_of
+from detr_d2.pseudo_labels.label_images import LabelTask, images_of
 from detr_d2.utils.files import path_below
 from detr_d2.validation.check import Checker, SetFiles
 from detr_d2.validation.repair import repair_set

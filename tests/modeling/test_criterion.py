@@ -6,8 +6,7 @@ import torch
 
 from detr_d2.modeling import criterion, losses
 from detr_d2.modeling.criterion import SetCriterion, metrics, target_classes
-from detr_d2.modeling.matcher import HungarianMatcher
-from detr_d2.modeling.targets import Targets
+from detr_d2.modeling.matcher import HungarianMatcher, Targets
 
 WEIGHTS = {"class": 1.0, "l1": 5.0, "giou": 2.0, "focal": 1.0, "dice": 1.0}
 BOX, OTHER = [0.5, 0.5, 0.5, 0.5], [0.25, 0.25, 0.5, 0.5]

@@ -6,7 +6,7 @@ from tiny_model import build, make_input, tiny_cfg
 
 from detr_d2.modeling import Detr
 from detr_d2.modeling.class_metadata import classes_of
-from detr_d2.modeling.inputs import group_by_size
+from detr_d2.modeling.padding import group_by_size
 
 
 def test_training_returns_weighted_losses_only_and_logs_the_errors(half_empty_batch):

@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from detr_d2.modeling.matcher import HungarianMatcher
-from detr_d2.modeling.targets import Targets
+from detr_d2.modeling.matcher import HungarianMatcher, Targets
 
 MATCHER = HungarianMatcher(cost_class=1.0, cost_l1=5.0, cost_giou=2.0)
 

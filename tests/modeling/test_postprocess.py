@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from detr_d2.modeling.class_predictions import ClassPredictions, predict_classes
+from detr_d2.modeling.box_head import ClassPredictions, predict_classes
 from detr_d2.modeling.postprocess import (
     SEMANTIC_CHUNK,
     PostProcess,

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from detr_d2.modeling.upsampling import conv_upsampled_sum
+from detr_d2.modeling.mask_head import conv_upsampled_sum
 
 
 def plain(x, lateral, conv):

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from pycocotools import mask as coco_mask
 
-from detr_d2.ops.outlines import outlines
+from detr_d2.ops.coco_instances import outlines
 
 
 def redraw(polygons, height, width):

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import detr_d2  # noqa: F401
-from detr_d2.evaluation.average_precision import choose_backend, count_precision
+from detr_d2.evaluation.instances import choose_backend, count_precision
 from detr_d2.evaluation.panoptic import PanopticEvaluator
 from detr_d2.evaluation.pq import panoptic_quality
 from detr_d2.ops.coco_instances import coco_instances

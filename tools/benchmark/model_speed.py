@@ -18,7 +18,7 @@ from typing import Any
 
 from detr_d2 import add_detr_config
 from detr_d2.modeling import PanopticDetr
-from detr_d2.modeling.class_predictions import ClassPredictions
+from detr_d2.modeling.box_head import ClassPredictions
 
 import torch
 from detectron2.config import get_cfg

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from detr_d2.modeling import ForwardState, PanopticDetr, PostProcess
-from detr_d2.modeling.class_predictions import ClassPredictions
+from detr_d2.modeling.box_head import ClassPredictions
 from detr_d2.ops.masks import ImageSizes, Size
 
 import numpy as np

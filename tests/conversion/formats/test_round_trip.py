@@ -14,7 +14,7 @@ from pycocotools import mask as coco_mask
 
 from detr_d2.conversion.rasterize import Rules
 from detr_d2.data.coco_writer import describe_segments, write_id_png
-from detr_d2.ops.outlines import outlines
+from detr_d2.ops.coco_instances import outlines
 
 # Segment id: (class, thing). Stuff of category 3 and 4, things of 1 and 2.
 SEGMENTS = {10: "nut", 700: "nut", 70000: "leaf", 5: "wall", 6: "floor"}

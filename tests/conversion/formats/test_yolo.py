@@ -10,7 +10,7 @@ from PIL import Image
 from detr_d2.conversion.formats import open_format
 from detr_d2.conversion.formats.yolo import parse_line
 from detr_d2.conversion.rasterize import Rules
-from detr_d2.ops.outlines import outlines
+from detr_d2.ops.coco_instances import outlines
 
 SIZE = (20, 30)
 

@@ -4,7 +4,7 @@ from detectron2.layers import FrozenBatchNorm2d
 from tiny_model import build, make_input, tiny_cfg
 
 from detr_d2.modeling import detr_resnet
-from detr_d2.modeling.folding import FoldedConv2d, fold_frozen_norms
+from detr_d2.modeling.backbone import FoldedConv2d, fold_norms
 
 
 def randomize_norms(module):
@@ -32,7 +32,7 @@ def test_folded_features_and_gradients_are_those_of_conv_and_norm(depth, dc5):
         return features, [p.grad for p in backbone.parameters() if p.grad is not None]
 
     expected = run()
-    fold_frozen_norms(backbone)
+    fold_norms(backbone)
     assert all(isinstance(block.conv2, FoldedConv2d) for block in backbone.res3)
     torch.testing.assert_close(run(), expected, rtol=1e-9, atol=1e-9)
     after = backbone.state_dict()
@@ -42,7 +42,7 @@ def test_folded_features_and_gradients_are_those_of_conv_and_norm(depth, dc5):
 
 def test_folding_follows_changed_weights():
     backbone = detr_resnet(18)
-    fold_frozen_norms(backbone)
+    fold_norms(backbone)
     image = torch.rand(1, 3, 64, 64)
     before = backbone(image)["res2"]
     randomize_norms(backbone)
@@ -51,7 +51,7 @@ def test_folding_follows_changed_weights():
 
 def test_a_norm_that_learns_is_not_folded():
     backbone = detr_resnet(18, norm="BN", freeze_at=0)
-    fold_frozen_norms(backbone)
+    fold_norms(backbone)
     assert not any(isinstance(m, FoldedConv2d) for m in backbone.modules())
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from detr_d2.explanation.merge_steps import merge_steps
+from detr_d2.explanation.merge import merge_steps
 from detr_d2.modeling.panoptic_merge import panoptic_inference
 
 
