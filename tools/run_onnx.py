@@ -41,7 +41,10 @@ class PanopticModel:
         """Return segment ids int32 (H, W), 0 = nothing, and the segments of an RGB image."""
         names = [value.name for value in self.detect.get_outputs()]
         found = dict(zip(names, self.detect.run(None, {"image": self.resized(image)}), strict=True))
-        keep = np.flatnonzero(found["is_object"] & (found["scores"] > self.settings["score_thresh"]))
+        thresh = self.settings["score_thresh"]
+        keep = np.flatnonzero(
+            found["is_object"] & (found["scores"] > thresh)
+        )
         if not len(keep):
             return np.zeros(image.size[::-1], np.int32), []
         wanted = {value.name for value in self.masks.get_inputs()}
@@ -57,14 +60,16 @@ class PanopticModel:
             rows = np.flatnonzero(owners == number)
             ys, xs = (np.flatnonzero((ids == number).any(axis)) for axis in (1, 0))
             box = [xs[0], ys[0], xs[-1] - xs[0] + 1, ys[-1] - ys[0] + 1]
-            segments.append({
-                "id": number,
-                "category_id": self.categories[classes[rows[0]]]["id"],
-                "iscrowd": 0,
-                "area": int(areas[rows].sum()),
-                "bbox": [int(value) for value in box],
-                "score": float(found["scores"][keep][rows].max()),
-            })
+            segments.append(
+                {
+                    "id": number,
+                    "category_id": self.categories[classes[rows[0]]]["id"],
+                    "iscrowd": 0,
+                    "area": int(areas[rows].sum()),
+                    "bbox": [int(value) for value in box],
+                    "score": float(found["scores"][keep][rows].max()),
+                }
+            )
         return ids, segments
 
 

@@ -39,9 +39,9 @@ def _segment_ids(classes, is_thing, alive, kept):  # type: ignore[no-untyped-def
 # Types stand for ONNX tensors here, which Python's own cannot name.
 @onnxscript.script(default_opset=op)
 def panoptic_merge(  # type: ignore[no-untyped-def]  # noqa: ANN201
-    masks: onnxscript.FLOAT["kept", "mask_height", "mask_width"],
-    kept_classes: onnxscript.INT64["kept"],
-    kept_is_thing: onnxscript.BOOL["kept"],
+    masks: onnxscript.FLOAT["kept", "mask_height", "mask_width"],  # noqa: F821
+    kept_classes: onnxscript.INT64["kept"],  # noqa: F821
+    kept_is_thing: onnxscript.BOOL["kept"],  # noqa: F821
     output_size: onnxscript.INT64[2],
     min_area: onnxscript.INT64[1],
 ):

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode
-from torch import Tensor, nn
+from torch import nn
 
 from detr_d2.export.graphs import DetectionGraph, MaskGraph
 from detr_d2.modeling import PanopticDetr

@@ -119,8 +119,7 @@ def measure_parity(
         parity.seconds["onnx"].append(time.perf_counter() - middle)
         own = [parity.categories[s["category_id"]]["id"] for s in segments]
         entries = [
-            {"id": s["id"], "category_id": own_id}
-            for s, own_id in zip(segments, own, strict=True)
+            {"id": s["id"], "category_id": own_id} for s, own_id in zip(segments, own, strict=True)
         ]
         maps = {"pytorch": PanopticMap(pytorch_ids, entries), "onnx": PanopticMap(onnx_ids, found)}
         parity.note_maps(maps["pytorch"], maps["onnx"], name)

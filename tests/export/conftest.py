@@ -15,7 +15,8 @@ from detr_d2.checkpoint.checkpointer import model_content, save_weights
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 CLASSES = [("brick", 1, 7), ("pipe", 1, 9), ("crate", 1, 30), ("sky", 0, 31), ("soil", 0, 200)]
 # Height and width of the images: landscape, portrait, odd, tiny, large; none is the example's.
-SIZES = {"wide": (60, 130), "tall": (150, 80), "odd": (77, 101), "tiny": (24, 31), "large": (300, 420)}
+SIZES = {"wide": (60, 130), "tall": (150, 80), "odd": (77, 101), "tiny": (24, 31)}
+SIZES["large"] = (300, 420)
 
 
 @pytest.fixture(scope="session")
