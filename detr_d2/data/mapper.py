@@ -132,6 +132,9 @@ CROP_PROBABILITY = 0.5
 def build_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
     """The augmentations that `INPUT` asks for; at test time the resize alone.
 
+    DETR's are a flip, then a resize, with a random crop between two resizes half the time (DETR
+    paper, appendix A.4).
+
     Read from `INPUT`: `MIN_SIZE_*`, `MAX_SIZE_*`, `MIN_SIZE_TRAIN_SAMPLING`, `RANDOM_FLIP` and
     `CROP.{ENABLED, TYPE, SIZE, RESIZE}`.
 

@@ -8,16 +8,17 @@ from detectron2.utils import comm
 from torch import Tensor
 
 from detr_d2.modeling import losses
+from detr_d2.modeling.mask_losses import mask_losses
 from detr_d2.modeling.matcher import HungarianMatcher, Matching, Targets
-from detr_d2.ops.masks import Size, unpad
+from detr_d2.ops.masks import Size
 
 # Weights of the losses, as published.
 WEIGHTS = {"class": 1.0, "l1": 5.0, "giou": 2.0, "focal": 1.0, "dice": 1.0}
-MASK_LOSSES = {"focal": losses.focal_loss, "dice": losses.dice_loss}
+MASK_LOSSES = ("focal", "dice")
 
 
 class SetCriterion:
-    """Returns weighted losses and nothing else; a loss of weight 0 is not computed."""
+    """Returns weighted losses and nothing else; a loss of weight 0 is left out."""
 
     @configurable
     def __init__(
@@ -70,7 +71,7 @@ class SetCriterion:
     @property
     def needs_masks(self) -> bool:
         """Whether a mask loss is on: else nobody needs masks in training."""
-        return bool(MASK_LOSSES.keys() & self.weights.keys())
+        return any(name in self.weights for name in MASK_LOSSES)
 
     def box_losses(
         self, logits: Tensor, boxes: Tensor, targets: Targets
@@ -162,20 +163,22 @@ class SetCriterion:
         # Nothing so far; a sum over no pixel is 0 and keeps the mask head in the graph, which
         # other processes may use. Zero times a sum would be NaN where the sum overflows.
         nothing = masks[0].flatten()[:0].float().sum()
-        totals = {name: nothing for name in MASK_LOSSES if name in self.weights}
+        totals = dict.fromkeys(MASK_LOSSES, nothing)
         offset = 0
         for i, (logits, target_masks) in enumerate(zip(masks, targets.masks, strict=True)):
             rows = selected.target[0, selected.image == i] - offset
             offset += len(target_masks)
             if not len(rows):
                 continue
-            height, width = target_masks.shape[-2:]
-            logits = unpad(logits.float(), extents[i], (height, width)).flatten(1)
-            chosen = target_masks[rows].flatten(1).to(logits.dtype)
-            for name in totals:
-                totals[name] = totals[name] + MASK_LOSSES[name](logits, chosen)
+            values = mask_losses(logits.float(), target_masks[rows], extents[i])
+            for name, value in zip(MASK_LOSSES, values, strict=True):
+                totals[name] = totals[name] + value
         count = normalizer(targets)
-        return {f"loss_{name}": self.weights[name] * v / count for name, v in totals.items()}
+        return {
+            f"loss_{name}": self.weights[name] * value / count
+            for name, value in totals.items()
+            if name in self.weights
+        }
 
 
 def normalizer(targets: Targets) -> float:

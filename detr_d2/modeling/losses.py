@@ -1,12 +1,12 @@
 """DETR's losses as pure functions (DETR paper, appendix A.2). Sums, to be normalised by the caller.
 
-Legend: L decoder layers, T matched pairs, P pixels. All take and return float32.
+Legend: L decoder layers, T matched pairs. All take and return float32. Those of masks are in
+`mask_losses.py`.
 """
 
 from collections.abc import Callable
 
 import torch
-from fvcore.nn import sigmoid_focal_loss
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import box_convert, generalized_box_iou_loss
@@ -48,16 +48,3 @@ def generalized_iou_loss(boxes: Tensor, targets: Tensor) -> Tensor:
     pairs = [box_convert(x.flatten(0, 1), "cxcywh", "xyxy") for x in (boxes, targets)]
     # Boxes are fractions: the usual guard of 1e-7 would be 1 % of the area of a small one.
     return generalized_box_iou_loss(*pairs, eps=1e-12).view(boxes.shape[:2]).sum(1)
-
-
-def focal_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Sigmoid focal loss (alpha 0.25, gamma 2) of masks (T, P): sum over T of the mean over P."""
-    loss = sigmoid_focal_loss(logits, targets, alpha=0.25, gamma=2.0)
-    return loss.mean(1).sum()
-
-
-def dice_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """1 - (2 |A B| + 1) / (|A| + |B| + 1) of masks (T, P), summed over T."""
-    probabilities = logits.sigmoid()
-    overlap = 2 * (probabilities * targets).sum(1)
-    return (1 - (overlap + 1) / (probabilities.sum(1) + targets.sum(1) + 1)).sum()

@@ -53,7 +53,7 @@ class PanopticDetr(Detr):
     ) -> None:
         """
         Args:
-            bbox_attention, mask_head: see `registry.py` for their contracts; None are those of the
+            bbox_attention, mask_head: see their registries for the contracts; None are those of the
                 paper, for the transformer's channels.
             mask_features: backbone features for the mask head, coarse to fine.
             freeze: DETR stays in evaluation mode and gets no gradient; only mask losses are left.

@@ -3,20 +3,23 @@
 Legend: Q kept queries, (h, w) size at which masks compete, (H, W) size of the outputs, pixels.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from detr_d2.ops.masks import Size
+from detr_d2.ops.masks import BilinearSampler, Size, resize
 
 UniteStuff = Literal["after_filtering", "before_filtering"]
 
-
-def _as_it_is(masks: Tensor) -> Tensor:
-    return masks
+# Index of a pixel whose winner is not known yet.
+UNDECIDED = -1
+# Above this share of undecided pixels, as of masks that are mere noise, resizing all is faster.
+MANY_UNDECIDED = 0.3
+# Mask values that are sampled at a time; so many stay in the cache of a core.
+SAMPLED_VALUES = 2**18
 
 
 @torch.no_grad()
@@ -28,7 +31,7 @@ def panoptic_inference(
     thing_ids: frozenset[int],
     min_area: int,
     unite_stuff: UniteStuff = "after_filtering",
-    resize: Callable[[Tensor], Tensor] = _as_it_is,
+    compete_at: Size | None = None,
     size: Size | None = None,
 ) -> tuple[Tensor, list[dict]]:
     """Merge masks by pixel-wise argmax.
@@ -37,11 +40,13 @@ def panoptic_inference(
     only then the segments of one stuff class are united, so that no later pass undoes it.
 
     Args:
-        masks: logits (Q, ., .) at any size; scores: (Q,); classes: (Q,). Q may be 0.
+        masks: float logits (Q, ., .) of the whole image at any size; scores: (Q,); classes: (Q,).
+            Q may be 0.
         thing_ids: contiguous ids of the thing classes.
         min_area: pixels; smaller segments are dropped.
         unite_stuff: see `PostProcess`.
-        resize: brings some of the masks to (h, w), where they compete; by default they are there.
+        compete_at: (h, w), the size of the pixels for which masks compete, by bilinear
+            interpolation; None is the masks' own.
         size: (H, W) of the result, to which the winners are enlarged; None keeps (h, w).
 
     Returns:
@@ -52,7 +57,7 @@ def panoptic_inference(
     united = _stuff_of_one_class(classes, thing_ids)
     early = unite_stuff == "before_filtering"
     winner, areas = _argmax_of_large_segments(
-        masks, resize, min_area, united if early else (), size
+        masks, compete_at or _shape(masks), min_area, united if early else (), size
     )
     segments: list[dict] = []
     stuff: dict[int, dict] = {}
@@ -91,7 +96,7 @@ def _stuff_of_one_class(classes: Tensor, thing_ids: frozenset[int]) -> Sequence[
 
 def _argmax_of_large_segments(
     masks: Tensor,
-    resize: Callable[[Tensor], Tensor],
+    compete_at: Size,
     min_area: int,
     united: Sequence[list[int]],
     size: Size | None,
@@ -105,7 +110,8 @@ def _argmax_of_large_segments(
     queries = len(masks)
     alive = torch.arange(queries, device=masks.device)
     replaced = {query: group[0] for group in united for query in group}
-    winner = _argmax(masks, resize)
+    sampler = BilinearSampler(_shape(masks), compete_at, masks.device)
+    winner = _argmax(masks, sampler)
     while len(alive):
         shown = _enlarge(_replace(winner, replaced, queries), size)
         areas = torch.bincount(shown.flatten(), minlength=queries)
@@ -115,27 +121,62 @@ def _argmax_of_large_segments(
         alive = alive[large]
         # Only pixels of a dropped mask change hands: elsewhere the best of all is still there.
         lost = torch.isin(winner, alive.to(winner.dtype), invert=True).flatten().nonzero()[:, 0]
-        if len(lost) and len(alive):
-            values = torch.stack([resize(masks[i : i + 1]).flatten()[lost] for i in alive.tolist()])
-            winner.view(-1)[lost] = alive[values.max(0).indices].to(winner.dtype)
+        if len(alive):
+            _decide(winner, lost, masks, alive, sampler)
     shape = size or winner.shape
     winner = torch.full(shape, queries, dtype=torch.int32, device=masks.device)
     return winner, torch.zeros(queries, dtype=torch.int64, device=masks.device)
 
 
-def _argmax(masks: Tensor, resize: Callable[[Tensor], Tensor]) -> Tensor:
-    """Index of the best mask per pixel, the first of equal ones: int32 (h, w).
+def _argmax(masks: Tensor, sampler: BilinearSampler) -> Tensor:
+    """Index of the best mask of each pixel, the first of equal ones: int32 (h, w), 0 without masks.
+
+    Interpolation weighs the four cells around a pixel, for all masks in the same way: where one
+    mask wins all four it wins the pixel. Only the other pixels, along the borders of segments, are
+    interpolated.
+    """
+    if not len(masks):
+        return torch.zeros(sampler.size, dtype=torch.int32, device=masks.device)
+    best = masks.max(0).indices.int()
+    if sampler.shape == sampler.size:
+        return best
+    around = F.pad(best[None].float(), (0, 1, 0, 1), mode="replicate")[0].int()
+    sure = (best == around[:-1, 1:]) & (best == around[1:, :-1]) & (best == around[1:, 1:])
+    winner = sampler.spread(torch.where(sure, best, UNDECIDED))
+    pixels = (winner == UNDECIDED).flatten().nonzero()[:, 0]
+    if len(pixels) > MANY_UNDECIDED * winner.numel():
+        return _argmax_of_resized(masks, sampler.size)
+    _decide(winner, pixels, masks, torch.arange(len(masks), device=masks.device), sampler)
+    return winner
+
+
+def _decide(
+    winner: Tensor, pixels: Tensor, masks: Tensor, queries: Tensor, sampler: BilinearSampler
+) -> None:
+    """Write the best of some queries into `winner` at some pixels; memory is bounded."""
+    cells = masks[queries].flatten(1).T.contiguous()
+    for chunk in pixels.split(max(1, SAMPLED_VALUES // len(queries))):
+        found = sampler.sample(cells, chunk).max(1).indices
+        winner.view(-1)[chunk] = queries[found].to(winner.dtype)
+
+
+def _argmax_of_resized(masks: Tensor, size: Size) -> Tensor:
+    """As `_argmax`, for every pixel in the same way.
 
     A running maximum over one mask after the other: at the full size memory never holds more than
     the best values so far, the next mask and the index, however many masks there are.
     """
-    best = resize(masks[:1]).amax(0) if len(masks) else resize(masks).sum(0)
-    winner = torch.zeros(best.shape, dtype=torch.int32, device=masks.device)
+    best = resize(masks[:1], size)[0]
+    winner = torch.zeros(size, dtype=torch.int32, device=masks.device)
     for i in range(1, len(masks)):
-        rival = resize(masks[i : i + 1])[0]
+        rival = resize(masks[i : i + 1], size)[0]
         winner.masked_fill_(rival > best, i)
         torch.maximum(best, rival, out=best)
     return winner
+
+
+def _shape(masks: Tensor) -> Size:
+    return masks.shape[-2], masks.shape[-1]
 
 
 def _enlarge(index: Tensor, size: Size | None) -> Tensor:

@@ -4,7 +4,6 @@ Legend: Q queries, K classes, (h, w) size of the mask head's result, (H, W) size
 """
 
 from collections.abc import Iterable
-from functools import partial
 from typing import Literal
 
 import torch
@@ -16,7 +15,7 @@ from torchvision.ops import box_convert
 from detr_d2.modeling.box_head import ClassPredictions
 from detr_d2.modeling.class_metadata import classes_of
 from detr_d2.modeling.panoptic_merge import UniteStuff, panoptic_inference
-from detr_d2.ops.masks import ImageSizes, Size, unpad_and_resize
+from detr_d2.ops.masks import ImageSizes, Size, cut_padding, unpad_and_resize
 
 # Queries whose masks are brought to the size of the outputs at the same time for `sem_seg`.
 SEMANTIC_CHUNK = 16
@@ -121,16 +120,14 @@ class PostProcess:
         masks = None if masks is None else masks.float()
         if self.panoptic_on and masks is not None:
             segments = self._segments(found)
-            early = self.resize == "ids"
-            size = sizes.image_size if early else sizes.output_size
             result["panoptic_seg"] = panoptic_inference(
-                masks[segments],
+                cut_padding(masks[segments], sizes.padded_size, self._shown(sizes)),
                 found.scores[segments],
                 found.classes[segments],
                 thing_ids=self.thing_ids,
                 min_area=self.min_area,
                 unite_stuff=self.unite_stuff,
-                resize=partial(self._resize, sizes=sizes, size=size),
+                compete_at=sizes.image_size if self.resize == "ids" else sizes.output_size,
                 size=sizes.output_size,
             )
         if self.instance_on:
@@ -163,8 +160,10 @@ class PostProcess:
 
     def _resize(self, masks: Tensor, sizes: ImageSizes, size: Size) -> Tensor:
         """Bring logits (Q, h, w) over the padded size to (Q, *size)."""
-        crop = sizes.image_size if self.crop_padding else sizes.padded_size
-        return unpad_and_resize(masks, sizes.padded_size, crop, size)
+        return unpad_and_resize(masks, sizes.padded_size, self._shown(sizes), size)
+
+    def _shown(self, sizes: ImageSizes) -> Size:
+        return sizes.image_size if self.crop_padding else sizes.padded_size
 
 
 def instance_inference(

@@ -57,6 +57,12 @@ def unpad(masks: Tensor, padded_size: Size, image_size: Size) -> Tensor:
     return masks[:, : image_size[0], : image_size[1]]
 
 
+def cut_padding(masks: Tensor, padded_size: Size, image_size: Size) -> Tensor:
+    """As `unpad`, but masks without padding keep their size."""
+    padded = tuple(padded_size) != tuple(image_size)
+    return unpad(masks, padded_size, image_size) if padded else masks
+
+
 def unpad_and_resize(
     masks: Tensor, padded_size: Size, image_size: Size, output_size: Size
 ) -> Tensor:
@@ -72,9 +78,7 @@ def unpad_and_resize(
         float (Q, *output_size). Padding is cut off *before* the last resize; resizing the whole
         padded size to that of the outputs would squeeze every mask.
     """
-    if tuple(padded_size) != tuple(image_size):
-        masks = unpad(masks, padded_size, image_size)
-    return resize(masks, output_size)
+    return resize(cut_padding(masks, padded_size, image_size), output_size)
 
 
 def resize(masks: Tensor, size: Size) -> Tensor:
@@ -82,3 +86,57 @@ def resize(masks: Tensor, size: Size) -> Tensor:
     if len(masks) == 0:
         return masks.new_zeros((0, *size))
     return F.interpolate(masks[None], size=tuple(size), mode="bilinear", align_corners=False)[0]
+
+
+class BilinearSampler:
+    """Values of maps (h, w) at chosen pixels of their bilinear enlargement to (H, W).
+
+    The same values as those of `resize`, but for rounding, without the enlarged maps.
+    """
+
+    def __init__(self, shape: Size, size: Size, device: torch.device) -> None:
+        """
+        Args:
+            shape: (h, w) of the maps.
+            size: (H, W) of the enlargement.
+            device: where the maps live.
+        """
+        self.shape, self.size = shape, size
+        self._rows = _neighbours(shape[0], size[0], device)
+        self._columns = _neighbours(shape[1], size[1], device)
+
+    def spread(self, cells: Tensor) -> Tensor:
+        """Give every pixel the entry (h, w) of the upper left of the four cells around it."""
+        return cells.index_select(0, self._rows[0]).index_select(1, self._columns[0])
+
+    def sample(self, maps: Tensor, pixels: Tensor) -> Tensor:
+        """Interpolate at some pixels.
+
+        Args:
+            maps: float (h * w, Q), so that what belongs to a cell lies together.
+            pixels: int64 (P,), indices into the H * W pixels.
+
+        Returns:
+            (P, Q).
+        """
+        row = torch.div(pixels, self.size[1], rounding_mode="floor")
+        column = pixels - row * self.size[1]
+        top, bottom = (side[row] * self.shape[1] for side in self._rows[:2])
+        left, right = (side[column] for side in self._columns[:2])
+        across, down = self._columns[2][column, None], self._rows[2][row, None]
+        upper, lower = (
+            maps.index_select(0, side + left).lerp_(maps.index_select(0, side + right), across)
+            for side in (top, bottom)
+        )
+        return upper.lerp_(lower, down)
+
+
+def _neighbours(cells: int, pixels: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Along one side: of every pixel the cell before it, the one after it, and the latter's share.
+
+    Pixel centres lie at halves, and beyond the outermost cells nothing changes, as in `resize`.
+    """
+    place = torch.arange(pixels, dtype=torch.float32, device=device).add_(0.5)
+    place = place.mul_(cells / pixels).sub_(0.5).clamp_(min=0)
+    before = place.long().clamp_(max=cells - 1)
+    return before, (before + 1).clamp_(max=cells - 1), place - before

@@ -6,11 +6,13 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
+from detr_d2.utils.allocator import keep_freed_memory
+
 logger = logging.getLogger(__name__)
 
 
 def use_available_device(cfg: CfgNode, asked: str | None = None) -> None:
-    """Set MODEL.DEVICE to a device that torch can use.
+    """Set MODEL.DEVICE to a device that torch can use, and on a CPU the allocator for it.
 
     Args:
         cfg: its MODEL.DEVICE is changed in place: to `asked` if given; else from a GPU that is not
@@ -34,6 +36,8 @@ def use_available_device(cfg: CfgNode, asked: str | None = None) -> None:
                 _seen(),
             )
         cfg.MODEL.DEVICE = "cpu"
+    if cfg.MODEL.DEVICE == "cpu":
+        keep_freed_memory()
 
 
 def _is_there(name: str) -> bool:

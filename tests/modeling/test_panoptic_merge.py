@@ -145,27 +145,32 @@ def ids_of_all_masks_at_once(masks, min_area):
     return torch.full(masks.shape[-2:], len(masks))
 
 
-@pytest.mark.parametrize("count", [0, 1, 15])
-@pytest.mark.parametrize(("small", "full"), [((7, 9), (83, 71)), ((20, 30), (80, 120))])
-@pytest.mark.parametrize("min_area", [1, 5, 150, 10**6])
-def test_one_mask_after_the_other_gives_the_ids_of_all_at_once(count, small, full, min_area):
+def blobs(count, shape, noise):
+    """Logits of round segments that overlap, with borders as rough as `noise`."""
     generator = torch.Generator().manual_seed(count)
-    # Below 128 rows and columns together PyTorch resizes one mask with other rounding than many.
-    # Whole numbers, so that many pixels have several best masks: the first of them wins.
-    masks = torch.randint(-2, 3, (count, *small), generator=generator).float()
-    seen = []
+    centers = torch.rand(count, 2, 1, 1, generator=generator) * torch.tensor(shape)[:, None, None]
+    place = torch.stack(torch.meshgrid(*map(torch.arange, shape), indexing="ij"))
+    logits = 6 - (place - centers).square().sum(1).sqrt()
+    return logits + noise * torch.randn(count, *shape, generator=generator)
 
-    def enlarge(some):
-        seen.append(len(some))
-        return resize(some, full)
 
+# Smooth masks are sampled along their borders only, noise everywhere.
+@pytest.mark.parametrize("noise", [0.2, 10.0])
+@pytest.mark.parametrize("count", [0, 1, 15])
+@pytest.mark.parametrize(
+    ("small", "full"),
+    [((7, 9), (83, 71)), ((20, 30), (80, 120)), ((30, 20), (30, 47)), ((40, 31), (17, 13))],
+)
+@pytest.mark.parametrize("min_area", [1, 5, 150, 10**6])
+def test_merging_gives_the_ids_of_all_masks_enlarged_at_once(count, small, full, min_area, noise):
+    masks = blobs(count, small, noise)
     panoptic, segments = panoptic_inference(
         masks,
         torch.full((count,), 0.9),
         torch.zeros(count, dtype=torch.int64),
         thing_ids=THINGS,
         min_area=min_area,
-        resize=enlarge,
+        compete_at=full,
     )
     winner = ids_of_all_masks_at_once(resize(masks, full), min_area)
     # Ids count the winners in the order of their queries.
@@ -174,7 +179,20 @@ def test_one_mask_after_the_other_gives_the_ids_of_all_at_once(count, small, ful
     expected[winners] = torch.arange(1, len(winners) + 1, dtype=torch.int32)
     assert torch.equal(panoptic, expected[winner])
     assert [s["area"] for s in segments] == [(winner == i).sum().item() for i in winners]
-    assert max(seen) <= 1, "no two masks at the full size"
+
+
+def test_of_equal_masks_the_first_wins():
+    masks = masks_of((0, 4), (0, 4), (4, 8))
+    for size in (None, (2, 8), (7, 31)):
+        panoptic, _ = panoptic_inference(
+            masks,
+            torch.full((3,), 0.9),
+            torch.tensor([0, 1, 1]),
+            thing_ids=THINGS,
+            min_area=1,
+            compete_at=size,
+        )
+        assert panoptic[0, 0] == 1 and set(panoptic.unique().tolist()) == {1, 2}
 
 
 def test_masks_that_carry_gradients_are_merged_all_the_same():

@@ -81,3 +81,28 @@ def test_a_model_without_masks_gives_instances_only():
 def test_unknown_switches_are_rejected(change):
     with pytest.raises(ValueError, match=f"{next(iter(change.values()))}.*allowed"):
         PostProcess(thing_ids=[], **change)
+
+
+def winners(masks, sizes, **options):
+    """Row of segment ids of a map of one row; every query is a sure thing of class 1."""
+    postprocess = PostProcess(thing_ids=[1], instance_on=False, min_area=1, **options)
+    found = predictions([0.9] * len(masks))
+    panoptic, _ = postprocess(found, torch.zeros(len(masks), 4), torch.tensor(masks), sizes)[
+        "panoptic_seg"
+    ]
+    return panoptic[0].tolist()
+
+
+def test_masks_compete_at_the_size_of_the_outputs_or_as_published_of_the_image():
+    masks = [[[1.0, 1.0, -9.0, -9.0]], [[0.0, 0.0, 9.0, 9.0]]]
+    sizes = ImageSizes((1, 4), (1, 4), (1, 8))
+    # The fourth of eight pixels lies a quarter of the way from 1 and 0 to -9 and 9.
+    assert winners(masks, sizes, resize="masks") == [1, 1, 1, 2, 2, 2, 2, 2]
+    assert winners(masks, sizes, resize="ids") == [1, 1, 1, 1, 2, 2, 2, 2]
+
+
+def test_padding_is_cut_off_or_as_published_squeezed_into_the_image():
+    masks = [[[5.0] * 4 + [-5.0] * 4], [[-5.0] * 4 + [5.0] * 4]]
+    sizes = ImageSizes((1, 8), (1, 4), (1, 4))
+    assert winners(masks, sizes) == [1, 1, 1, 1]
+    assert winners(masks, sizes, crop_padding=False) == [1, 1, 2, 2]

@@ -1,6 +1,7 @@
+import pytest
 import torch
 
-from detr_d2.ops.masks import padding_mask, unpad, unpad_and_resize
+from detr_d2.ops.masks import BilinearSampler, padding_mask, resize, unpad, unpad_and_resize
 
 CPU = torch.device("cpu")
 
@@ -37,3 +38,21 @@ def test_unpad_cuts_right_and_bottom():
 
 def test_no_masks():
     assert unpad_and_resize(torch.zeros(0, 5, 5), (20, 20), (10, 20), (7, 9)).shape == (0, 7, 9)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"), [((3, 5), (12, 20)), ((3, 5), (7, 23)), ((1, 4), (5, 4)), ((6, 5), (4, 2))]
+)
+def test_sampled_values_are_those_of_the_resized_maps(shape, size):
+    maps = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
+    sampler = BilinearSampler(shape, size, CPU)
+    pixels = torch.arange(size[0] * size[1]).flip(0)
+    sampled = sampler.sample(maps.flatten(1).T.contiguous(), pixels)
+    torch.testing.assert_close(sampled.T.flip(1), resize(maps, size).flatten(1))
+
+
+def test_every_pixel_gets_the_entry_of_the_cell_before_it():
+    # Two cells on six pixels: centres at 0.5 / 3 - 0.5 < 0, ..., 2.5 / 3 - 0.5 = 0.33, then 0.67
+    # and beyond 1 from the fifth pixel on.
+    sampler = BilinearSampler((1, 2), (1, 6), CPU)
+    assert sampler.spread(torch.tensor([[7, 8]])).tolist() == [[7, 7, 7, 7, 8, 8]]

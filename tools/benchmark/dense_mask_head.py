@@ -1,6 +1,6 @@
 """The FPN mask head computed the plain way: all queries, everything repeated per query.
 
-Kept as the yardstick of `benchmark.py` and of the tests; the package computes the same faster.
+Kept as the yardstick of `tools/benchmark` and of the tests; the package computes the same faster.
 """
 
 from detr_d2.modeling import FPNMaskHead

@@ -2,23 +2,27 @@
 
 One inference and one training step with a frozen DETR, R-50 with random weights, 250 classes, one
 image of 800 x 1066 with 15 segments. All variants run in turns in one process, so that a busy
-machine slows all of them; peak memory is that of a process of its own.
+machine slows all of them; peak memory is that of a process of its own. The published computation
+runs with the C library's own way with freed memory, ours with `keep_freed_memory` as in all tools,
+and once without.
 """
 
+import ctypes
 import json
 import platform
-import resource
+import re
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from detr_d2 import add_detr_config
 from detr_d2.modeling import PanopticDetr
 from detr_d2.modeling.box_head import ClassPredictions
+from detr_d2.utils.allocator import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, keep_freed_memory
 
 import torch
 from detectron2.config import get_cfg
@@ -29,7 +33,7 @@ from torch import Tensor
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SIZE, SEGMENTS = (800, 1066), 15
 MODES = ("inference", "training_step")
-METHODS = ("published", "ours", "ours_bf16")
+METHODS = ("published", "ours", "ours_with_the_systems_allocator", "ours_bf16")
 
 
 def first_queries(found: ClassPredictions) -> Tensor:
@@ -37,7 +41,25 @@ def first_queries(found: ClassPredictions) -> Tensor:
     return torch.arange(len(found.scores), device=found.scores.device) < SEGMENTS
 
 
-def build(method: str, device: str) -> PanopticDetr:
+def with_segments(predict: Callable[..., list[Tensor]]) -> Callable[..., list[Tensor]]:
+    """Add round segments to the masks: with random weights those of all queries are the same."""
+
+    def predict_segments(*args: Any) -> list[Tensor]:
+        return [masks + segment_logits(masks) for masks in predict(*args)]
+
+    return predict_segments
+
+
+def segment_logits(like: Tensor) -> Tensor:
+    """Logits (Q, h, w) of round segments, each in a place of its own."""
+    generator = torch.Generator().manual_seed(0)
+    count, *shape = like.shape
+    centers = torch.rand(count, 2, 1, 1, generator=generator) * torch.tensor(shape)[:, None, None]
+    place = torch.stack(torch.meshgrid(*map(torch.arange, shape), indexing="ij"))
+    return (8 - (place - centers).square().sum(1).sqrt() / 4).to(like)
+
+
+def build(method: str, device: str, opts: Sequence[Any] = ()) -> PanopticDetr:
     """DETR R-50 panoptic, frozen, with random weights and every query an object."""
     cfg = get_cfg()
     add_detr_config(cfg)
@@ -47,9 +69,11 @@ def build(method: str, device: str) -> PanopticDetr:
     detr.FOLD_FROZEN_NORMS = method != "published"
     detr.BF16_INFERENCE = method == "ours_bf16"
     cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = ()
+    cfg.merge_from_list(list(opts))
     torch.manual_seed(0)
     model = PublishedDetr(cfg).prepare() if method == "published" else PanopticDetr(cfg)
     model.postprocess.needed_queries = first_queries
+    model.predict_masks = with_segments(model.predict_masks)
     model.box_head.class_embed.bias.data[-1] = -10.0
     return model.to(device)
 
@@ -73,21 +97,41 @@ def make_work(mode: str, method: str, device: str) -> Callable[[], Any]:
     return train
 
 
-def clock(work: Callable[[], Any], device: str) -> tuple[float, float]:
+def clock(method: str, work: Callable[[], Any], device: str) -> tuple[float, float]:
     """Seconds of the wall clock and of the processor."""
-    wall, processor = time.perf_counter(), time.process_time()
+    if choose_allocator(method):
+        # The turn before has given its memory back; a process of ours alone would still have it.
+        work()
+    processor = time.process_time()
+    return wall_clock(work, device), time.process_time() - processor
+
+
+def wall_clock(work: Callable[[], Any], device: str) -> float:
+    """Seconds of one run."""
+    start = time.perf_counter()
     work()
     if device.startswith("cuda"):
         torch.cuda.synchronize()
-    return time.perf_counter() - wall, time.process_time() - processor
+    return time.perf_counter() - start
+
+
+def choose_allocator(method: str) -> bool:
+    """Keep freed memory, or give it back as the C library does; return whether it is kept."""
+    if method in ("ours", "ours_bf16"):
+        return keep_freed_memory()
+    # What glibc's sliding thresholds come to with blocks of this size, see mallopt(3).
+    mallopt = ctypes.CDLL(None).mallopt
+    mallopt(M_MMAP_THRESHOLD, 2**25)
+    mallopt(M_TRIM_THRESHOLD, 2**26)
+    return False
 
 
 def compare(mode: str, device: str, repeats: int) -> dict[str, Any]:
     """Run all methods in turns; ratios are published / ours of the same turn."""
     works = {method: make_work(mode, method, device) for method in METHODS}
-    for work in works.values():
-        work()
-    turns = [{m: clock(work, device) for m, work in works.items()} for _ in range(repeats)]
+    for method, work in works.items():
+        clock(method, work, device)
+    turns = [{m: clock(m, work, device) for m, work in works.items()} for _ in range(repeats)]
     report: dict[str, Any] = {}
     for method in METHODS:
         report[method] = {"seconds": spread([turn[method][0] for turn in turns])}
@@ -124,10 +168,23 @@ def peak_memory(mode: str, method: str, device: str) -> float:
         torch.cuda.reset_peak_memory_stats()
         work()
         return torch.cuda.max_memory_allocated() / 2**20 - before
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    before = pages * resource.getpagesize() / 2**20
+    choose_allocator(method)
+    reset_peak_memory()
+    before = memory("VmRSS")
     work()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10 - before
+    # getrusage would count what the process held that has started this one.
+    return memory("VmHWM") - before
+
+
+def reset_peak_memory() -> None:
+    """Forget what this process took at its peak so far, see proc(5)."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def memory(field: str) -> float:
+    """VmRSS, what this process holds, or VmHWM, the most that it has held, MiB."""
+    found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(found[1]) / 2**10 if found else float("nan")
 
 
 def measure_model(device: str, repeats: int) -> dict[str, Any]:

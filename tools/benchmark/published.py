@@ -5,17 +5,19 @@ mask head on all queries with everything repeated per query, attention that also
 batch norms apart from the convolutions, channels first, all masks resized and merged at once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from detr_d2.modeling import ForwardState, PanopticDetr, PostProcess
+from detr_d2.modeling import ForwardState, PanopticDetr, PostProcess, SetCriterion
 from detr_d2.modeling.box_head import ClassPredictions
+from detr_d2.modeling.matcher import Matching, Targets
 from detr_d2.ops.masks import ImageSizes, Size
 
 import numpy as np
 import torch
 from dense_mask_head import dense_masks
 from detectron2.structures import ImageList
+from fvcore.nn import sigmoid_focal_loss
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,6 +33,7 @@ class PublishedDetr(PanopticDetr):
             if isinstance(module, nn.MultiheadAttention):
                 module.forward = with_weights(module.forward)
         self.postprocess.__class__ = PublishedPostProcess
+        self.criterion.__class__ = PublishedCriterion
         return self
 
     def preprocess(self, batched_inputs: list[dict]) -> ImageList:
@@ -56,6 +59,28 @@ def with_weights(attend: Callable) -> Callable:
     return attend_with_weights
 
 
+class PublishedCriterion(SetCriterion):
+    """Mask losses by autograd, over all masks of an image at once."""
+
+    def mask_losses(
+        self,
+        masks: Sequence[Tensor],
+        targets: Targets,
+        selected: Matching,
+        extents: Sequence[Size],
+    ) -> dict[str, Tensor]:
+        """As `SetCriterion`, for one image without padding."""
+        assert targets.masks is not None
+        expected = targets.masks[0][selected.target[0]].flatten(1).float()
+        size = targets.masks[0].shape[-2:]
+        logits = F.interpolate(masks[0][None].float(), size, mode="bilinear")[0].flatten(1)
+        focal = sigmoid_focal_loss(logits, expected, alpha=0.25, gamma=2.0).mean(1).sum()
+        p = logits.sigmoid()
+        dice = 1 - (2 * (p * expected).sum(1) + 1) / (p.sum(1) + expected.sum(1) + 1)
+        count = max(len(expected), 1)
+        return {"loss_focal": focal / count, "loss_dice": dice.sum() / count}
+
+
 class PublishedPostProcess(PostProcess):
     """Gives `panoptic_seg` alone, by the published merge."""
 
@@ -63,14 +88,16 @@ class PublishedPostProcess(PostProcess):
         self, found: ClassPredictions, boxes: Tensor, masks: Tensor | None, sizes: ImageSizes
     ) -> dict:
         """Merge the masks of all given queries."""
-        masks = F.interpolate(masks[None], sizes.image_size, mode="bilinear")[0]
-        return {"panoptic_seg": published_merge(masks, found, self.thing_ids, sizes.output_size)}
+        size = sizes.output_size
+        merged = merge_as_published(masks, found, self.thing_ids, sizes.image_size, size)
+        return {"panoptic_seg": merged}
 
 
-def published_merge(
-    masks: Tensor, found: ClassPredictions, things: frozenset[int], size: Size
+def merge_as_published(
+    masks: Tensor, found: ClassPredictions, things: frozenset[int], image_size: Size, size: Size
 ) -> tuple[Tensor, list[dict]]:
-    """Merge masks (Q, h, w), unite stuff at once, and drop segments of 4 pixels or less."""
+    """Merge masks (Q, ., .) at the image's size, unite stuff at once, drop segments of 4 pixels."""
+    masks = F.interpolate(masks[None], image_size, mode="bilinear")[0]
     scores, classes = found.scores, found.classes
     while len(masks):
         winner = masks.flatten(1).T.softmax(-1).argmax(-1).view(masks.shape[-2:])
