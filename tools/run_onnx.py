@@ -42,9 +42,7 @@ class PanopticModel:
         names = [value.name for value in self.detect.get_outputs()]
         found = dict(zip(names, self.detect.run(None, {"image": self.resized(image)}), strict=True))
         thresh = self.settings["score_thresh"]
-        keep = np.flatnonzero(
-            found["is_object"] & (found["scores"] > thresh)
-        )
+        keep = np.flatnonzero(found["is_object"] & (found["scores"] > thresh))
         if not len(keep):
             return np.zeros(image.size[::-1], np.int32), []
         wanted = {value.name for value in self.masks.get_inputs()}

@@ -154,11 +154,12 @@ def _trace(
 
 
 def _check_sizes_are_free(model: Any) -> None:
-    """Check that each of the inputs has sizes of its own, but for maps that share a cell grid."""
+    """Check that height and width of every input, or the number of queries, is a free symbol."""
     for value in model.graph.input:
         sizes = [d.dim_param for d in value.type.tensor_type.shape.dim if d.dim_param]
         wanted = {"image": 2, "embeddings": 1}.get(value.name, 2)
-        if len(sizes) != wanted or not all(size.isidentifier() for size in sizes):
+        free = len(set(sizes)) == wanted and all(size.isidentifier() for size in sizes)
+        if not free:
             raise RuntimeError(
                 f"the exporter fixed sizes of {value.name!r}: {value.type.tensor_type.shape}; the "
                 f"graph would be wrong for other images (torch {torch.__version__})"

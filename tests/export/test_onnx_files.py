@@ -109,7 +109,7 @@ def test_missing_packages_are_named_with_a_command(monkeypatch):
 
 def test_a_size_that_the_exporter_fixed_is_an_error():
     onnx = pytest.importorskip("onnx")
-    for shape in ([96, "w", 3], ["h", "2*h - 1", 3]):
+    for shape in ([96, "w", 3], ["h", "2*h - 1", 3], ["h", "h", 3]):
         value = onnx.helper.make_tensor_value_info("image", onnx.TensorProto.UINT8, shape)
         model = SimpleNamespace(graph=SimpleNamespace(input=[value]))
         with pytest.raises(RuntimeError, match="fixed sizes of 'image'"):
