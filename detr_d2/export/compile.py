@@ -8,9 +8,8 @@ from torch import nn
 def compile_parts(model: nn.Module, **options: Any) -> list[str]:
     """Compile backbone, transformer and mask head in place; parameters keep their names.
 
-    The parts between them choose queries and read sizes, on which the shapes that follow depend:
-    compiled as a whole, the model breaks into some tens of graphs and is compiled anew for every
-    number of queries. The three parts hold nearly all of the time.
+    The code between them chooses queries by their values, on which the shapes that follow depend,
+    so that one graph cannot hold the whole model. The three parts hold most of the time.
 
     Args:
         model: a `Detr` or `PanopticDetr`; it may be trained or run as before.

@@ -11,8 +11,8 @@ PRECISIONS = ("fp32", "fp16", "int8")
 def reducer(precision: str) -> Callable[[Any], Any] | None:
     """Return the function that changes an `onnx.ModelProto`; None for fp32.
 
-    - "fp16": weights and arithmetic of the convolutions in 16 bits, all else in 32: in 16 bits the
-      transformer overflows.
+    - "fp16": weights and arithmetic of the convolutions in 16 bits, all else in 32: of
+      other DETRs it is known that the transformer goes wrong in 16 bits.
     - "int8": weights of the linear layers in 8 bits, one scale a channel; their inputs are rounded
       at run time. Convolutions, which lose their meaning that way, stay in fp32.
 
