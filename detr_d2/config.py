@@ -27,6 +27,10 @@ def _add_model_keys(cfg: CfgNode) -> None:
     # its own, so every object teaches that many queries and small data converge sooner. Only the
     # first group is used at inference. 1 = plain DETR.
     detr.QUERY_GROUPS = 1
+    # Give each query a learned point of the image, at which it looks first and to which its box is
+    # relative (Conditional DETR, arXiv:2108.06152): learns sooner from scratch. The published
+    # weights have none.
+    detr.REFERENCE_POINTS = False
 
     # Transformer: channels d, heads, width of the feed-forward layers, layers, dropout probability.
     # d is a multiple of 4 (position encoding), of NHEADS and, for masks, of BBOX_ATTENTION.NHEADS
@@ -73,8 +77,9 @@ def _add_model_keys(cfg: CfgNode) -> None:
     # Fold frozen batch norms into the convolutions as they run: equal but for rounding, weights and
     # checkpoints stay as they are; False computes them apart.
     detr.FOLD_FROZEN_NORMS = True
-    # Infer in bfloat16 (autocast): faster where the processor knows it, masks differ by a few
-    # pixels at their borders. Training has SOLVER.AMP.
+    # Infer in bfloat16 (autocast): faster on GPUs and on processors with bfloat16 instructions
+    # (lscpu: amx_bf16 or avx512_bf16), half as fast on others; masks differ by a few pixels at
+    # their borders. Training has SOLVER.AMP.
     detr.BF16_INFERENCE = False
 
     # Set what lies beyond each image of a padded batch to zero after every convolution, and let the

@@ -57,9 +57,16 @@ def values(text: str) -> tuple[int, ...]:
 FIELDS: dict[str, dict[str, Any]] = {
     "images": {"metavar": "DIR", "required": True, "help": "folder of the images"},
     "masks": {"metavar": "DIR", "required": True, "help": "folder of the masks"},
-    "annotations": {"metavar": "JSON", "required": True, "help": "the COCO file"},
+    "annotations": {"metavar": "FILE", "required": True, "help": "the annotation file"},
     "panoptic_json": {"metavar": "JSON", "required": True, "help": "the COCO-panoptic file"},
-    "folder": {"metavar": "DIR", "required": True, "help": "folder of JSON files and images"},
+    "folder": {"metavar": "DIR", "required": True, "help": "folder of annotations and images"},
+    "part": {"metavar": "NAME", "help": "the part to convert, as train or training"},
+    "version": {"help": "version of the annotations, as v1.2"},
+    "ground_truth": {"choices": ("gtFine", "gtCoarse"), "help": "folder of the ground truth"},
+    "attribute": {"metavar": "NAME", "help": "the attribute that is the class"},
+    "frames": {"help": "names of a video's images, with {n} (default: frame_{n})"},
+    "image_key": {"metavar": "KEY", "help": "the key of a task's data that is the image"},
+    "project": {"metavar": "NAME", "help": "the project whose labels count"},
     "pattern": {"help": "names of the masks, with {image}, {class}, {n} (a number) or {n:*}"},
     "keep_unlabelled": {"action": "store_true", "help": "images without a mask are empty"},
     "values": {"metavar": "CLASSES", "help": "VALUE=NAME,... or a file"},
@@ -80,6 +87,10 @@ FIELDS: dict[str, dict[str, Any]] = {
     "things": {"type": names, "metavar": "NAMES", "help": "the classes that are things"},
     "stuff": {"type": names, "metavar": "NAMES", "help": "the classes that are stuff"},
     "resize": {"action": "store_true", "help": "scale masks to their images"},
+    "skip_bad_annotations": {
+        "action": "store_true",
+        "help": "skip and report annotations that cannot be read, instead of their image",
+    },
 }
 # Fields whose option has another name, and fields that other options fill.
 OPTION_NAMES = {"values": "--classes", "declared": "--classes", "label": "--class"}
@@ -158,6 +169,8 @@ def describe(report: ConversionReport, out: str, dry_run: bool) -> str:
     for reason, classes in report.lost_annotations.items():
         counts = ", ".join(f"{name} {count}" for name, count in sorted(classes.items()))
         lines.append(f"annotations {reason}: {counts}")
+    for bad in report.bad_annotations:
+        lines.append(f"bad annotations skipped: {bad.count} x {bad.example}")
     if report.skipped:
         lines.append(f"{len(report.skipped)} skipped, all listed in conversion.json:")
         lines += [f"  {line}" for line in describe_groups(report.skipped)]

@@ -17,6 +17,7 @@ from detr_d2.checkpoint.tensor_names import Table, fuse_attention
 # Where the weights lie in the dictionaries that training programs write.
 STATE_KEYS = ("model", "state_dict", "model_state_dict", "model_state", "blobs")
 CLASS_WEIGHT = "box_head.class_embed.weight"
+POINTS = "reference_points.point.weight"
 
 
 @dataclass
@@ -153,6 +154,8 @@ def open_weights(location: str) -> Weights:
     weights.settings = {**layout.settings, **_settings_of(contents.config, rest.get("args"))}
     if not any(name.startswith("bbox_attention.") for name in tensors):
         weights.settings.pop("MODEL.DETR.BBOX_ATTENTION.NORMALIZE", None)
+    if "query_embed.weight" in tensors:
+        weights.settings["MODEL.DETR.REFERENCE_POINTS"] = POINTS in tensors
     return weights
 
 

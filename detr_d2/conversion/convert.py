@@ -39,11 +39,19 @@ SHOWN = 10
 
 
 @dataclass
+class BadAnnotations:
+    """The number of annotations that were skipped for one reason, and the first message."""
+
+    count: int
+    example: str
+
+
+@dataclass
 class ConversionReport:
     """Counts of a conversion.
 
     `skipped` has the reason for everything that gave no image, `lost_annotations` the number of
-    annotations that gave no segment, by reason and class.
+    annotations that gave no segment, by reason and class, `bad_annotations` those unreadable.
     """
 
     images_in: int = 0
@@ -53,6 +61,7 @@ class ConversionReport:
     void_share: float = 0.0
     parts: dict[str, int] = field(default_factory=dict)
     lost_annotations: dict[str, dict[str, int]] = field(default_factory=dict)
+    bad_annotations: list[BadAnnotations] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
 
@@ -72,6 +81,7 @@ class Tally:
         self.hashes: dict[str, int] = {}
         self.parts: dict[str, str] = {}
         self._void = 0.0
+        self._bad: dict[str, BadAnnotations] = {}
 
     def add(self, result: Mapping[str, Any]) -> None:
         """Count one result of `ImageConverter.convert`."""
@@ -87,6 +97,8 @@ class Tally:
             classes = report.lost_annotations.setdefault(reason, {})
             name = self.names[category_id]
             classes[name] = classes.get(name, 0) + count
+        for message in result["bad"]:
+            self._bad.setdefault(_kind_of(message), BadAnnotations(0, message)).count += 1
         found = [self.names[s["category_id"]] for s in result["annotation"]["segments_info"]]
         for name in found:
             report.segments[name] += 1
@@ -98,13 +110,19 @@ class Tally:
         self.parts = split_images(self.hashes, split)
         self.report.parts = dict(Counter(self.parts.values())) if split else {}
         self.report.void_share = round(self._void / max(1, self.report.images_out), 4)
+        self.report.bad_annotations = sorted(self._bad.values(), key=lambda bad: -bad.count)
         self.report.skipped.sort(key=lambda skipped: skipped.name)
         return self.report
 
-    def reasons(self) -> str:
-        """Say how many were skipped, by reason, each with one example."""
-        groups = describe_groups(self.report.skipped)
-        return f"{len(self.report.skipped)} skipped" + "".join(f"\n  {line}" for line in groups)
+
+def _reasons(skipped: Sequence[Skipped]) -> str:
+    """Say how many were skipped, by reason, each with one example."""
+    return f"{len(skipped)} skipped" + "".join(f"\n  {g}" for g in describe_groups(skipped))
+
+
+def _kind_of(reason: str) -> str:
+    """The reason without names of files and numbers: equal for reasons of one kind."""
+    return re.sub(r"\S*[/\\.]\S*|'[^']*'|\d+", "_", reason)
 
 
 def describe_groups(skipped: Sequence[Skipped]) -> list[str]:
@@ -114,8 +132,7 @@ def describe_groups(skipped: Sequence[Skipped]) -> list[str]:
     """
     groups: dict[str, list[Skipped]] = {}
     for item in skipped:
-        kind = re.sub(r"\S*[/\\.]\S*|'[^']*'|\d+", "_", item.reason)
-        groups.setdefault(kind, []).append(item)
+        groups.setdefault(_kind_of(item.reason), []).append(item)
     ordered = sorted(groups.values(), key=len, reverse=True)
     lines = [f"{len(items)} x {items[0].name}: {items[0].reason}" for items in ordered[:SHOWN]]
     if len(ordered) > SHOWN:
@@ -169,11 +186,11 @@ def convert_set(
     annotation_format.scan()
     mapping = map_classes(annotation_format, rules, base_categories)
     tasks = name_tasks(annotation_format.samples)
+    if not tasks or not mapping.entries:
+        what = "annotation with a class" if tasks else "image with annotation"
+        reasons = _reasons(annotation_format.skipped)
+        raise ValueError(f"{annotation_format.name}: no {what} found; {reasons}")
     tally = Tally(mapping.table(), annotation_format.skipped)
-    if not tasks:
-        raise ValueError(
-            f"{annotation_format.name}: no image with annotation found; {tally.reasons()}"
-        )
     partial = PartialFolder(folder, REPORT, scratch=(DONE,))
     target = None if dry_run else str(partial.path)
     classes = mapping.targets(annotation_format)
@@ -208,7 +225,7 @@ def convert_set(
         write_json(failed, asdict(report), indent=1)
         raise ValueError(
             f"{annotation_format.name}: no image could be converted (all reasons are in {failed}); "
-            f"{tally.reasons()}"
+            f"{_reasons(report.skipped)}"
         )
     write_json(partial.path / "classes.json", mapping.to_json(), indent=1)
     content = {"fingerprint": fingerprint, "annotation_format": annotation_format.name}

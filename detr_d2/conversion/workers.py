@@ -48,8 +48,9 @@ class ImageConverter:
 
         Returns:
             `sample` (its name) and either `reason`, why it was skipped, or the entries `image` and
-            `annotation` of the panoptic JSON, `void` (share of void pixels), `hash`, and `lost`:
-            reason, category id and number of annotations that gave no segment.
+            `annotation` of the panoptic JSON, `void` (share of void pixels), `hash`, `lost`:
+            reason, category id and number of annotations that gave no segment, and `bad`: what
+            was wrong with annotations that were skipped.
 
         Raises:
             OSError: the result cannot be written.
@@ -80,6 +81,7 @@ class ImageConverter:
             "void": round(1 - sum(s["area"] for s in segments) / (height * width), 6),
             "hash": info.perceptual_hash,
             "lost": [[reason, category, n] for (reason, category), n in sorted(lost.items())],
+            "bad": annotation.bad,
         }
 
     def _image_file(self, sample: Sample) -> Any:

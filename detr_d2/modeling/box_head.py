@@ -33,14 +33,21 @@ class BoxHead(nn.Module):
         self.class_embed = nn.Linear(hidden_dim, num_classes + 1)
         self.bbox_embed = MLP(hidden_dim, hidden_dim, 4, num_layers=3)
 
-    def forward(self, queries: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, queries: Tensor, points: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Predict from box embeddings (..., Q, d).
+
+        Args:
+            queries: the embeddings.
+            points: logits (..., Q, 2) of x and y, to which centres are relative; None: to nothing.
 
         Returns:
             Logits (..., Q, K + 1), the last column "no object", and boxes (..., Q, 4) as cxcywh,
             fractions of the unpadded image.
         """
-        return self.class_embed(queries), self.bbox_embed(queries).sigmoid()
+        boxes = self.bbox_embed(queries)
+        if points is not None:
+            boxes = boxes + F.pad(points, (0, 2))
+        return self.class_embed(queries), boxes.sigmoid()
 
 
 @dataclass

@@ -34,6 +34,16 @@ def classes_of(cfg: CfgNode) -> tuple[int, frozenset[int]]:
     )
 
 
+def check_thing_ids(thing_ids: frozenset[int], num_classes: int) -> None:
+    """Reject thing classes beyond the last class.
+
+    Raises:
+        ValueError: naming them.
+    """
+    if not thing_ids <= set(range(num_classes)):
+        raise ValueError(f"thing classes {sorted(thing_ids)}: allowed are 0 to {num_classes - 1}")
+
+
 def class_names_of(cfg: CfgNode, count: int) -> tuple[str, ...]:
     """Names of the classes in contiguous order, from the first data set that has that many."""
     for name in [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]:

@@ -73,21 +73,40 @@ class SetCriterion:
         """Whether a mask loss is on: else nobody needs masks in training."""
         return any(name in self.weights for name in MASK_LOSSES)
 
-    def box_losses(
+    def group_losses(
         self, logits: Tensor, boxes: Tensor, targets: Targets
     ) -> tuple[dict[str, Tensor], Matching]:
-        """Match, and compute class and box losses of all layers, or of the last only.
+        """Class and box losses of all layers, or of the last only; never in 16 bits.
 
         Args:
-            logits: float32 (L, N, Q, K + 1); boxes: float32 (L, N, Q, 4).
+            logits: float32 (G, L, N, Q, K + 1) of G query groups, each matched on its own; boxes:
+                float32 (G, L, N, Q, 4).
             targets: the objects of the N images.
 
         Returns:
             `loss_class`, `loss_l1`, `loss_giou` of the last layer, and the same with `_0`, `_1`
-            and so on of those before it; and the matching of these layers.
+            and so on of those before it, means over the groups; and the matching of these layers
+            of the first group.
         """
         if not self.deep_supervision:
-            logits, boxes = logits[-1:], boxes[-1:]
+            logits, boxes = logits[:, -1:], boxes[:, -1:]
+        groups, layers = logits.shape[:2]
+        with torch.autocast(logits.device.type, enabled=False):
+            # A group is matched and weighed like a further set of layers.
+            values, matching = self._box_losses(logits.flatten(0, 1), boxes.flatten(0, 1), targets)
+        suffixes = [f"_{layer}" for layer in range(layers - 1)] + [""]
+        weighted = {
+            f"loss_{name}{suffix}": self.weights[name] * loss
+            for name, value in values.items()
+            for suffix, loss in zip(suffixes, value.view(groups, layers).mean(0), strict=True)
+        }
+        first = Matching(matching.image, matching.query[:layers], matching.target[:layers])
+        return weighted, first
+
+    def _box_losses(
+        self, logits: Tensor, boxes: Tensor, targets: Targets
+    ) -> tuple[dict[str, Tensor], Matching]:
+        """Losses (L,) without their weights, and the matching of L layers of N images."""
         layers = len(logits)
         matching = self.matcher(logits, boxes, targets)
         values: dict[str, Tensor] = {}
@@ -106,31 +125,7 @@ class SetCriterion:
             values["l1"] = losses.l1_loss(matched, expected) / count
         if "giou" in self.weights:
             values["giou"] = losses.generalized_iou_loss(matched, expected) / count
-        suffixes = [f"_{layer}" for layer in range(layers - 1)] + [""]
-        weighted = {
-            f"loss_{name}{suffix}": self.weights[name] * loss
-            for name, value in values.items()
-            for suffix, loss in zip(suffixes, value, strict=True)
-        }
-        return weighted, matching
-
-    def group_losses(
-        self, logits: Tensor, boxes: Tensor, targets: Targets
-    ) -> tuple[dict[str, Tensor], Matching]:
-        """Mean of `box_losses` over G query groups, each matched on its own; never in 16 bits.
-
-        Args:
-            logits: float32 (G, L, N, Q, K + 1); boxes: float32 (G, L, N, Q, 4).
-
-        Returns:
-            The losses, and the matching of the first group.
-        """
-        with torch.autocast(logits.device.type, enabled=False):
-            groups = [self.box_losses(*pair, targets) for pair in zip(logits, boxes, strict=True)]
-        losses = groups[0][0]
-        for others, _ in groups[1:]:
-            losses = {name: value + others[name] for name, value in losses.items()}
-        return {name: value / len(groups) for name, value in losses.items()}, groups[0][1]
+        return values, matching
 
     def select(self, logits: Tensor, matching: Matching) -> Matching:
         """The pairs of the last layer whose masks are trained, as a matching of one layer.

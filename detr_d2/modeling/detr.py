@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from detr_d2.compat import put_scalars
 from detr_d2.modeling.backbone import PIXEL_MEAN, PIXEL_STD, fold_norms
 from detr_d2.modeling.box_head import BoxHead, predict_classes
-from detr_d2.modeling.class_metadata import class_names_of, classes_of
+from detr_d2.modeling.class_metadata import check_thing_ids, class_names_of, classes_of
 from detr_d2.modeling.criterion import SetCriterion, metrics
 from detr_d2.modeling.forward_state import ForwardState, output_size
 from detr_d2.modeling.matcher import Targets
-from detr_d2.modeling.padding import PaddingEraser, batch_images, erase_padding, group_by_size
+from detr_d2.modeling.padding import batch_images, build_eraser, erase_padding, group_by_size
 from detr_d2.modeling.position_encoding import check_channels, sine_position_encoding
 from detr_d2.modeling.postprocess import PostProcess
+from detr_d2.modeling.reference_points import ReferencePoints
 from detr_d2.modeling.transformer import Transformer
 from detr_d2.ops.masks import padding_mask
 
@@ -41,6 +42,7 @@ class Detr(nn.Module):
         criterion: SetCriterion | None = None,
         num_queries: int = 100,
         query_groups: int = 1,
+        reference_points: bool = False,
         in_feature: str = "res5",
         position_temperature: float = 10000.0,
         pixel_mean: Sequence[float] = PIXEL_MEAN,
@@ -59,6 +61,7 @@ class Detr(nn.Module):
             criterion: matches and computes the losses; None is that of DETR.
             num_queries: Q.
             query_groups: G groups of Q queries learn side by side; only the first one is kept.
+            reference_points: see `reference_points.py`; False as published.
             in_feature: name of the feature that the transformer reads.
             position_temperature: see `sine_position_encoding`.
             pixel_mean, pixel_std: per channel, in the order and units of the mapper's images.
@@ -76,16 +79,8 @@ class Detr(nn.Module):
         for name, value in (("NUM_QUERIES", num_queries), ("QUERY_GROUPS", query_groups)):
             if value < 1:
                 raise ValueError(f"MODEL.DETR.{name} is {value}, must be an integer from 1")
-        if not postprocess.thing_ids <= set(range(num_classes)):
-            raise ValueError(
-                f"thing classes {sorted(postprocess.thing_ids)}: allowed are 0 to {num_classes - 1}"
-            )
-        if erase_padding and not postprocess.crop_padding:
-            raise ValueError(
-                "MODEL.DETR.ERASE_PADDING is True and MODEL.DETR.POSTPROCESS.CROP_PADDING False: "
-                "masks that know no padding cannot show it; change one of them"
-            )
-        self.eraser = PaddingEraser(backbone) if erase_padding else None
+        check_thing_ids(postprocess.thing_ids, num_classes)
+        self.eraser = build_eraser(backbone, postprocess.crop_padding) if erase_padding else None
         if fold_frozen_norms:
             fold_norms(backbone)
         self.bf16_inference = bf16_inference
@@ -103,6 +98,9 @@ class Detr(nn.Module):
         self.extra_queries = nn.ParameterList(
             nn.Parameter(torch.randn(num_queries, hidden_dim)) for _ in range(query_groups - 1)
         )
+        self.reference_points: ReferencePoints | None = None
+        if reference_points:
+            self.reference_points = ReferencePoints(hidden_dim, position_temperature)
         self.box_head = BoxHead(hidden_dim=hidden_dim, num_classes=num_classes)
         self.num_classes = num_classes
         self.class_names = class_names
@@ -122,6 +120,7 @@ class Detr(nn.Module):
             "num_classes": num_classes,
             "num_queries": detr.NUM_QUERIES,
             "query_groups": detr.QUERY_GROUPS,
+            "reference_points": detr.REFERENCE_POINTS,
             "position_temperature": detr.POSITION_TEMPERATURE,
             "class_names": class_names_of(cfg, num_classes),
             "criterion": SetCriterion(cfg),
@@ -184,10 +183,13 @@ class Detr(nn.Module):
         queries = [self.query_embed.weight]
         if self.transformer.training:
             queries += self.extra_queries
-        embeddings, encoded = self.transformer(projected, padding, torch.stack(queries), position)
+        places, points = torch.stack(queries), None
+        if self.reference_points:
+            places, points = self.reference_points(places)
+        embeddings, encoded = self.transformer(projected, padding, places, position)
         with torch.autocast(self.device.type, enabled=False):
             # In 16 bits a box is off by pixels: bfloat16 cannot tell 0.996 from 1.
-            logits, boxes = self.box_head(embeddings.to(self.query_embed.weight.dtype))
+            logits, boxes = self.box_head(embeddings.to(self.query_embed.weight.dtype), points)
         return ForwardState(
             image_sizes=image_sizes,
             padded_size=padded_size,

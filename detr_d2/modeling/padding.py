@@ -45,6 +45,20 @@ class PaddingEraser:
         return output if self._batch is None else erase_padding(output, *self._batch)
 
 
+def build_eraser(backbone: nn.Module, crop_padding: bool) -> PaddingEraser:
+    """Make the eraser of a backbone.
+
+    Raises:
+        ValueError: the padding is not cropped either, so that it would be shown.
+    """
+    if not crop_padding:
+        raise ValueError(
+            "MODEL.DETR.ERASE_PADDING is True and MODEL.DETR.POSTPROCESS.CROP_PADDING False: "
+            "masks that know no padding cannot show it; change one of them"
+        )
+    return PaddingEraser(backbone)
+
+
 def erase_padding(x: Tensor, image_sizes: Sequence[Size], padded_size: Size) -> Tensor:
     """Set the cells of features (N, C, h, w) that lie beyond each image to zero."""
     shape = (x.shape[-2], x.shape[-1])

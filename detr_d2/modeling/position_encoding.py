@@ -24,12 +24,18 @@ def sine_position_encoding(padding: Tensor, channels: int, temperature: float = 
     check_channels(channels)
     valid = (~padding).float()
     y, x = valid.cumsum(1), valid.cumsum(2)
-    y = y / (y[:, -1:, :] + 1e-6) * (2 * math.pi)
-    x = x / (x[:, :, -1:] + 1e-6) * (2 * math.pi)
+    y = y / (y[:, -1:, :] + 1e-6)
+    x = x / (x[:, :, -1:] + 1e-6)
+    return encode_places(y, x, channels, temperature).permute(0, 3, 1, 2)
+
+
+def encode_places(y: Tensor, x: Tensor, channels: int, temperature: float) -> Tensor:
+    """Encode places y and x (...), fractions of the image: (..., C), first half y, then x."""
     half = channels // 2
-    exponent = torch.arange(half, device=padding.device).div(2, rounding_mode="floor") * 2 / half
+    exponent = torch.arange(half, device=y.device).div(2, rounding_mode="floor") * 2 / half
     wave = temperature**exponent
-    return torch.cat([_interleave(y[..., None] / wave), _interleave(x[..., None] / wave)], dim=1)
+    places = [place[..., None] * (2 * math.pi) / wave for place in (y, x)]
+    return torch.cat([_interleave(angle) for angle in places], dim=-1)
 
 
 def check_channels(channels: int) -> None:
@@ -46,6 +52,5 @@ def check_channels(channels: int) -> None:
 
 
 def _interleave(angle: Tensor) -> Tensor:
-    """Angles (N, h, w, C) to sine at even, cosine at odd channels: (N, C, h, w)."""
-    pairs = torch.stack([angle[..., 0::2].sin(), angle[..., 1::2].cos()], dim=-1)
-    return pairs.flatten(-2).permute(0, 3, 1, 2)
+    """Angles (..., C) to sine at even, cosine at odd channels."""
+    return torch.stack([angle[..., 0::2].sin(), angle[..., 1::2].cos()], dim=-1).flatten(-2)

@@ -75,7 +75,11 @@ class TransformerDecoderLayer(_Layer):
         query_position: Tensor,
         image_position: Tensor,
     ) -> Tensor:
-        """(N, Q, d), (N, S, d), (N, S), (N, Q, d), (N, S, d) -> (N, Q, d)."""
+        """(N G, Q, d), (N, S, d), (N, S), (N G, Q, d), (N, S, d) -> (N G, Q, d).
+
+        The groups of an image follow each other. Only self-attention keeps them apart, so that
+        keys and values of the image are computed once for all of them.
+        """
         image_key = image + image_position
 
         def attend_queries(x: Tensor) -> Tensor:
@@ -83,10 +87,10 @@ class TransformerDecoderLayer(_Layer):
             return self.self_attn(key, key, x, need_weights=False)[0]
 
         def attend_image(x: Tensor) -> Tensor:
-            query = x + query_position
+            query = (x + query_position).reshape(len(image), -1, x.shape[-1])
             return self.multihead_attn(
                 query, image_key, image, key_padding_mask=padding, need_weights=False
-            )[0]
+            )[0].reshape(x.shape)
 
         queries = _residual(queries, attend_queries, self.norm1, self.dropout, self.pre_norm)
         queries = _residual(queries, attend_image, self.norm2, self.dropout, self.pre_norm)
@@ -185,17 +189,12 @@ class Transformer(nn.Module):
         # Where nothing is padded no mask is needed, and attention takes a faster way.
         mask = padding.flatten(1) if padding is not None and padding.any() else None
         memory = self.encoder(image, mask, image_position)
-        # Each group decodes every image on its own, as if the batch were G times as large.
         groups, batch = len(query_position), len(image)
-        query_position = query_position.repeat_interleave(batch, 0)
+        query_position = query_position.repeat(batch, 1, 1)
         queries = self.decoder(
-            torch.zeros_like(query_position),
-            memory.repeat(groups, 1, 1),
-            None if mask is None else mask.repeat(groups, 1),
-            query_position,
-            image_position.repeat(groups, 1, 1),
+            torch.zeros_like(query_position), memory, mask, query_position, image_position
         )
-        queries = queries.unflatten(1, (groups, batch)).transpose(0, 1)
+        queries = queries.unflatten(1, (batch, groups)).movedim(2, 0)
         return queries, memory.transpose(1, 2).reshape(shape)
 
 
@@ -231,7 +230,7 @@ class TransformerDecoder(nn.Module):
         query_position: Tensor,
         image_position: Tensor,
     ) -> Tensor:
-        """(N, Q, d), (N, S, d), (N, S), (N, Q, d), (N, S, d) -> (L, N, Q, d)."""
+        """(N G, Q, d), (N, S, d), (N, S), (N G, Q, d), (N, S, d) -> (L, N G, Q, d)."""
         outputs = []
         for layer in self.layers:
             queries = layer(queries, image, padding, query_position, image_position)

@@ -60,8 +60,8 @@ def test_a_code_is_of_its_own_size():
     [
         ({"segmentation": {"size": [2, 3], "counts": [6]}}, "RLE of 3x2 pixels, its image has 6x4"),
         ({"segmentation": [], "bbox": [0, 0, 2, 2]}, "only a box; a mask is needed"),
-        ({"segmentation": {"counts": [6]}}, "malformed segmentation"),
-        ({"segmentation": [["a", "b", "c", "d", "e", "f"]]}, "malformed segmentation"),
+        ({"segmentation": {"counts": [6]}}, "size None; must be height and width"),
+        ({"segmentation": [["a"] * 6]}, r"coordinates \['a', .* are no list of numbers"),
     ],
 )
 def test_what_cannot_be_drawn_is_told_with_its_place(annotation, message):

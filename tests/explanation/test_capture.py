@@ -29,7 +29,9 @@ def flat(outputs):
 
 
 @pytest.mark.parametrize("arch", ["PanopticDetr", "Detr"])
-@pytest.mark.parametrize("keys", [{}, {"PRE_NORM": True}, {"QUERY_GROUPS": 3}])
+@pytest.mark.parametrize(
+    "keys", [{}, {"PRE_NORM": True}, {"QUERY_GROUPS": 3}, {"REFERENCE_POINTS": True}]
+)
 def test_outputs_are_bit_equal_with_and_without_recording(arch, keys):
     model = make_model(arch, **keys)
     images = [make_input(64, 96, 0, 1), make_input(80, 72, 0, 2)]

@@ -46,7 +46,7 @@ def perfect_outputs(layers: int = 2):
 
 
 def box_losses(criterion, logits, boxes, targets):
-    return criterion.box_losses(logits, boxes, targets)[0]
+    return criterion.group_losses(logits[None], boxes[None], targets)[0]
 
 
 def test_perfect_prediction_costs_nothing():
@@ -91,7 +91,7 @@ def test_all_images_empty_trains_no_object_only_and_keeps_the_graph():
         masks=[torch.zeros(0, 4, 8, dtype=torch.bool), torch.zeros(0, 8, 4, dtype=torch.bool)],
     )
     criterion, (logits, boxes) = make_criterion(), perfect_outputs(layers=1)
-    losses, matching = criterion.box_losses(logits, boxes, targets)
+    losses, matching = criterion.group_losses(logits[None], boxes[None], targets)
     # One of six queries, equally weighted, claims an object with certainty 40.
     assert losses["loss_class"].item() == pytest.approx(40 / 6, rel=1e-4)
     assert losses["loss_l1"].item() == losses["loss_giou"].item() == 0

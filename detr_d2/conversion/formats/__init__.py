@@ -4,13 +4,22 @@ from dataclasses import fields
 from typing import Any
 
 from detr_d2.conversion.classes import parse_classes
+from detr_d2.conversion.formats.ade20k import Ade20k
 from detr_d2.conversion.formats.base import AnnotationFormat, Sample, Skipped
 from detr_d2.conversion.formats.binary_masks import BinaryMasks
+from detr_d2.conversion.formats.cityscapes import Cityscapes
 from detr_d2.conversion.formats.coco_json import CocoJson
 from detr_d2.conversion.formats.coco_panoptic import CocoPanoptic
+from detr_d2.conversion.formats.cvat import Cvat
 from detr_d2.conversion.formats.instance_ids import InstanceIds
+from detr_d2.conversion.formats.label_studio import LabelStudio
+from detr_d2.conversion.formats.labelbox import Labelbox
 from detr_d2.conversion.formats.labelme import Labelme
+from detr_d2.conversion.formats.mapillary_vistas import MapillaryVistas
+from detr_d2.conversion.formats.pascal_voc import PascalVoc
 from detr_d2.conversion.formats.semantic_png import SemanticPng
+from detr_d2.conversion.formats.supervisely import Supervisely
+from detr_d2.conversion.formats.via import Via
 from detr_d2.conversion.formats.yolo import Yolo
 
 FORMATS: dict[str, type[AnnotationFormat]] = {
@@ -23,20 +32,38 @@ FORMATS: dict[str, type[AnnotationFormat]] = {
         Labelme,
         Yolo,
         CocoPanoptic,
+        Cvat,
+        Via,
+        Supervisely,
+        LabelStudio,
+        Labelbox,
+        PascalVoc,
+        Ade20k,
+        Cityscapes,
+        MapillaryVistas,
     )
 }
 
 __all__ = [
     "FORMATS",
+    "Ade20k",
     "AnnotationFormat",
     "BinaryMasks",
+    "Cityscapes",
     "CocoJson",
     "CocoPanoptic",
+    "Cvat",
     "InstanceIds",
+    "LabelStudio",
+    "Labelbox",
     "Labelme",
+    "MapillaryVistas",
+    "PascalVoc",
     "Sample",
     "SemanticPng",
     "Skipped",
+    "Supervisely",
+    "Via",
     "Yolo",
     "open_format",
 ]

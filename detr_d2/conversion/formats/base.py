@@ -8,6 +8,7 @@ the number of images.
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -79,7 +80,7 @@ class ImageAnnotation:
     `class_map` (H, W): index of the class in the format's list + 1, 0 = unlabelled, -1 = void.
     `instance_map` (H, W): numbers of instances, 0 = none, -1 = void; `instance_classes` gives
     (class key, crowd) for each number. `regions` may overlap. `lost` has reason and class key of
-    every annotation that gave no region.
+    every annotation that gave no region; `bad` says what was wrong with those that were skipped.
     """
 
     size: tuple[int, int]
@@ -88,6 +89,7 @@ class ImageAnnotation:
     instance_classes: dict[int, tuple[Hashable, bool]] = field(default_factory=dict)
     regions: list[Region] = field(default_factory=list)
     lost: list[tuple[str, Hashable]] = field(default_factory=list)
+    bad: list[str] = field(default_factory=list)
 
     def add_region(
         self, mask: np.ndarray, key: Hashable, crowd: bool = False, group: Hashable = None
@@ -113,6 +115,8 @@ class AnnotationFormat(ABC):
         resize: scale masks of another size than their image (nearest neighbour) instead of
             rejecting them.
         things, stuff: names of classes, see `classes.choose_things`.
+        skip_bad_annotations: skip annotations that cannot be read and report them, instead of
+            skipping their whole image.
 
     After `scan` there are `classes`, `samples` (by name) and `skipped`.
     """
@@ -127,6 +131,7 @@ class AnnotationFormat(ABC):
     resize: bool = field(default=False, kw_only=True)
     things: tuple[str, ...] | None = field(default=None, kw_only=True)
     stuff: tuple[str, ...] | None = field(default=None, kw_only=True)
+    skip_bad_annotations: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.exif not in ("upright", "stored"):
@@ -165,6 +170,20 @@ class AnnotationFormat(ABC):
     def image_bytes(self, sample: Sample) -> bytes:
         """The image that the annotation file holds, for samples without an image file."""
         raise UnreadableError(f"{sample.name}: there is no image")
+
+    @contextmanager
+    def one_annotation(self, annotation: ImageAnnotation) -> Iterator[None]:
+        """Read one annotation of an image: a bad one is skipped, if that is wanted.
+
+        Raises:
+            UnreadableError: it is bad, and `skip_bad_annotations` is not set.
+        """
+        try:
+            yield
+        except UnreadableError as error:
+            if not self.skip_bad_annotations:
+                raise UnreadableError(f"{error}; or skip it with --skip-bad-annotations") from error
+            annotation.bad.append(str(error))
 
     def _add_samples(self, samples: Iterable[Sample]) -> None:
         """Keep samples whose name, without extension, is unique; the others go to `skipped`."""

@@ -1,7 +1,7 @@
 """COCO instance JSON with polygons or RLE, and optionally semantic PNGs for stuff."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -21,7 +21,7 @@ from detr_d2.conversion.formats.matching import masks_by_image
 from detr_d2.conversion.formats.recognize import COCO, read_coco
 from detr_d2.conversion.formats.semantic_png import read_class_map, value_labels
 from detr_d2.data.image_io import ImageInfo, UnreadableError
-from detr_d2.data.segmentations import rasterize_segmentation
+from detr_d2.data.segmentations import check_size, rasterize_segmentation
 
 
 @dataclass
@@ -54,7 +54,10 @@ class CocoJson(AnnotationFormat):
     def find_samples(self) -> list[Sample]:
         """Read the JSON, choose the categories and find the images."""
         content = read_coco(self.annotations, COCO)
-        categories = _sound_categories(content, self.annotations)
+        annotations = self._sound_annotations(content["annotations"])
+        for kind, needed in (("images", ("id", "file_name")), ("categories", ("id", "name"))):
+            _check_entries(content[kind], needed, f"{self.annotations}: {kind}")
+        categories = _sound_categories(content["categories"], annotations, self.annotations)
         self._void_keys = {c["id"] for c in categories if c["name"] in NOT_A_CLASS}
         classes = [_source_class(c) for c in categories if c["id"] not in self._void_keys]
         own = {c.name: c.key for c in classes}
@@ -66,9 +69,23 @@ class CocoJson(AnnotationFormat):
         # By text: older versions of VIA write ids of images as numbers in one list, as text in
         # the other.
         by_image: dict[str, list[Mapping[str, Any]]] = {}
-        for annotation in content["annotations"]:
+        for annotation in annotations:
             by_image.setdefault(str(annotation["image_id"]), []).append(annotation)
         return self._find_images(content["images"], by_image)
+
+    def _sound_annotations(self, annotations: list[Any]) -> list[Mapping[str, Any]]:
+        """Those annotations that belong to an image and a category; the others are skipped."""
+        sound = []
+        for place, entry in enumerate(annotations):
+            keys = ("image_id", "category_id")
+            if isinstance(entry, Mapping) and all(
+                isinstance(entry.get(key), (int, str)) for key in keys
+            ):
+                sound.append(entry)
+                continue
+            reason = "has no image_id or no category_id"
+            self.skipped.append(Skipped(f"{self.annotations}: annotation {place}", reason))
+        return sound
 
     def _find_images(
         self, images: list[dict[str, Any]], by_image: dict[str, list[Mapping[str, Any]]]
@@ -125,23 +142,36 @@ class CocoJson(AnnotationFormat):
                 f"{self.annotations}: says that {sample.name} has {size[1]}x{size[0]} pixels, but "
                 f"the image has {expected[1]}x{expected[0]}; scale the annotations with --resize"
             )
-        height, width = expected if None in size else size
+        height, width = expected if None in size else check_size(size, self.annotations)
         annotation = ImageAnnotation(info.size)
         if semantic is not None:
             class_map = read_class_map(self, semantic, info, self._labels)
             annotation.class_map = self._renumber(class_map)
         keys = {c.key for c in self.classes}
         for entry in entries:
-            key = entry.get("category_id")
-            where = f"{self.annotations}: annotation {entry.get('id')!r} of {sample.name}"
-            if key not in keys and key not in self._void_keys:
-                raise UnreadableError(
-                    f"{where} has category_id {key!r}, which is not among the categories"
-                )
-            mask = self.align(rasterize_segmentation(entry, height, width, where), info, where)
-            crowd = bool(entry.get("iscrowd", 0))
-            annotation.add_region(mask, VOID if key in self._void_keys else key, crowd)
+            with self.one_annotation(annotation):
+                self._add_region(annotation, entry, (height, width), sample, info, keys)
         return annotation
+
+    def _add_region(
+        self,
+        annotation: ImageAnnotation,
+        entry: Mapping[str, Any],
+        size: tuple[int, int],
+        sample: Sample,
+        info: ImageInfo,
+        keys: set[Hashable],
+    ) -> None:
+        """Rasterize one annotation of an image of a size (H, W)."""
+        key = entry.get("category_id")
+        where = f"{self.annotations}: annotation {entry.get('id')!r} of {sample.name}"
+        if key not in keys and key not in self._void_keys:
+            raise UnreadableError(
+                f"{where} has category_id {key!r}, which is not among the categories"
+            )
+        mask = self.align(rasterize_segmentation(entry, *size, where), info, where)
+        crowd = bool(entry.get("iscrowd", 0))
+        annotation.add_region(mask, VOID if key in self._void_keys else key, crowd)
 
     def _renumber(self, labels: np.ndarray) -> np.ndarray:
         """From positions in `values` to positions in `classes`."""
@@ -150,10 +180,19 @@ class CocoJson(AnnotationFormat):
         return table[labels + 1]
 
 
-def _sound_categories(content: Mapping[str, Any], path: str) -> list[dict[str, Any]]:
+def _check_entries(entries: list[Any], needed: tuple[str, ...], where: str) -> None:
+    """Raise ValueError for an entry without id (a number or text) or without a name (text)."""
+    for place, entry in enumerate(entries):
+        sound = isinstance(entry, Mapping) and isinstance(entry.get(needed[0]), (int, str))
+        if not sound or not isinstance(entry.get(needed[1]), str):
+            raise ValueError(f"{where}: entry {place} needs {' and '.join(needed)}; it is {entry}")
+
+
+def _sound_categories(
+    categories: list[dict[str, Any]], annotations: list[Mapping[str, Any]], path: str
+) -> list[dict[str, Any]]:
     """The categories without placeholders."""
-    counts = Counter(annotation.get("category_id") for annotation in content["annotations"])
-    categories = list(content["categories"])
+    counts = Counter(annotation["category_id"] for annotation in annotations)
     names = Counter(c["name"] for c in categories)
     parents = {c.get("supercategory") for c in categories if c.get("supercategory") != c["name"]}
     kept = [

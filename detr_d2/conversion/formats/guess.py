@@ -12,8 +12,18 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from detr_d2.conversion.formats.base import joined
+from detr_d2.conversion.formats.layouts import guess_layout
 from detr_d2.conversion.formats.matching import image_keys
-from detr_d2.conversion.formats.recognize import COCO, LABELME, PANOPTIC, recognize_json
+from detr_d2.conversion.formats.recognize import (
+    COCO,
+    LABEL_STUDIO,
+    LABELME,
+    PANOPTIC,
+    VIA_1,
+    VIA_2,
+    VIA_PROJECT,
+    recognize_json,
+)
 from detr_d2.conversion.formats.yolo import parse_line
 from detr_d2.data.image_io import (
     IMAGE_SUFFIXES,
@@ -28,6 +38,9 @@ from detr_d2.utils.files import read_json
 LOOKED_AT, MASK_VALUES = 6, 256
 VALUES_SHOWN = 20
 JSON = frozenset({".json"})
+# Format and further options of JSON files that list the images of a folder.
+OPTIONS = {kind: ["via", "--attribute", "NAME"] for kind in (VIA_1, VIA_2, VIA_PROJECT)}
+OPTIONS |= {LABEL_STUDIO: ["label-studio"]}
 
 
 @dataclass
@@ -49,15 +62,17 @@ def guess_format(folder: str | os.PathLike[str]) -> Guess:
     """
     root = os.fspath(folder)
     guess = Guess()
-    files = files_below(root, MASK_SUFFIXES | JSON | {".txt", ".xml", ".csv"})
+    files = files_below(root, MASK_SUFFIXES | JSON | {".txt", ".xml", ".csv", ".ndjson", ".jsonl"})
     counts = Counter(os.path.splitext(name)[1].lower() for name in files)
     guess.seen.append(
         ", ".join(f"{n} {suffix}" for suffix, n in counts.most_common()) or "no files"
     )
+    guess.arguments, seen = guess_layout(root, files)
+    guess.seen += seen
     for attempt in (_from_json, _from_yolo, _from_masks):
-        attempt(root, files, guess)
         if guess.arguments:
             break
+        attempt(root, files, guess)
     return guess
 
 
@@ -92,6 +107,10 @@ def _from_json(root: str, files: Sequence[str], guess: Guess) -> None:
     elif COCO in found:
         path = joined(root, found[COCO])
         guess.arguments = ["coco-json", "--annotations", path, "--images", images]
+    elif kind := next((kind for kind in found if kind in OPTIONS), None):
+        name, *options = OPTIONS[kind]
+        path = joined(root, found[kind])
+        guess.arguments = [name, "--annotations", path, "--images", images, *options]
     elif found:
         guess.seen.append("convert it into COCO JSON with its own program first")
 

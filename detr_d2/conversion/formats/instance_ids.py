@@ -1,5 +1,6 @@
 """Instance masks: one PNG per image whose pixel values are instances, maybe with a semantic PNG."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -90,7 +91,7 @@ class InstanceIds(ImageFolderFormat):
         for value in self.void:
             numbers[numbers == value] = -1
         if self.divisor is not None:
-            self._by_division(annotation, numbers, path)
+            read_divided(annotation, numbers, self.divisor, self._labels, self.classes, path)
             return annotation
         annotation.instance_map = numbers
         present, positions = compact(numbers)
@@ -99,43 +100,77 @@ class InstanceIds(ImageFolderFormat):
             annotation.instance_classes = dict.fromkeys(found, (self.label, False))
         else:
             annotation.class_map = read_class_map(self, semantic, info, self._labels)
-            self._by_majority(annotation, positions, path)
+            read_majority(annotation, positions, self.classes, path)
         return annotation
 
-    def _by_division(self, annotation: ImageAnnotation, numbers: np.ndarray, path: str) -> None:
-        assert self.divisor is not None
-        present, positions = compact(numbers)
-        # Renumbered from 1, since 0 may be a class.
-        instances = np.zeros(len(present), np.int32)
-        for position, number in enumerate(present):
-            whole_class = number < self.divisor
-            value = number if whole_class else number // self.divisor
-            label = -1 if number < 0 else self._labels.get(value)
-            if label is None:
-                keys = sorted(str(c.key) for c in self.classes)
-                raise UnreadableError(
-                    f"{path}: number {number} is of value {value}, which is no declared class, "
-                    f"void or background; declared: {keys}"
-                )
-            instances[position] = label
-            if label > 0:
-                source = self.classes[label - 1]
-                instances[position] = position + 1
-                crowd = whole_class and source.isthing
-                annotation.instance_classes[position + 1] = (source.key, crowd)
-        annotation.instance_map = instances[positions]
 
-    def _by_majority(self, annotation: ImageAnnotation, positions: np.ndarray, path: str) -> None:
-        assert annotation.class_map is not None and annotation.instance_map is not None
-        width = len(self.classes) + 2
-        pairs = positions.astype(np.int64) * width + annotation.class_map + 1
-        counts = np.bincount(pairs.ravel())
-        counts = np.pad(counts, (0, -len(counts) % width)).reshape(-1, width)
-        for row, number in zip(counts, compact(annotation.instance_map)[0], strict=True):
-            if number <= 0:
-                continue
-            if not row[2:].any():
-                raise UnreadableError(
-                    f"{path}: instance {number} lies where the semantic mask has no class"
-                )
-            annotation.instance_classes[number] = (self.classes[int(row[2:].argmax())].key, False)
+def read_divided(
+    annotation: ImageAnnotation,
+    numbers: np.ndarray,
+    divisor: int,
+    labels: Mapping[int, int],
+    classes: Sequence[SourceClass],
+    path: str,
+) -> None:
+    """Fill an annotation from numbers (H, W) that are class value x divisor + instance.
+
+    Args:
+        annotation: gets `instance_map` and `instance_classes`.
+        numbers: those below the divisor are a whole class, a crowd if it is a thing; below 0 void.
+        divisor: see above.
+        labels: of class values: position in `classes` + 1, 0 = unlabelled, -1 = void.
+        classes: of the format.
+        path: the file, for messages.
+
+    Raises:
+        UnreadableError: a class value without label.
+    """
+    present, positions = compact(numbers)
+    # Renumbered from 1, since 0 may be a class.
+    instances = np.zeros(len(present), np.int32)
+    for position, number in enumerate(present):
+        whole_class = number < divisor
+        value = number if whole_class else number // divisor
+        label = -1 if number < 0 else labels.get(value)
+        if label is None:
+            keys = sorted(str(c.key) for c in classes)
+            raise UnreadableError(
+                f"{path}: number {number} is of value {value}, which is no declared class, "
+                f"void or background; declared: {keys}"
+            )
+        instances[position] = label
+        if label > 0:
+            source = classes[label - 1]
+            instances[position] = position + 1
+            crowd = whole_class and source.isthing
+            annotation.instance_classes[position + 1] = (source.key, crowd)
+    annotation.instance_map = instances[positions]
+
+
+def read_majority(
+    annotation: ImageAnnotation, positions: np.ndarray, classes: Sequence[SourceClass], path: str
+) -> None:
+    """Give every instance of an annotation the class that most of its pixels have.
+
+    Args:
+        annotation: with `class_map` and `instance_map`; gets `instance_classes`.
+        positions: (H, W) of `compact(instance_map)`.
+        classes: of the format.
+        path: the file of the instances, for messages.
+
+    Raises:
+        UnreadableError: an instance lies where the class map has no class.
+    """
+    assert annotation.class_map is not None and annotation.instance_map is not None
+    width = len(classes) + 2
+    pairs = positions.astype(np.int64) * width + annotation.class_map + 1
+    counts = np.bincount(pairs.ravel())
+    counts = np.pad(counts, (0, -len(counts) % width)).reshape(-1, width)
+    for row, number in zip(counts, compact(annotation.instance_map)[0], strict=True):
+        if number <= 0:
+            continue
+        if not row[2:].any():
+            raise UnreadableError(
+                f"{path}: instance {number} lies where the semantic mask has no class"
+            )
+        annotation.instance_classes[number] = (classes[int(row[2:].argmax())].key, False)

@@ -1,10 +1,8 @@
 """labelme JSON, one file per image."""
 
-import base64
-import binascii
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,17 +11,12 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from detr_d2.conversion.classes import NOT_A_CLASS, SourceClass
-from detr_d2.conversion.formats.base import (
-    VOID,
-    AnnotationFormat,
-    ImageAnnotation,
-    Sample,
-    Skipped,
-)
+from detr_d2.conversion.formats.base import ImageAnnotation, Sample, Skipped
+from detr_d2.conversion.formats.embedded import decode_base64
 from detr_d2.conversion.formats.recognize import recognize_json
+from detr_d2.conversion.formats.shapes import ShapeFormat
 from detr_d2.data.image_io import IMAGE_SUFFIXES, ImageInfo, UnreadableError, files_below
-from detr_d2.data.segmentations import rasterize_polygons
+from detr_d2.data.segmentations import check_points, rasterize_polygons
 from detr_d2.utils.files import read_json
 
 # A line is as wide as labelme draws it by default; a point has its radius. Pixels.
@@ -34,28 +27,20 @@ POINTS |= {"mask": 2, "points": 1, "oriented_rectangle": 4}
 
 
 @dataclass
-class Labelme(AnnotationFormat):
+class Labelme(ShapeFormat):
     """labelme annotations: polygons, rectangles, circles, lines, points and masks.
-
-    Labels are things unless named as stuff. Shapes of one label and one group are one instance.
-    `__ignore__` is void, `_background_` is unlabelled.
 
     Args:
         folder: with JSON files (and images), in any subfolders.
-        ignore: labels that are void like `__ignore__`.
-        skip: labels whose shapes are skipped.
     """
 
     name: ClassVar[str] = "labelme"
 
     folder: str
-    ignore: tuple[str, ...] = ()
-    skip: tuple[str, ...] = ()
 
     def find_samples(self) -> list[Sample]:
         """Read the labels of all files, and find the images."""
         samples, labels = [], set()
-        void, skipped = {"__ignore__", *self.ignore}, {*NOT_A_CLASS, *self.skip}
         for name in files_below(self.folder, frozenset({".json"})):
             path = str(Path(self.folder, *name.split("/")))
             try:
@@ -63,9 +48,9 @@ class Labelme(AnnotationFormat):
             except UnreadableError as error:
                 self.skipped.append(Skipped(path, str(error).removeprefix(f"{path}: ")))
                 continue
-            labels |= {shape["label"] for shape in content["shapes"]} - void - skipped
+            labels |= set(self.labels_in(content["shapes"]))
             samples.append(self._sample(name, path, content))
-        self.classes = [SourceClass(label, label, True) for label in sorted(labels)]
+        self.classes = self.make_classes(sorted(labels))
         return [sample for sample in samples if sample is not None]
 
     def _sample(self, name: str, path: str, content: Mapping[str, Any]) -> Sample | None:
@@ -88,24 +73,24 @@ class Labelme(AnnotationFormat):
         """Rasterize the shapes of one image."""
         path = sample.source
         content = read_labelme(path)
-        expected = self.annotated_size(info)
-        size = (content.get("imageHeight") or expected[0], content.get("imageWidth") or expected[1])
-        if size != expected and not self.resize:
-            raise UnreadableError(
-                f"{path}: says that its image has {size[1]}x{size[0]} pixels, but it has "
-                f"{expected[1]}x{expected[0]}; scale the annotation with --resize"
-            )
-        annotation = ImageAnnotation(info.size)
-        for number, shape in enumerate(content["shapes"]):
-            label = shape["label"]
-            if label in self.skip or (label in NOT_A_CLASS and label != "__ignore__"):
-                continue
-            where = f"{path}: shape {number} ({label})"
-            mask = self.align(rasterize_shape(shape, size, where), info, where)
-            key = VOID if label in {"__ignore__", *self.ignore} else label
-            group = shape.get("group_id")
-            annotation.add_region(mask, key, group=None if group is None else ("group", group))
-        return annotation
+        size = (content.get("imageHeight"), content.get("imageWidth"))
+        return self.read_shapes(content["shapes"], size, info, path)
+
+    def label_of(self, shape: Any) -> str:
+        """Its label."""
+        label = shape.get("label") if isinstance(shape, Mapping) else None
+        if not isinstance(label, str):
+            raise UnreadableError("has no label")
+        return label
+
+    def group_of(self, shape: Any) -> Hashable:
+        """Its group, a number or a name."""
+        group = shape.get("group_id")
+        return group if isinstance(group, Hashable) else None
+
+    def rasterize(self, shape: Any, size: tuple[int, int], where: str) -> np.ndarray:
+        """Rasterize a shape of any type."""
+        return rasterize_shape(shape, size, where)
 
 
 def find_image(path: str, named: str | None) -> str | None:
@@ -143,7 +128,7 @@ def read_labelme(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read one file.
 
     Raises:
-        UnreadableError: not JSON, no labelme file, or a shape without label or points.
+        UnreadableError: not JSON, or no labelme file.
     """
     try:
         content = read_json(path)
@@ -153,9 +138,6 @@ def read_labelme(path: str | os.PathLike[str]) -> dict[str, Any]:
         found = recognize_json(content)
         why = f"this is {found}" if found else "it has no list of shapes"
         raise UnreadableError(f"{path}: no labelme file ({why})")
-    for number, shape in enumerate(content["shapes"]):
-        if not isinstance(shape.get("label"), str) or not isinstance(shape.get("points"), list):
-            raise UnreadableError(f"{path}: shape {number} has no label or no points")
     return content
 
 
@@ -166,9 +148,9 @@ def rasterize_shape(shape: Mapping[str, Any], size: tuple[int, int], where: str)
         UnreadableError: an unknown type of shape, or too few points.
     """
     kind = shape.get("shape_type") or "polygon"
-    points = np.array(shape["points"], np.float64).reshape(-1, 2)
-    if kind not in POINTS:
+    if not isinstance(kind, str) or kind not in POINTS:
         raise UnreadableError(f"{where}: shape_type {kind!r}, allowed: {sorted(POINTS)}")
+    points = check_points(shape.get("points"), *size, where)
     if len(points) < POINTS[kind]:
         raise UnreadableError(f"{where}: {len(points)} points, a {kind} has {POINTS[kind]} or more")
     if kind == "mask":
@@ -198,7 +180,7 @@ def _embedded_mask(
     try:
         with Image.open(io.BytesIO(decode_base64(shape.get("mask"), where))) as png:
             window = np.asarray(png.convert("L")) > 0
-    except (OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise UnreadableError(f"{where}: its mask is no image ({error})") from error
     left, top = (round(value) for value in points[0])
     mask = np.zeros(size, bool)
@@ -207,15 +189,3 @@ def _embedded_mask(
         raise UnreadableError(f"{where}: its mask of {width}x{height} at {left},{top} is outside")
     mask[top : top + height, left : left + width] = window
     return mask
-
-
-def decode_base64(text: Any, where: str) -> bytes:
-    """Decode a file that an annotation file holds as base64.
-
-    Raises:
-        UnreadableError: not base64; `where` names the place.
-    """
-    try:
-        return base64.b64decode(text, validate=False)
-    except (TypeError, binascii.Error) as error:
-        raise UnreadableError(f"{where}: embedded image cannot be decoded ({error})") from error

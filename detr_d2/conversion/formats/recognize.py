@@ -8,6 +8,9 @@ from detr_d2.data.coco_panoptic import check_coco_lists, missing_lists
 from detr_d2.utils.files import read_json
 
 LABELME, COCO, PANOPTIC = "labelme", "COCO JSON", "COCO-panoptic"
+VIA_1, VIA_2, VIA_PROJECT = "VIA 1", "VIA 2", "a project of VIA 2"
+SUPERVISELY, LABEL_STUDIO, LABELBOX = "Supervisely", "Label Studio", "Labelbox"
+CITYSCAPES = "polygons of Cityscapes"
 
 
 def recognize_json(content: Any) -> str | None:
@@ -24,23 +27,35 @@ def recognize_json(content: Any) -> str | None:
     if isinstance(content.get("shapes"), list):
         return LABELME
     if "_via_img_metadata" in content or "_via_settings" in content:
-        return "a project of VIA 2"
+        return VIA_PROJECT
     if isinstance(content.get("objects"), list) and "size" in content:
-        return "Supervisely"
+        return SUPERVISELY
     if isinstance(content.get("objects"), list) and "imgWidth" in content:
-        return "polygons of Cityscapes"
+        return CITYSCAPES
     if "data_row" in content and "projects" in content:
-        return "Labelbox"
+        return LABELBOX
+    if isinstance(content.get("classes"), list) and "tags" in content:
+        return "the meta.json of a project of Supervisely"
+    if isinstance(content.get("labels"), list) and "mapping" in content:
+        return "the configuration of Mapillary Vistas"
+    if {"project", "config", "metadata"} <= set(content):
+        return "VIA 3, which exports COCO JSON"
     entries = list(content.values())
     if entries and all(isinstance(e, Mapping) and "regions" in e for e in entries[:3]):
-        return "VIA 1" if isinstance(entries[0]["regions"], Mapping) else "VIA 2"
+        return VIA_1 if isinstance(entries[0]["regions"], Mapping) else VIA_2
     return None
 
 
 def _recognize_list(content: list[Any]) -> str | None:
     first = content[0] if content and isinstance(content[0], Mapping) else {}
-    if "annotations" in first and "data" in first:
-        return "Label Studio"
+    if isinstance(first.get("annotations"), list) and "data" in first:
+        return LABEL_STUDIO
+    if "annotation_id" in first and "annotator" in first:
+        return "JSON-MIN of Label Studio, which exports JSON too"
+    if "Label" in first and "External ID" in first:
+        return "an old JSON export of Labelbox, which exports NDJSON now"
+    if "data_row" in first and "projects" in first:
+        return "Labelbox as one list, where NDJSON has one object a line"
     if {"image_id", "category_id"} <= set(first):
         return "results or annotations of COCO without their images and categories"
     if {"image_id", "segments_info"} <= set(first):

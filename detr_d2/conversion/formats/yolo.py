@@ -61,11 +61,12 @@ class Yolo(ImageFolderFormat):
             if not line.strip():
                 continue
             where = f"{path}: line {number}"
-            key, polygon = parse_line(line, where)
-            if key not in keys:
-                raise UnreadableError(f"{where}: class {key} is not declared")
-            mask = rasterize_polygons([(polygon * (width, height)).ravel()], height, width)
-            annotation.add_region(self.align(mask, info, where), key)
+            with self.one_annotation(annotation):
+                key, polygon = parse_line(line, where)
+                if key not in keys:
+                    raise UnreadableError(f"{where}: class {key} is not declared")
+                mask = rasterize_polygons([(polygon * (width, height)).ravel()], height, width)
+                annotation.add_region(self.align(mask, info, where), key)
         return annotation
 
 

@@ -92,7 +92,7 @@ def test_json_and_text_files(images):
 def test_what_is_not_recognized_is_said(images):
     assert guess_format(images).arguments == []
     assert guess_format(images).seen == ["3 .png", "3 images and 0 masks: both are needed"]
-    (images / "via.json").write_text(json.dumps({"a.jpg1": {"regions": {}}}))
+    (images / "via.json").write_text(json.dumps({"project": {}, "config": {}, "metadata": {}}))
     guess = guess_format(images)
     assert guess.arguments == []
-    assert "via.json: VIA 1" in guess.seen
+    assert "via.json: VIA 3, which exports COCO JSON" in guess.seen

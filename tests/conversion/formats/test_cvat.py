@@ -1,0 +1,111 @@
+"""CVAT XML, for images and for video."""
+
+import numpy as np
+import pytest
+from annotation_files import BOX, CORNERS, HEIGHT, SIZE, WIDTH, only, write
+from converted_sets import save_image
+
+from detr_d2.conversion.formats import open_format
+from detr_d2.conversion.rasterize import Rules
+
+ALL = Rules(min_area=0)
+
+
+CVAT = """<?xml version="1.0" encoding="utf-8"?>
+<annotations><version>1.1</version><meta><task><labels><label><name>nut</name></label>
+<label><name>never used</name></label></labels><mode>{mode}</mode>{more}</task></meta>{body}
+</annotations>"""
+
+
+POINTS = ";".join(f"{x:.2f},{y:.2f}" for x, y in CORNERS)
+
+
+def test_cvat_for_images(tmp_path, converted):
+    shapes = f"""
+<polygon label="nut" occluded="0" points="{POINTS}" z_order="1"></polygon>
+<mask label="leaf" rle="1, 2, 1" left="20" top="10" width="2" height="2" z_order="0"></mask>
+<polygon label="nut" points="15,0;18,0;18,2;15,2" group_id="4"/>
+<polygon label="nut" points="25,0;28,0;28,2;25,2" group_id="4"/>
+<ellipse label="disc" cx="5" cy="15" rx="3" ry="2"/><tag label="good"/>"""
+    image = (
+        f'<image id="0" name="up/x.y (1).png" width="{WIDTH}" height="{HEIGHT}">{shapes}</image>'
+    )
+    path = write(tmp_path / "x.xml", CVAT.format(mode="annotation", more="", body=image))
+    save_image(tmp_path / "images/up/x.y (1).png", SIZE)
+    result = converted("cvat", ALL, annotations=path, images=str(tmp_path / "images"))
+    name = "up/x.y (1).png"
+    areas = [(result.names[s["category_id"]], s["area"]) for s in result.segments(name)]
+    assert sorted(areas) == [("disc", 20), ("leaf", 2), ("nut", 12), ("nut", 50)]
+    leaf = np.argwhere(only(result, name, "leaf"))
+    assert leaf.tolist() == [[10, 21], [11, 20]], "row by row"
+    assert set(result.names.values()) == {"nut", "never used", "leaf", "disc"}
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ('<box label="nut" xtl="0" ytl="0" xbr="5" ybr="5"/>', "only a box; a mask is needed"),
+        ('<polyline label="nut" points="0,0;5,5"/>', "a polyline has no area"),
+        ('<polygon label="nut" points="0,0;5,5"/>', "2 points, a polygon has 3 or more"),
+        ('<polygon label="nut" points="0,0;5,5;nan,1"/>', "coordinate nan is not within"),
+        ('<polygon label="nut" points="0,0;5,5;1e9,1"/>', r"coordinate 1e\+09 is not within"),
+        ('<polygon label="nut" points="0,0;5,x;1,1"/>', "could not convert"),
+        ('<polygon points="0,0;5,5;1,5"/>', "shape 0 has no label"),
+        ('<mask label="nut" rle="1,1" left="0" top="0" width="2" height="2"/>', "sum 2; .* fill 4"),
+        ('<mask label="nut" rle="4" left="29" top="0" width="2" height="2"/>', "is outside"),
+        ('<mask label="nut" rle="a" left="0" top="0" width="2" height="2"/>', "no list of numbers"),
+        ('<mask label="nut" rle="4" left="0" top="0" width="999999" height="999999"/>', "above"),
+    ],
+)
+def test_bad_shapes_of_cvat_are_named(tmp_path, converted, shape, message):
+    image = f'<image id="0" name="a.png" width="{WIDTH}" height="{HEIGHT}">{shape}</image>'
+    path = write(tmp_path / "x.xml", CVAT.format(mode="annotation", more="", body=image))
+    save_image(tmp_path / "images/a.png", SIZE)
+    options = {"annotations": path, "images": str(tmp_path / "images")}
+    with pytest.raises(ValueError, match=message):
+        converted("cvat", **options)
+    result = converted("cvat", **options, skip_bad_annotations=True)
+    assert result.report.bad_annotations[0].count == 1
+
+
+def video(tmp_path, shapes: str, count: int = 5, name: str = "frame_{:06d}.png") -> dict:
+    for number in range(count):
+        save_image(tmp_path / "images" / name.format(number), SIZE, number)
+    more = (
+        f"<start_frame>0</start_frame><stop_frame>{count - 1}</stop_frame><original_size>"
+        f"<width>{WIDTH}</width><height>{HEIGHT}</height></original_size>"
+    )
+    track = f'<track id="7" label="nut">{shapes}</track>'
+    path = write(tmp_path / "x.xml", CVAT.format(mode="interpolation", more=more, body=track))
+    return {"annotations": path, "images": str(tmp_path / "images")}
+
+
+def seen(frame: int, outside: int = 0) -> str:
+    return f'<polygon frame="{frame}" outside="{outside}" occluded="0" points="{POINTS}"/>'
+
+
+def test_cvat_for_video(tmp_path, converted):
+    result = converted("cvat", ALL, **video(tmp_path, seen(1) + seen(2) + seen(3, outside=1)))
+    found = {name: len(result.segments(name)) for name in result.images}
+    assert found == {f"frame_{n:06d}.png": int(n in (1, 2)) for n in range(5)}
+    np.testing.assert_array_equal(only(result, "frame_000002.png", "nut"), BOX)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "bad"),
+    [(seen(0) + seen(3) + seen(4, 1), [1, 2]), (seen(2), [3, 4]), (seen(1) + seen(2, 1), [])],
+)
+def test_frames_that_cvat_would_interpolate_are_rejected(tmp_path, converted, shapes, bad):
+    result = converted("cvat", ALL, **video(tmp_path, shapes))
+    assert [s.name for s in result.report.skipped] == [f"frame_{n:06d}.png" for n in bad]
+    assert all("CVAT exports one for every frame" in s.reason for s in result.report.skipped)
+
+
+def test_numbers_of_frames(tmp_path):
+    options = video(tmp_path, seen(1) + seen(2, 1), name="clip-{}.png")
+    with pytest.raises(ValueError, match=r"no image is named frame_\{n\}; .* give --frames"):
+        open_format("cvat", **options)
+    assert len(open_format("cvat", **options, frames="clip-{n}").samples) == 5
+    (tmp_path / "images/clip-0.png").unlink()
+    with pytest.raises(ValueError, match="CVAT counts frames from 0"):
+        open_format("cvat", **options, frames="clip-{n}")

@@ -1,0 +1,110 @@
+"""Folders of annotation programs and data sets are recognized; the proposal is carried out."""
+
+import shutil
+from pathlib import Path
+
+import convert_masks
+import pytest
+from annotation_files import (
+    MAPILLARY,
+    PIECE,
+    REGIONS,
+    SIZE,
+    VIA_1,
+    ade_mask,
+    labelbox_row,
+    mapillary_instances,
+    via_csv,
+    write,
+)
+from converted_sets import save_image, save_mask
+
+from detr_d2.conversion.formats import open_format
+from detr_d2.conversion.formats.guess import guess_format
+
+SETS = Path(__file__).resolve().parents[2] / "foreign_sets"
+
+
+def guessed(root) -> list[str]:
+    """The proposal, carried out as far as the files are looked at."""
+    arguments = [a.replace("NAME", "kind") for a in guess_format(root).arguments]
+    args = convert_masks.argument_parser().parse_args([*arguments, "--out", str(root / "out")])
+    assert convert_masks.make_format(args).samples
+    return arguments
+
+
+@pytest.mark.parametrize(
+    ("folder", "annotation_format"),
+    [
+        ("cvat", "cvat"),
+        ("pascal_voc", "pascal-voc"),
+        ("supervisely", "supervisely"),
+        ("label_studio", "label-studio"),
+        ("cityscapes", "cityscapes"),
+    ],
+)
+def test_sets_of_other_programs(folder, annotation_format):
+    assert guessed(SETS / folder)[0] == annotation_format
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "annotation_format"),
+    [
+        ("via.json", VIA_1, "via"),
+        ("via.csv", via_csv(REGIONS), "via"),
+        ("x.ndjson", labelbox_row(PIECE), "labelbox"),
+        ("x.json", labelbox_row(PIECE) + "\n" + labelbox_row(PIECE, name="b.png"), "labelbox"),
+    ],
+)
+def test_files_of_other_programs(tmp_path, name, content, annotation_format):
+    save_image(tmp_path / "images/a.png", SIZE)
+    path = write(tmp_path / name, content)
+    arguments = guessed(tmp_path)
+    assert arguments[:3] == [annotation_format, "--annotations", path]
+    assert arguments[3:5] == ["--images", str(tmp_path / "images")]
+
+
+def test_ade20k_and_mapillary(tmp_path):
+    full, scenes, streets = tmp_path / "full", tmp_path / "scenes", tmp_path / "streets"
+    save_image(full / "training/a.jpg", SIZE)
+    save_mask(full / "training/a_seg.png", ade_mask())
+    write(full / "training/a_atr.txt", '001 # 0 # 0 # wall # wall # ""')
+    assert guessed(full) == ["ade20k", "--folder", str(full)]
+    save_image(scenes / "images/validation/a.jpg", SIZE)
+    save_mask(scenes / "annotations/validation/a.png", ade_mask()[..., 0])
+    write(scenes / "objectInfo150.txt", "Idx\tName\n1\twall\n")
+    assert guessed(scenes)[-2:] == ["--part", "validation"]
+    save_image(streets / "training/images/a.jpg", SIZE)
+    save_mask(streets / "training/v1.2/instances/a.png", mapillary_instances())
+    write(streets / "config_v1.2.json", MAPILLARY)
+    assert guessed(streets)[-2:] == ["--version", "v1.2"]
+
+
+def test_what_a_folder_lacks_is_said(tmp_path):
+    shutil.copytree(SETS / "pascal_voc", tmp_path / "voc")
+    shutil.rmtree(tmp_path / "voc/SegmentationObject")
+    assert any("without SegmentationObject" in line for line in guess_format(tmp_path).seen)
+    write(tmp_path / "boxes/a.xml", "<annotation/>")
+    assert "a.xml: Pascal VOC, boxes only, or LabelMe 3.0" in guess_format(tmp_path / "boxes").seen
+
+
+@pytest.mark.parametrize(
+    ("annotation_format", "name", "content", "message"),
+    [
+        ("cvat", "x.xml", "<annotation/>", "this is an XML of Pascal VOC"),
+        ("cvat", "x.xml", "<html/>", "its root is <html>"),
+        ("cvat", "x.xml", "{}", "not valid XML"),
+        ("via", "x.json", {"shapes": []}, "this is labelme"),
+        ("via", "x.json", {"project": 1, "config": 2, "metadata": 3}, "this is VIA 3"),
+        ("via", "x.csv", "a,b\n", r"no CSV of VIA 1 or 2, without columns \['filename'"),
+        ("label-studio", "x.json", VIA_1, "this is VIA 1"),
+        ("label-studio", "x.json", [{"annotation_id": 1, "annotator": 2}], "this is JSON-MIN"),
+        ("labelbox", "x.json", [{"Label": 1, "External ID": 2}], "an old JSON export of Labelbox"),
+        ("labelbox", "x.json", "{]", "line 1: not valid JSON"),
+        ("coco-json", "x.json", [{"id": 1, "data": {}, "annotations": []}], "this is Label Studio"),
+    ],
+)
+def test_a_wrong_format_is_named(tmp_path, annotation_format, name, content, message):
+    path = write(tmp_path / name, content)
+    with pytest.raises(ValueError, match=message):
+        open_format(annotation_format, annotations=path, images=str(tmp_path))
