@@ -14,13 +14,10 @@ from pathlib import Path
 from detr_d2.engine import Predictor, command_line, use_model_categories
 from detr_d2.evaluation.pq import PanopticGroundTruth
 from detr_d2.export.onnx_files import check_can_export, export_onnx
-from detr_d2.export.parity import ALLOWED_LOSS, RUNNER, Parity, measure_parity, noise_images
-from detr_d2.export.precision import PRECISIONS, reducer
+from detr_d2.export.parity import RUNNER, measure_parity, noise_images
 from detr_d2.utils.files import read_json, replacing, write_json
 from detr_d2.visualization import read_image
 from detr_d2.visualization.video import find_sources
-
-import onnxruntime
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -40,43 +37,30 @@ def argument_parser() -> argparse.ArgumentParser:
         metavar=("PNGS", "JSON"),
         help="COCO-panoptic ground truth of --images: PQ of both is then measured on it",
     )
-    parser.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        default="fp32",
-        help="fp16: of the convolutions; int8: of the linear layers. Written only where it loses "
-        f"at most {ALLOWED_LOSS} points of PQ on --images",
-    )
     return parser
 
 
 def main(args: argparse.Namespace) -> int:
     """Export, compare, and put the files in place; returns the exit status."""
-    if not args.images and (args.precision != "fp32" or args.ground_truth):
-        raise ValueError("--precision and --ground-truth need --images to measure on")
+    if args.ground_truth and not args.images:
+        raise ValueError("--ground-truth needs --images to measure on")
     cfg = command_line.load_config(args.config_file, [*args.opts, "MODEL.DEVICE", "cpu"], best=True)
     predictor = Predictor(cfg, use_model_categories(cfg, args.config_file, args.categories))
     check_can_export(predictor.model)
-    images = noise_images()
-    if args.images:
-        sources = [source.path for source in find_sources(args.images) if not source.is_video]
-        images = ((path.name, read_image(str(path))) for path in sources)
-    truth = None
-    if args.ground_truth:
-        pngs, content = args.ground_truth
-        truth = PanopticGroundTruth(read_json(content), pngs)
+    import onnxruntime
+
+    paths = [source.path for source in find_sources(args.images or []) if not source.is_video]
+    if args.images and not paths:
+        raise ValueError(f"--images {' '.join(args.images)}: videos only; needed: images")
+    images = ((path.name, read_image(str(path))) for path in paths)
+    truth = read_ground_truth(*args.ground_truth, paths) if args.ground_truth else None
     with tempfile.TemporaryDirectory() as folder:
-        export_onnx(predictor.model, cfg, folder, reducer(args.precision))
+        export_onnx(predictor.model, cfg, folder)
         write_json(Path(folder, "categories.json"), predictor.categories.to_json(), indent=1)
         shutil.copyfile(Path(__file__).with_name(RUNNER), Path(folder, RUNNER))
-        parity = measure_parity(predictor, folder, images, truth)
-        report = {
-            "precision": args.precision,
-            **parity.report(),
-            "onnxruntime": onnxruntime.__version__,
-        }
+        parity = measure_parity(predictor, folder, images if paths else noise_images(), truth)
+        report = {**parity.report(), "onnxruntime": onnxruntime.__version__}
         write_json(Path(folder, "parity.json"), report, indent=1)
-        check_loss(args.precision, parity)
         for name in sorted(os.listdir(folder)):
             with replacing(Path(args.output, name)) as temporary:
                 shutil.copyfile(Path(folder, name), temporary)
@@ -86,22 +70,18 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def check_loss(precision: str, parity: Parity) -> None:
-    """Reject a smaller precision that costs too much.
+def read_ground_truth(pngs: str, content: str, images: list[Path]) -> PanopticGroundTruth:
+    """Read the ground truth in which the stem of each image is found.
 
     Raises:
-        ValueError: more than ALLOWED_LOSS points of PQ, or nothing was found to judge by.
+        ValueError: an image of which it knows nothing.
     """
-    loss = parity.loss()
-    if precision == "fp32":
-        return
-    if loss is None:
-        raise ValueError(f"--precision {precision}: no segment on --images, so nothing was judged")
-    if loss > ALLOWED_LOSS:
-        raise ValueError(
-            f"--precision {precision} loses {loss:.2f} points of PQ; allowed: {ALLOWED_LOSS}; "
-            "nothing was written"
-        )
+    truth = PanopticGroundTruth(read_json(content), pngs)
+    known = {Path(entry["file_name"]).stem for entry in truth.content["images"]}
+    unknown = [path.name for path in images if path.stem not in known]
+    if unknown:
+        raise ValueError(f"--ground-truth {content} has no image {unknown[0]}")
+    return truth
 
 
 if __name__ == "__main__":

@@ -54,10 +54,13 @@ class DetectionGraph(nn.Module):
         position = sine_position_encoding(
             _no_padding(projected), projected.shape[1], model.position_temperature
         )
-        queries = model.query_embed.weight[None]
+        queries, points = model.query_embed.weight[None], None
+        if model.reference_points:
+            queries, points = model.reference_points(queries)
+            points = points[0, 0, 0]
         embeddings, encoded = model.transformer(projected, None, queries, position)
         embeddings = embeddings[0, -1, 0]
-        logits, boxes = model.box_head(embeddings)
+        logits, boxes = model.box_head(embeddings, points)
         found = predict_classes(logits)
         return (
             *(found.scores, found.classes, found.is_object, self.is_thing[found.classes], boxes),

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,11 @@ from detr_d2.utils.files import replacing
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 INSTALL = "pip install -r requirements/onnx.txt"
-# What old runtimes still read: ONNX Runtime from 1.18 (IR) and from 1.14 (operators).
+# Not the newest, for the sake of older runtimes.
 IR_VERSION, OPSET = 10, 18
 # Neither square nor a multiple of the stride, so that nothing is a special case.
 EXAMPLE_SIZE = (150, 210)
 SETTINGS = "detr_d2"
-
-Reduce = Callable[[Any], Any]
 
 
 def check_can_export(model: nn.Module) -> None:
@@ -58,9 +56,7 @@ def check_can_export(model: nn.Module) -> None:
             raise ValueError(f"MODEL.DETR.{key} is {value!r}; allowed for ONNX: {allowed!r}")
 
 
-def export_onnx(
-    model: nn.Module, cfg: CfgNode, folder: str | os.PathLike[str], reduce: Reduce | None = None
-) -> list[Path]:
+def export_onnx(model: nn.Module, cfg: CfgNode, folder: str | os.PathLike[str]) -> list[Path]:
     """Write `detect.onnx` and `masks.onnx` for images of any size.
 
     The settings that a runner needs (resize, thresholds) are JSON in the metadata of
@@ -70,7 +66,6 @@ def export_onnx(
         model: a `PanopticDetr` with weights, on the CPU; put into evaluation mode.
         cfg: its config: INPUT is read.
         folder: made if needed.
-        reduce: changes each graph, an `onnx.ModelProto`, but for the merge: see `precision.py`.
 
     Returns:
         The files.
@@ -85,7 +80,6 @@ def export_onnx(
     from detr_d2.export.merge_graph import merge_model
 
     assert isinstance(model, PanopticDetr)
-    reduce = reduce or (lambda graph: graph)
     detect = DetectionGraph(model.eval(), cfg.INPUT.FORMAT == "BGR").eval()
     image = torch.randint(0, 256, (*EXAMPLE_SIZE, 3), dtype=torch.uint8)
     with torch.no_grad():
@@ -100,10 +94,7 @@ def export_onnx(
     # Three queries: one of a kind may be taken for a constant.
     example = (example[0][:3], *example[1:])
     masks = _trace(MaskGraph(model).eval(), example, [*inputs, *features], ["masks"], shapes)
-    graphs = {
-        "detect.onnx": reduce(detection),
-        "masks.onnx": _append_merge(reduce(masks), merge_model()),
-    }
+    graphs = {"detect.onnx": detection, "masks.onnx": _append_merge(masks, merge_model())}
     return [_write(graph, Path(folder, name)) for name, graph in graphs.items()]
 
 

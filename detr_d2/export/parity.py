@@ -23,8 +23,6 @@ from detr_d2.export.graphs import DetectionGraph, MaskGraph
 RUNNER = "run_onnx.py"
 # Queries whose masks are compared where no query is kept.
 BEST = 10
-# Points of PQ that a smaller precision may lose.
-ALLOWED_LOSS = 0.5
 
 
 @dataclass
@@ -62,15 +60,6 @@ class Parity:
         value = counts.average(self.categories)["All"]["pq"]
         return None if math.isnan(value) else 100.0 * value
 
-    def loss(self) -> float | None:
-        """Points of PQ lost to PyTorch: on the ground truth, else the lack of agreement."""
-        if self.truth:
-            pytorch, onnx = self.pq(self.truth["pytorch"]), self.pq(self.truth["onnx"])
-            return None if pytorch is None or onnx is None else pytorch - onnx
-        agreement = [self.pq(self.onnx_against_pytorch), self.pq(self.pytorch_against_onnx)]
-        known = [value for value in agreement if value is not None]
-        return 100.0 - min(known) if known else None
-
     def report(self) -> dict[str, Any]:
         """Return the content of `parity.json`; medians of the seconds an image."""
         return {
@@ -99,7 +88,7 @@ def measure_parity(
         predictor: the model in PyTorch.
         folder: with detect.onnx, masks.onnx, categories.json and run_onnx.py.
         images: names, and images (H, W, 3) uint8 RGB, upright.
-        ground_truth: of these images, found by the stem of their names; None if unknown.
+        ground_truth: of these images, in which the stem of each name is found; None if unknown.
     """
     runner = runpy.run_path(os.fspath(Path(folder, RUNNER)))["PanopticModel"](folder)
     parity = Parity(runner.categories)

@@ -1,6 +1,7 @@
 """The exported files: free sizes, the same result as PyTorch, and what cannot be exported."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -47,7 +48,7 @@ def test_graphs_take_any_size_and_are_read_by_old_runtimes(exported):
 
 def test_parity_file(exported):
     parity = json.loads((exported / "onnx" / "parity.json").read_text())
-    assert parity["images"] == 5 and parity["precision"] == "fp32"
+    assert parity["images"] == 5
     assert parity["segments"]["pytorch"] == parity["segments"]["onnx"] > 5
     assert parity["share_of_equal_pixels"] > 0.999
     assert parity["pq_of_onnx_against_pytorch"] > 99 < parity["pq_of_pytorch_against_onnx"]
@@ -97,6 +98,16 @@ def test_what_only_pytorch_does_is_rejected(keys, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         onnx_files.export_onnx(build(cfg), cfg, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_image_without_ground_truth_is_rejected(export_tool, tmp_path):
+    path = tmp_path / "panoptic.json"
+    images = [{"id": 7, "file_name": "seen.jpg", "height": 4, "width": 6}]
+    path.write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
+    read = export_tool.read_ground_truth
+    assert read(str(tmp_path), str(path), [Path("a/seen.png")]).content["images"] == images
+    with pytest.raises(ValueError, match=r"panoptic.json has no image other.png"):
+        read(str(tmp_path), str(path), [Path("a/seen.png"), Path("a/other.png")])
 
 
 def test_missing_packages_are_named_with_a_command(monkeypatch):
