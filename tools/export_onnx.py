@@ -19,6 +19,12 @@ from detr_d2.utils.files import read_json, replacing, write_json
 from detr_d2.visualization import read_image
 from detr_d2.visualization.video import find_sources
 
+# PyTorch does what the graphs do, no more and in fp32, so that times and outputs can be compared.
+SAME_WORK = (
+    *("MODEL.DEVICE", "cpu", "MODEL.DETR.INSTANCE_ON", "False"),
+    *("MODEL.DETR.SEM_SEG_ON", "False", "MODEL.DETR.BF16_INFERENCE", "False"),
+)
+
 
 def argument_parser() -> argparse.ArgumentParser:
     """Return the tool's arguments."""
@@ -44,7 +50,7 @@ def main(args: argparse.Namespace) -> int:
     """Export, compare, and put the files in place; returns the exit status."""
     if args.ground_truth and not args.images:
         raise ValueError("--ground-truth needs --images to measure on")
-    cfg = command_line.load_config(args.config_file, [*args.opts, "MODEL.DEVICE", "cpu"], best=True)
+    cfg = command_line.load_config(args.config_file, [*args.opts, *SAME_WORK], best=True)
     predictor = Predictor(cfg, use_model_categories(cfg, args.config_file, args.categories))
     check_can_export(predictor.model)
     import onnxruntime
