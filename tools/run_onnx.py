@@ -17,6 +17,8 @@ class PanopticModel:
     """The folder that `export_onnx.py` wrote."""
 
     def __init__(self, folder: str) -> None:
+        # Errors only: the optimizer remarks on every graph that has a loop.
+        onnxruntime.set_default_logger_severity(3)
         run = onnxruntime.get_available_providers()
         self.detect, self.masks = (
             onnxruntime.InferenceSession(os.path.join(folder, name), providers=run)
