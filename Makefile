@@ -7,7 +7,7 @@ PY := $(ENV_DIR)/bin/python
 # Modules that an existing environment must have for the target.
 NEEDED_TOOLS :=
 
-.PHONY: help env demo explain recipe overfit test lint format clean
+.PHONY: help env demo explain recipe overfit test mutants lint format clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -38,6 +38,10 @@ overfit: env ## Train on the three real images of the test data: output/overfit
 test: NEEDED_TOOLS := pytest
 test: env ## Run the tests
 	"$(PY)" -m pytest
+
+mutants: NEEDED_TOOLS := pytest
+mutants: env ## Change the code in 60 places, one at a time, and count what the tests notice
+	"$(PY)" tools/env/mutants.py --count 60
 
 lint: NEEDED_TOOLS := ruff mypy
 lint: env ## Check style and types

@@ -17,9 +17,9 @@ from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "detr_d2/__init__.py").read_text(), re.M)
-# Folders of the checkout that an installed package holds a copy of: the model zoo reads the one,
-# the doctor the other.
-COPIED = {"configs": "*.yaml", "requirements": "*.txt"}
+# Files of the checkout that an installed package holds a copy of: the model zoo reads configs, the
+# doctor requirements, and the command detr-d2 runs the tools.
+COPIED = ("configs/**/*.yaml", "requirements/*.txt", "tools/*.py")
 
 
 class BuildWithCopies(build_py):
@@ -30,8 +30,8 @@ class BuildWithCopies(build_py):
         super().run()
         if self.editable_mode:
             return
-        for folder, pattern in COPIED.items():
-            for source in sorted((HERE / folder).rglob(pattern)):
+        for pattern in COPIED:
+            for source in sorted(HERE.glob(pattern)):
                 target = Path(self.build_lib, "detr_d2", source.relative_to(HERE))
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, target)
@@ -73,5 +73,6 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["detr_d2", "detr_d2.*"]),
     package_data={"detr_d2": ["py.typed", "**/*.html", "**/*.css", "**/*.js"]},
+    entry_points={"console_scripts": ["detr-d2 = detr_d2.cli:main"]},
     cmdclass={"build_py": BuildWithCopies},
 )

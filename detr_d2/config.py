@@ -21,6 +21,10 @@ def _add_model_keys(cfg: CfgNode) -> None:
     # Number of classes K, things and stuff together; 0 takes it from the data set's metadata.
     # The "no object" class is added by the model and never counted here.
     detr.NUM_CLASSES = 0
+    # Which of them are things, by contiguous id. None takes the data set's metadata, and without
+    # these all. A training writes both keys into its config.yaml, so that the file is enough to
+    # build the model.
+    detr.THING_IDS = None
     # Largest number of segments the model can find in one image.
     detr.NUM_QUERIES = 100
     # Groups of queries that learn side by side (Group DETR, arXiv:2207.13085): each is matched on
@@ -170,3 +174,8 @@ def _add_training_keys(cfg: CfgNode) -> None:
     cfg.TEST.EVALUATORS = ["box"]
     # Number of pictures (photo, truth, prediction) sent to TensorBoard at each evaluation.
     cfg.TEST.VISUALIZE = 0
+    # What decides which evaluation was the best, whose weights are kept as model_best.pth: the
+    # first of these figures of evaluation.json that is measured; [] keeps none.
+    cfg.TEST.BEST_BY = ["PQ", "box_AP"]
+    # Images of the first test set on which the losses are measured at each evaluation, too.
+    cfg.TEST.LOSS_IMAGES = 0

@@ -129,9 +129,11 @@ def judge(found: Findings) -> list[Row]:
     version = found.packages["numpy"].version
     install = {name: commands.install_beside_numpy(name, version) for name in ANY_VERSION}
     coco, slower = found.packages["hotcoco"], ("note", "pycocotools measures AP, ten times slower")
+    numpy = _judge_version(found, "numpy", "any version", commands.pip("install", "numpy<2"))
     asks = "sal-detectron2" in found.packages["detectron2"].distributions
-    needed = "below 2 for sal-detectron2" if asks else "any version"
-    numpy = (needed, commands.pip("install", "numpy<2"), not asks or numbers(version) < (2,))
+    if numpy.verdict == "ok" and asks and numbers(version) >= (2,):
+        warning = "sal-detectron2 asks for numpy below 2; all but its SemSegEvaluator runs with 2"
+        numpy = replace(numpy, verdict="note", remark=warning)
     return [
         Row("Python", python, "3.10 to 3.12", "ok" if fits else "wrong", remark),
         # The first with loss scaling for any device, torch.amp.GradScaler.
@@ -140,7 +142,7 @@ def judge(found: Findings) -> list[Row]:
         _judge_cuda(found),
         _judge_detectron2(found),
         *(_judge_version(found, name, "any version", fix) for name, fix in install.items()),
-        _judge_version(found, "numpy", *numpy),
+        numpy,
         Row("hotcoco", coco.version or "none", "optional", *(slower if coco.error else ("ok",))),
     ]
 
@@ -226,10 +228,7 @@ def render(rows: Sequence[Row]) -> str:
     cells = [("", "found", "needed", "verdict")]
     cells += [(row.name, row.found, row.needed, row.verdict) for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in cells
-    ]
+    lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells]
     lines += ["", *(f"{row.name}: {row.remark}" for row in rows if row.remark)]
     for command in dict.fromkeys(row.fix for row in rows if row.fix):
         names = ", ".join(f"{row.name} ({row.verdict})" for row in rows if row.fix == command)

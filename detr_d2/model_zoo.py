@@ -5,24 +5,27 @@ A name is the path of a YAML file below `configs/`, for example
 folder (setup.py); in a checkout the folder itself is read.
 """
 
+import os
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
 from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import build_model
+from fvcore.common.config import BASE_KEY
 from torch import nn
 
 from detr_d2.checkpoint import LoadingRules
 from detr_d2.checkpoint.checkpointer import Checkpointer
 from detr_d2.config import add_detr_config
 from detr_d2.utils.device import use_available_device
+from detr_d2.utils.yaml_files import read_yaml
 
 _PACKAGED = Path(__file__).parent / "configs"
 CONFIGS = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[1] / "configs"
 # Where the authors of DETR publish their weights.
 PUBLISHED = "https://dl.fbaipublicfiles.com/detr/"
+MOST_BASES = 100  # files that one config is made of; ours have 3 at most
 
 
 def names() -> list[str]:
@@ -81,7 +84,7 @@ def get_config(config_path: str, trained: bool = False) -> CfgNode:
         cfg.MODEL.WEIGHTS = url
     elif url is not None:
         # Configs of published weights add these to the config of the training, and no more.
-        cfg.MODEL.WEIGHTS = read_config(str(Path(file).parent / _own(file)["_BASE_"])).MODEL.WEIGHTS
+        cfg.MODEL.WEIGHTS = read_config(str(Path(file).parent / _own(file)[BASE_KEY])).MODEL.WEIGHTS
     return cfg
 
 
@@ -109,17 +112,52 @@ def get(config_path: str, trained: bool = False, device: str | None = None) -> n
 
 
 def read_config(file: str = "") -> CfgNode:
-    """Detectron2's and our defaults, then the file, if any. Not yet frozen."""
+    """Detectron2's and our defaults, then the file, if any. Not yet frozen.
+
+    Nothing of the file or of its bases is executed.
+
+    Raises:
+        ValueError: the file or one of its bases is no plain YAML, or has keys or values that the
+            config cannot take; the message names the file.
+        OSError: the file or a base cannot be read.
+    """
     cfg = get_cfg()
     add_detr_config(cfg)
     if file:
-        cfg.merge_from_file(file)
+        _check_chain(file, cfg)
+        try:
+            # Detectron2 allows code in configs unless told otherwise.
+            cfg.merge_from_file(file, allow_unsafe=False)
+        except (KeyError, ValueError, TypeError, AssertionError) as error:
+            raise ValueError(f"{file}: {error.args[0] if error.args else error}") from error
     return cfg
+
+
+def _check_chain(file: str, defaults: CfgNode) -> None:
+    """Read a config and all its bases as plain YAML, which finds what may not be in them."""
+    waiting, count = [file], 0
+    while waiting:
+        here, count = waiting.pop(), count + 1
+        if count > MOST_BASES:
+            raise ValueError(
+                f"{file}: over {MOST_BASES} bases; does a {BASE_KEY} lead in a circle?"
+            )
+        content = read_yaml(here)
+        if not isinstance(content, dict):
+            raise ValueError(f"{here}: a config has keys and values, this is {content!r:.40}")
+        sections = {key for key, value in defaults.items() if isinstance(value, CfgNode)}
+        if wrong := [k for k in sections & content.keys() if not isinstance(content[k], dict)]:
+            raise ValueError(f"{here}: {wrong[0]} must hold keys, not {content[wrong[0]]!r:.40}")
+        named = content.get(BASE_KEY, [])
+        for base in named if isinstance(named, list) else [named]:
+            if not isinstance(base, str) or "://" in base:
+                raise ValueError(f"{here}: {BASE_KEY} is {base!r:.80}; must be the path of a file")
+            waiting.append(os.path.join(os.path.dirname(here), os.path.expanduser(base)))
 
 
 def _own(file: str) -> dict[str, Any]:
     """Return what a config's file says itself, without its bases."""
-    content: dict[str, Any] = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    content: dict[str, Any] = read_yaml(file)
     return content
 
 

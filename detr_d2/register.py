@@ -49,8 +49,9 @@ def register_dataset(
             from `panoptic_json` now; give them to leave a large file unread until it is needed.
         instances_json: COCO instance annotations of the same images, for the box and mask
             evaluators that read one (`json_file` in the metadata); None when there are none.
-        records: "panoptic" for this package's models; for Detectron2's own: "separated" (Panoptic
-            FPN), "instances" (Mask R-CNN) or "semantic" (semantic segmentation).
+        records: "panoptic" for this package's models; for others': "with_sem_seg" (Mask2Former
+            and its evaluators), "separated" (Panoptic FPN), "instances" (Mask R-CNN) or "semantic"
+            (semantic segmentation).
         cache: folder for derived files of the other `records`; None = `$DETR_D2_CACHE`, else
             `~/.cache/detr_d2`.
 
@@ -140,7 +141,7 @@ def _describe(
         raise ValueError(f"records {records!r}, allowed: {['panoptic', *EVALUATORS]}")
     folder = derive_into_cache(name, **places, table=table, cache=cache)
     metadata = metadata_as(records, folder, table)
-    if records == "separated":
+    if records in ("with_sem_seg", "separated"):
         metadata |= {**places, "label_divisor": LABEL_DIVISOR}
     return partial(load_as, records, folder, **places, table=table), metadata
 

@@ -115,7 +115,7 @@ def parts_of_scenes(out: Path) -> dict[str, set[str]]:
     return parts
 
 
-def test_images_that_look_alike_stay_together_in_a_split(tmp_path):
+def test_images_that_look_alike_stay_together_in_a_split(tmp_path, capsys):
     arguments = write_scenes(tmp_path, 6)
     arguments += ["--split", "0.5", "--seed", "1", "--out"]
     apart, together = tmp_path / "apart", tmp_path / "together"
@@ -128,6 +128,16 @@ def test_images_that_look_alike_stay_together_in_a_split(tmp_path):
     # And the check, which looks for such images across parts, agrees.
     assert check_dataset.main([str(together), "--strict"]) == 0
     assert check_dataset.main([str(apart), "--strict"]) == 1
+    # The parts of a folder are one set: neither misses the images of the other, both are repaired.
+    capsys.readouterr()
+    fixed = tmp_path / "fixed"
+    assert check_dataset.main([str(together), "--quiet", "--fix", str(fixed)]) == 0
+    printed, bars = capsys.readouterr()
+    assert "image not listed" not in printed and bars == ""
+    assert sorted(path.name for path in fixed.glob("*.json")) == [
+        "panoptic_train.json",
+        "panoptic_val.json",
+    ]
 
 
 def test_a_wrong_folder_is_one_line(source, capsys):

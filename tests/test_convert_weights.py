@@ -38,18 +38,40 @@ def test_our_weights_to_the_original_layout_and_back(tmp_path, convert):
 def test_hugging_face_takes_heads_and_dilation_from_the_config(tmp_path, convert, capsys):
     torch.save({"model": fill(box_shapes(rows=4))}, tmp_path / "x.pth")
     config = tmp_path / "c.yaml"
-    config.write_text("MODEL: {DETR: {NHEADS: 4}, RESNETS: {RES5_DILATION: 2}}\nVERSION: 2\n")
+    config.write_text(
+        "MODEL: {DETR: {NHEADS: 4}, RESNETS: {RES5_DILATION: 2, STRIDE_IN_1X1: False}}\n"
+        "INPUT: {FORMAT: RGB}\nVERSION: 2\n"
+    )
     words = ("--to", "hugging-face", "--config-file", config)
     assert convert(tmp_path / "x.pth", tmp_path / "hf", *words) == 0
     assert "original DETR" in capsys.readouterr().out
     settings = open_weights(str(tmp_path / "hf")).settings
     assert settings["MODEL.DETR.NHEADS"] == 4 and settings["MODEL.RESNETS.RES5_DILATION"] == 2
-    # The next conversion keeps them without a config.
+    # The next conversion keeps them without a config, and how images are prepared.
     convert(tmp_path / "hf", tmp_path / "hf2", "--to", "hugging-face")
     assert open_weights(str(tmp_path / "hf2")).settings == settings
+    name = "preprocessor_config.json"
+    assert (tmp_path / "hf2" / name).read_text() == (tmp_path / "hf" / name).read_text()
 
 
 def test_what_cannot_be_converted_is_one_line_and_status_1(tmp_path, convert, capsys):
     (tmp_path / "x.pkl").write_bytes(pickle.dumps({"model": Path("x")}))
     assert convert(tmp_path / "x.pkl", tmp_path / "y.pth", "--to", "detr_d2") == 1
     assert "rejected" in capsys.readouterr().err and not (tmp_path / "y.pth").exists()
+
+
+def test_hugging_face_needs_the_config_of_a_training_and_rejects_what_it_cannot_say(
+    tmp_path, convert, capsys
+):
+    torch.save({"model": build(tiny_cfg()).state_dict()}, tmp_path / "x.pth")
+    words = (tmp_path / "x.pth", tmp_path / "hf", "--to", "hugging-face")
+    assert convert(*words) == 1
+    assert "give --config-file" in capsys.readouterr().err
+    cfg = tiny_cfg()
+    cfg.INPUT.FORMAT, cfg.MODEL.RESNETS.STRIDE_IN_1X1 = "BGR", False
+    cfg.MODEL.DETR.BBOX_ATTENTION.NORMALIZE = "per_head"
+    (tmp_path / "c.yaml").write_text(cfg.dump())
+    assert convert(*words, "--config-file", tmp_path / "c.yaml") == 1
+    error = capsys.readouterr().err
+    assert "INPUT.FORMAT 'BGR'" in error and "NORMALIZE 'per_head'" in error
+    assert not (tmp_path / "hf").exists()

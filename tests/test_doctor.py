@@ -137,11 +137,16 @@ def test_detectron2_that_lacks_what_has_its_own_row_waits_for_that():
     assert table["fvcore"].verdict == "missing"
 
 
-def test_numpy_2_is_wrong_only_where_detectron2_forbids_it():
-    numpy_2 = Package("2.2.6", ("numpy",))
-    assert verdicts(numpy=numpy_2) == {"numpy": "wrong"}
-    assert rows(numpy=numpy_2)["numpy"].fix.endswith("pip install 'numpy<2'")
+def test_numpy_2_stops_nobody():
+    """sal-detectron2 asks for numpy below 2, but its code runs with it."""
+    numpy_2 = Package("2.4.6", ("numpy",))
+    assert verdicts(numpy=numpy_2) == {"numpy": "note"}
+    assert rows(numpy=numpy_2)["numpy"].fix == ""
+    assert "asks for numpy below 2" in rows(numpy=numpy_2)["numpy"].remark
     assert verdicts(numpy=numpy_2, detectron2=Package("0.6", ("detectron2",), "/x")) == {}
+    newest = {"opencv": Package("5.0.0", ("opencv-python-headless",))}
+    newest |= {"scipy": Package("1.17.1", ("scipy",)), "numpy": numpy_2}
+    assert verdicts(**newest) == {"numpy": "note"}
 
 
 @pytest.mark.parametrize(

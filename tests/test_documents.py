@@ -10,6 +10,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -27,6 +28,7 @@ from detr_d2.engine import command_line, setup_job
 RUN_HERE = {
     *("own_data.py", "register_mine.py", "use_my_model.py", "register_cracks.py"),
     *("in_five_lines.py", "predict_image.py"),
+    *("detectron2_predictor.py", "trace_model.py", "start_wandb.py"),
 }
 RUN_BY_TEST_REGISTRY = {
     *("my_attention.py", "my_mask_head.py", "my_train.py"),
@@ -365,3 +367,29 @@ def test_prediction_by_a_model_of_the_zoo(trained, monkeypatch, name):
     run(name)
     assert model_zoo.get_checkpoint_url(asked[0]).startswith("https://")
     assert Image.open("prediction.png").size == (24, 16)
+
+
+def test_detectron2s_predictor(trained):
+    found = run("detectron2_predictor.py", weights=("model_final.pth", "model_ema.pth"))
+    id_map, (segment,) = found["outputs"]["panoptic_seg"]
+    assert id_map.shape == (16, 24)
+    assert (segment["category_id"], segment["isthing"]) == (2, False)
+
+
+def test_tracing(tmp_path):
+    cfg = tiny_cfg()
+    cfg.MODEL.DETR.PANOPTIC_ON = False
+    path = str(tmp_path / "traced.pt")
+    run("trace_model.py")["trace_instances"](build(cfg), torch.zeros(3, 64, 96), path)
+    boxes, classes, masks, scores, size = torch.jit.load(path)(torch.ones(3, 64, 96))
+    assert boxes.shape == (7, 4) and classes.shape == scores.shape == (7,)
+    assert masks.shape == (7, 64, 96) and size.tolist() == [64, 96]
+
+
+def test_start_of_wandb(monkeypatch):
+    """It is not installed here: what is asked of it is looked at."""
+    asked = []
+    wandb = SimpleNamespace(init=lambda **options: asked.append(options))
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    run("start_wandb.py")
+    assert asked == [{"project": "site", "sync_tensorboard": True}]

@@ -36,14 +36,17 @@ LAYERS = {
     # The trainer is where the parts meet: it feeds what the mapper makes and calls the evaluators.
     "engine": {
         *("ops", "utils", "compat", "config", "checkpoint", "evaluation", "visualization"),
-        *("data.mapper", "data.categories", "data.coco_writer"),
+        *("data.mapper", "data.categories", "data.coco_writer", "data.image_ids"),
         *("register", "model_zoo"),
     },
     # A trained model makes data here.
     "pseudo_labels": {"ops", "utils", "data", "conversion", "visualization", "engine"},
+    "annotation_export": {"ops", "utils", "data"},
+    "demo": {"ops", "utils", "data", "annotation_export", "visualization", "engine"},
     # Looks into the model, so it knows its parts.
     "explanation": {"ops", "utils", "modeling", "visualization", "engine"},
     "export": {"utils", "modeling", "evaluation", "engine"},
+    "cli": {"doctor"},
     "__init__": {"_requirements", "config", "register", "modeling", "engine.Predictor"},
 }
 # Packages from outside that a part may import; the parts not named here may import any.

@@ -21,14 +21,13 @@ def built(tmp_path_factory):
     return folder
 
 
-def test_package_holds_code_configs_and_requirements_and_nothing_else(built):
+def test_package_holds_code_configs_requirements_and_tools_and_nothing_else(built):
     lib = built / "lib"
     found = {path.relative_to(lib) for path in lib.rglob("*") if path.is_file()}
     assert {path.parts[0] for path in found} == {"detr_d2"}
-    for folder, pattern in (("configs", "*.yaml"), ("requirements", "*.txt")):
-        expected = {
-            Path("detr_d2", path.relative_to(ROOT)) for path in (ROOT / folder).rglob(pattern)
-        }
+    for pattern in ("configs/**/*.yaml", "requirements/*.txt", "tools/*.py"):
+        folder = pattern.split("/")[0]
+        expected = {Path("detr_d2", path.relative_to(ROOT)) for path in ROOT.glob(pattern)}
         assert expected and expected <= found
         assert {path for path in found if path.parts[1] == folder} == expected
         found -= expected

@@ -44,6 +44,23 @@ def test_what_a_resumed_training_did_again_counts_once(tmp_path):
     assert training_curves.read_losses(path) == {"total_loss": ([19, 39], [9.0, 2.0])}
 
 
+def test_figures_that_come_after_later_losses_take_none_of_them_away(tmp_path):
+    """An evaluation after iteration 249, written with the losses of iteration 259."""
+    lines = [
+        {"iteration": 239, "total_loss": 3.0},
+        {"iteration": 259, "total_loss": 2.0},
+        {"iteration": 249, "panoptic_seg/PQ": 40.0},
+        {"iteration": 279, "total_loss": 1.0},
+    ]
+    path = write_log(tmp_path, lines)
+    assert training_curves.read_losses(path) == {"total_loss": ([239, 259, 279], [3.0, 2.0, 1.0])}
+    assert training_curves.read_figures(path) == {"PQ": ([249], [40.0])}
+    # Begun again from 240 on: neither the losses nor the figures of before count.
+    write_log(tmp_path, [*lines, {"iteration": 240, "total_loss": 5.0}])
+    assert training_curves.read_losses(path) == {"total_loss": ([239, 240], [3.0, 5.0])}
+    assert training_curves.read_figures(path) == {}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("", "no loss in it"), ('{"iteration": 5, "lr": 1}\n', "no loss"), ("{\n", "line 1 is not")],
@@ -59,7 +76,7 @@ def run(tiny_set, tmp_path):
     """Run the tool on a log and the tiny set, with its own PNGs as what was found: the picture."""
     write_log(tmp_path / "boxes", [{"iteration": i, "total_loss": 1.0 + i} for i in (19, 39)])
     found = tmp_path / "found"
-    shutil.copytree(tiny_set.root / "panoptic", found)
+    shutil.copytree(tiny_set.root / "panoptic", found / "panoptic")
     shutil.copy(tiny_set.json_path, found / "panoptic.json")
     # No image is needed.
     shutil.rmtree(tiny_set.root / "images")

@@ -18,6 +18,7 @@ from tiny_model import give_weights
 from detr_d2.engine import command_line, use_model_categories
 from detr_d2.evaluation import flat_results
 from detr_d2.ops.panoptic_ids import rgb_to_id
+from detr_d2.visualization.video import find_sources
 
 TOOLS = Path(__file__).parents[1] / "tools"
 
@@ -152,7 +153,9 @@ def check_demo(folder):
     assert len({image["id"] for image in content["images"]}) == 6
     found = 0
     for image, annotation in zip(content["images"], content["annotations"], strict=True):
-        ids = rgb_to_id(np.asarray(Image.open(folder / "panoptic" / annotation["file_name"])))
+        ids = rgb_to_id(
+            np.asarray(Image.open(folder / "panoptic" / "panoptic" / annotation["file_name"]))
+        )
         assert ids.shape == (image["height"], image["width"])
         listed = {segment["id"]: segment for segment in annotation["segments_info"]}
         assert set(np.unique(ids)) - {0} == set(listed)
@@ -173,21 +176,45 @@ def test_data_sheet(config, dataset, tmp_path, source):
     assert (sheet == (130, 90, 50)).all(axis=2).any()
 
 
+def test_data_sheet_shows_every_class_whatever_the_count(config, dataset, tmp_path, capsys):
+    """Pipe is in one image only, and as a crowd in another; sky and brick are in the other."""
+    tool = load_tool("visualize_data")
+    path = tmp_path / "sheet.png"
+    options = ["--config-file", config, *dataset, "--source", "records", "--quiet"]
+    run(tool, [*options, "--count", "1", "--width", "80", "--output", str(path)])
+    assert capsys.readouterr().out == f"{path}: 2 images\n"
+    sheet = np.asarray(Image.open(path))
+    for color in ((130, 90, 50), (200, 60, 50), (110, 180, 230), (60, 110, 170)):
+        assert (sheet == color).all(axis=2).any()
+
+
+def test_data_sheet_of_sets_that_differ_in_their_classes(config, dataset, tiny_set, tmp_path):
+    content = json.loads(tiny_set.json_path.read_text())
+    content["categories"][0] = {**content["categories"][0], "name": "mud"}
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(content))
+    roots = [str(tiny_set.paths()[key]) for key in ("image_root", "panoptic_root")]
+    options = ["--config-file", config, *dataset, "--dataset", "tools_set.things", *roots]
+    tool = load_tool("visualize_data")
+    sets = ["DATASETS.TRAIN", "('tools_set', 'tools_set.things')"]
+    with pytest.raises(ValueError, match="have different classes"):
+        run(tool, [*options, str(other), "--output", str(tmp_path / "x.png"), *sets])
+
+
 def test_inputs_that_would_overwrite_each_other_and_empty_ones_are_errors(tmp_path):
-    demo = load_tool("demo")
     for name in ("one/a.jpg", "two/a.png", "two/b/c.JPG", "none/readme.txt"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    found = demo.find_sources([str(tmp_path / "two")])
+    found = find_sources([str(tmp_path / "two")])
     assert [source.stem for source in found] == ["a", "b/c"]
-    found = demo.find_sources([str(tmp_path / "*" / "*.jpg")])
+    found = find_sources([str(tmp_path / "*" / "*.jpg")])
     assert [source.path.name for source in found] == ["a.jpg"]
     with pytest.raises(ValueError, match="would have the same output"):
-        demo.find_sources([str(tmp_path / "one"), str(tmp_path / "two")])
+        find_sources([str(tmp_path / "one"), str(tmp_path / "two")])
     for empty in ("none", "absent"):
         with pytest.raises(ValueError, match="no image or video there"):
-            demo.find_sources([str(tmp_path / empty)])
+            find_sources([str(tmp_path / empty)])
 
 
 def test_images_that_cannot_be_read_are_told_and_the_rest_is_done(tmp_path, capsys):
@@ -208,11 +235,11 @@ def test_images_that_cannot_be_read_are_told_and_the_rest_is_done(tmp_path, caps
     assert "bad.png" in capsys.readouterr().err
 
 
-def test_demo_without_categories_or_outputs_says_what_to_give(tmp_path, config):
+def test_demo_without_categories_or_outputs_says_what_to_give(tmp_path, config, capsys):
     demo = load_tool("demo")
     Image.new("RGB", (8, 6)).save(tmp_path / "a.png")
     arguments = ["--config-file", config, "--input", str(tmp_path / "a.png")]
-    with pytest.raises(ValueError, match="--output, --coco-panoptic"):
-        run(demo, arguments)
-    with pytest.raises(ValueError, match="give --categories"):
-        run(demo, [*arguments, "--output", str(tmp_path / "o")])
+    assert run(demo, arguments) == 2
+    assert "give --output, --coco-panoptic" in capsys.readouterr().err
+    assert run(demo, [*arguments, "--output", str(tmp_path / "o")]) == 2
+    assert "give --categories" in capsys.readouterr().err

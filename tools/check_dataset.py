@@ -4,8 +4,9 @@
     python tools/check_dataset.py DIR [DIR ...]
     python tools/check_dataset.py --set IMAGES PNGS JSON [--set ...] [--fix DIR]
 
-DIR is what convert_masks.py has written. Several sets are also compared with each other for images
-that look alike. Exit status: 0 nothing wrong, 1 errors (with --strict: or warnings), 2 not run.
+DIR is what convert_masks.py has written; its JSONs (train, val) are the parts of one set. Several
+sets are also compared with each other for images that look alike. Exit status: 0 nothing wrong, 1
+errors (with --strict: or warnings), 2 not run.
 """
 
 import argparse
@@ -13,11 +14,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from detr_d2.validation.check import Checker, SetFiles, find_near_duplicates
+from detr_d2.utils.progress import progress_bar
+from detr_d2.validation.check import Checker, SetFiles, check_together
 from detr_d2.validation.findings import Finding, Page
-from detr_d2.validation.repair import repair_set
-
-from tqdm import tqdm
+from detr_d2.validation.repair import repair_sets
 
 EXIT_FOUND, EXIT_NOT_RUN = 1, 2
 
@@ -31,13 +31,21 @@ def sets_in(folder: str) -> list[SetFiles]:
     return [SetFiles(str(path), str(root / "images"), str(root / "panoptic")) for path in found]
 
 
-def findings_with_bar(checker: Checker) -> Iterator[Finding]:
+def findings_with_bar(checker: Checker, quiet: bool) -> Iterator[Finding]:
     """Findings of one set, with a progress bar."""
-    with tqdm(unit=" images", desc=checker.files.panoptic_json, disable=None) as bar:
+    with progress_bar(checker.files.panoptic_json, quiet) as progress:
         for finding in checker.run():
-            bar.total = checker.total
-            bar.update(len(checker.hashes) - bar.n)
+            progress(len(checker.hashes), checker.total)
             yield finding
+
+
+def repair(sets: list[SetFiles], folder: str, quiet: bool) -> None:
+    """Write the repaired copy, with a progress bar, and say what it lacks."""
+    with progress_bar(folder, quiet) as progress:
+        skipped = repair_sets(sets, folder, progress)
+    print(f"repaired copy: {folder}, {len(skipped)} records skipped")
+    for item in skipped:
+        print(f"    {item.name}: {item.reason}")
 
 
 def check(args: argparse.Namespace) -> int:
@@ -47,26 +55,20 @@ def check(args: argparse.Namespace) -> int:
         sets += sets_in(folder)
     if not sets:
         raise ValueError("nothing to check: give a folder, or --set")
-    if args.fix and len(sets) != 1:
-        raise ValueError(f"--fix takes one set, {len(sets)} are given")
+    if args.fix and len(sets) != 1 and (args.set or len(args.folders) != 1):
+        raise ValueError(f"--fix takes one folder or one --set, {len(sets)} sets are given")
     page = Page(args.shown)
-    hashes = {}
-    for files in sets:
-        checker = Checker(files, args.queries, args.tiny)
-        page.add(findings_with_bar(checker))
-        hashes[files.panoptic_json] = checker.hashes
-        print(f"{files.panoptic_json}: {checker.total} images")
+    checkers = [Checker(files, args.queries, args.tiny) for files in sets]
+    for checker in checkers:
+        page.add(findings_with_bar(checker, args.quiet))
+        print(f"{checker.files.panoptic_json}: {checker.total} images")
         for number, category in sorted(checker.categories.items()):
             kind = "thing" if category["isthing"] else "stuff"
             print(f"    {number:5d} {category['name']:30} {kind} {checker.counts[number]:8d}")
-    if len(sets) > 1:
-        page.add(find_near_duplicates(hashes))
+    page.add(check_together(checkers))
     print(page)
     if args.fix:
-        skipped = repair_set(sets[0], args.fix)
-        print(f"repaired copy: {args.fix}, {len(skipped)} records skipped")
-        for item in skipped:
-            print(f"    {item.name}: {item.reason}")
+        repair(sets, args.fix, args.quiet)
     wrong = page.count("error") + (page.count("warning") if args.strict else 0)
     return EXIT_FOUND if wrong else 0
 
@@ -82,6 +84,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("--queries", type=int, default=100, help="MODEL.DETR.NUM_QUERIES")
     parser.add_argument("--tiny", type=int, default=5, metavar="PIXELS", help="report smaller ones")
     parser.add_argument("--shown", type=int, default=3, help="findings of each kind")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
     parser.add_argument("--strict", action="store_true", help="warnings count as errors")
     return parser
 

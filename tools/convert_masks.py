@@ -27,6 +27,7 @@ from detr_d2.conversion.splits import BY_HASH
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_panoptic import load_records, read_panoptic_json
 from detr_d2.utils.files import read_json
+from detr_d2.utils.progress import progress_bar
 from detr_d2.visualization import (
     Palette,
     image_grid,
@@ -35,8 +36,7 @@ from detr_d2.visualization import (
     save_picture,
 )
 from detr_d2.visualization.overlay import resize_image
-
-from tqdm import tqdm
+from detr_d2.visualization.samples import cover_classes
 
 EXIT_NOTHING, EXIT_SKIPPED, EXIT_STOPPED = 2, 3, 130
 MATCHES_SHOWN = 5
@@ -143,6 +143,7 @@ def _add_result(parser: argparse.ArgumentParser) -> None:
     result.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N")
     result.add_argument("--show-matches", action="store_true", help="print how names are read")
     result.add_argument("--dry-run", action="store_true", help="read and count, write nothing")
+    result.add_argument("--quiet", action="store_true", help="no progress bar")
     result.add_argument("--no-sheet", action="store_true", help="no picture of random results")
 
 
@@ -179,11 +180,13 @@ def describe(report: ConversionReport, out: str, dry_run: bool) -> str:
 
 
 def draw_sheet(out: Path, seed: int) -> None:
-    """A picture of random results, `sheet.jpg`."""
+    """A picture of random results that shows every class at least once, `sheet.jpg`."""
     path = sorted(out.glob("panoptic*.json"))[0]
     table = CategoryTable(read_panoptic_json(path)["categories"], str(path))
     records = load_records(str(path), str(out / "images"), str(out / "panoptic"), table)
-    chosen = random.Random(seed).sample(records, min(2 * ROWS, len(records)))
+    random.Random(seed).shuffle(records)
+    classes = [{s["category_id"] for s in record["segments_info"]} for record in records]
+    chosen = [records[i] for i in cover_classes(classes, 2 * ROWS)]
     palette = Palette.from_categories(table.categories)
     cells, captions = [], []
     for record in chosen:
@@ -202,7 +205,7 @@ def draw_sheet(out: Path, seed: int) -> None:
         ["image", "segments"] * 2,
         palette=palette,
         categories=found,
-        captions=[f"{captions[i]}    {captions[i + 1]}" for i in pairs],
+        captions=[[captions[i], "", captions[i + 1], ""] for i in pairs],
     )
     save_picture(out / "sheet.jpg", sheet)
 
@@ -242,12 +245,7 @@ def convert(args: argparse.Namespace) -> ConversionReport:
     if matches := describe_matches(annotation_format, args.show_matches):
         print(matches)
     base = read_json(args.base_categories) if args.base_categories else []
-    with tqdm(unit=" images", disable=None) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with progress_bar(quiet=args.quiet) as progress:
         return convert_set(
             annotation_format,
             args.out,

@@ -7,16 +7,20 @@ python tools/convert_weights.py output/mine/model_final.pth folder --to hugging-
 
 import argparse
 import sys
+from pathlib import Path
 
 from detr_d2.checkpoint import WeightsError, open_weights
 from detr_d2.checkpoint.checkpointer import save_weights
-from detr_d2.checkpoint.writing import (
+from detr_d2.checkpoint.hugging_face import (
     Architecture,
-    ours_content,
+    image_preparation,
     write_hugging_face,
-    write_original,
 )
+from detr_d2.checkpoint.layouts import OURS, Weights
+from detr_d2.checkpoint.writing import ours_content, write_original
+from detr_d2.engine import registered_categories, use_model_categories
 from detr_d2.engine.command_line import read_config
+from detr_d2.utils.files import read_json
 
 TARGETS = ("detr_d2", "original", "hugging-face")
 
@@ -29,8 +33,9 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("--to", required=True, choices=TARGETS)
     parser.add_argument(
         "--config-file",
-        metavar="FILE",
-        help="config of the model, for what weights do not tell: heads and dilation (DC5)",
+        metavar="CONFIG",
+        help="config of the model (YAML, training folder, name of the zoo), for what weights "
+        "do not tell: sizes and statistics of images, stuff, heads, dilation (DC5)",
     )
     parser.add_argument(
         "--backbone",
@@ -41,15 +46,33 @@ def argument_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def architecture_of(settings: dict, config_file: str | None) -> Architecture:
-    """Heads and dilation by the config, else by what the source says, else as published."""
-    if config_file:
-        cfg = read_config(config_file)
-        nheads, dilation = cfg.MODEL.DETR.NHEADS, cfg.MODEL.RESNETS.RES5_DILATION
-    else:
+def to_hugging_face(args: argparse.Namespace, weights: Weights) -> None:
+    """Write the folder: what weights do not tell comes from the config, else as published.
+
+    Raises:
+        WeightsError: our own weights without a config, or see `write_hugging_face`.
+    """
+    if not args.config_file:
+        if weights.layout == OURS.name:
+            raise WeightsError(
+                f"{args.weights} was trained here: sizes and statistics of its images, heads and "
+                "stuff are in its config; give --config-file"
+            )
+        settings, beside = weights.settings, Path(args.weights, "preprocessor_config.json")
         nheads = settings.get("MODEL.DETR.NHEADS", 8)
         dilation = settings.get("MODEL.RESNETS.RES5_DILATION", 1)
-    return Architecture(nheads=nheads, dilated=dilation == 2)
+        preparation = read_json(beside) if beside.is_file() else None
+        categories = []
+    else:
+        cfg = read_config(args.config_file)
+        nheads, dilation = cfg.MODEL.DETR.NHEADS, cfg.MODEL.RESNETS.RES5_DILATION
+        preparation = image_preparation(cfg)
+        table = use_model_categories(cfg, args.config_file)
+        categories = table.to_json() if table else registered_categories(cfg.DATASETS.TEST)
+        if not categories:
+            print("classes: the config knows no categories, so which are stuff is not stored")
+    architecture = Architecture(nheads=nheads, dilated=dilation == 2)
+    write_hugging_face(args.output, weights, architecture, args.backbone, preparation, categories)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -61,9 +84,8 @@ def main(args: argparse.Namespace) -> int:
         elif args.to == "original":
             write_original(args.output, weights)
         else:
-            architecture = architecture_of(weights.settings, args.config_file)
-            write_hugging_face(args.output, weights, architecture, args.backbone)
-    except (WeightsError, FileNotFoundError) as error:
+            to_hugging_face(args, weights)
+    except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     print(f"{weights.layout}: {len(weights.tensors)} tensors to {args.output} ({args.to})")

@@ -53,7 +53,9 @@ class Labels:
         return read_ids(self.root / png), segments
 
 
-def measure(ground_truth: Labels, custom: Labels, labels: Labels, band: int) -> dict[str, float]:
+def measure(
+    ground_truth: Labels, custom: Labels, labels: Labels, band: int, quiet: bool = False
+) -> dict[str, float]:
     """The figures of one set of labels, over the images of the ground truth that it has."""
     tables = (ground_truth.table, labels.table)
     names = tuple(dict.fromkeys(c.name for table in tables for c in table.categories))
@@ -65,7 +67,7 @@ def measure(ground_truth: Labels, custom: Labels, labels: Labels, band: int) -> 
         raise ValueError(
             f"{ground_truth.path}: {len(missing)} images: no ground truth: {missing[:3]}"
         )
-    for image in tqdm(sorted(labels.images), desc=labels.path, disable=None):
+    for image in tqdm(sorted(labels.images), desc=labels.path, disable=quiet or None):
         full, masks = ground_truth.find(image), custom.find(image)
         assert full is not None
         given = class_map(*labels.read(image), names)
@@ -82,12 +84,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--custom", help="the custom masks alone", **pair)
     parser.add_argument("--labels", help="what is measured", action="append", **pair)
     parser.add_argument("--band", type=int, default=BAND, help="pixels around custom masks")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--out", metavar="JSON", help="write the figures there too")
     args = parser.parse_args(arguments)
     try:
         ground_truth, custom = Labels(*args.ground_truth), Labels(*args.custom)
         results = {
-            path: measure(ground_truth, custom, Labels(p, path), args.band)
+            path: measure(ground_truth, custom, Labels(p, path), args.band, args.quiet)
             for p, path in args.labels
         }
     except (ValueError, OSError) as error:

@@ -18,12 +18,12 @@ from detr_d2.pseudo_labels import MergeRules, label_stuff
 from detr_d2.pseudo_labels.classes import STUFF_CHOICES, THING_CHOICES
 from detr_d2.pseudo_labels.merge import FILLS
 from detr_d2.utils.files import read_json
+from detr_d2.utils.progress import progress_bar
 
 from detectron2.config import CfgNode
 from detectron2.engine import launch
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
-from tqdm import tqdm
 
 EXIT_NOT_RUN, EXIT_SKIPPED, EXIT_STOPPED = 2, 3, 130
 SHOWN = 10
@@ -49,6 +49,7 @@ def argument_parser() -> argparse.ArgumentParser:
     run = parser.add_argument_group("the run")
     run.add_argument("--batch", type=int, default=1, help="images at a time, in each process")
     run.add_argument("--copy-images", action="store_true", help="never link them")
+    run.add_argument("--quiet", action="store_true", help="no progress bar")
     run.add_argument("--review", type=int, default=200, help="images in it; 0 = none")
     run.add_argument(
         "--replace", action="store_true", help="labels of other options in --out may go"
@@ -157,12 +158,7 @@ def run(args: argparse.Namespace) -> None:
     names = register(args)
     cfg = load_config(args)
     share_cores(cfg.MODEL.DEVICE)
-    with tqdm(unit=" images", disable=None if comm.is_main_process() else True) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with progress_bar(quiet=args.quiet or not comm.is_main_process()) as progress:
         label_stuff(
             cfg,
             names,

@@ -24,9 +24,10 @@ from detr_d2.visualization.training_curves import (
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
-# As demo.py --coco-panoptic calls it.
-JSON = "panoptic.json"
+# As demo.py --coco-panoptic calls them.
+JSON, PNGS = "panoptic.json", "panoptic"
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -46,6 +47,7 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--count", type=int, default=4, help="maps of each set, spread evenly")
     parser.add_argument("--width", type=int, default=220, help="width of each map, pixels")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--output", default="output/training.png", help="the picture, PNG")
     return parser
 
@@ -86,13 +88,14 @@ def render_pairs(
         ValueError: one of the images is absent from what was found, or there is nothing to show.
     """
     ground_truth = read_maps(pngs, panoptic_json)
-    predicted = read_maps(found, found / JSON)
+    predicted = read_maps(found / PNGS, found / JSON)
     names = list(ground_truth)
     wanted = np.linspace(0, len(names) - 1, min(args.count, len(names))).round().astype(int)
     if not len(wanted):
         raise ValueError(f"{panoptic_json}: nothing to show with --count {args.count}")
     pairs = []
-    for name in (names[i] for i in wanted):
+    quiet = args.quiet or None
+    for name in tqdm([names[i] for i in wanted], str(found), unit=" images", disable=quiet):
         if name not in predicted:
             raise ValueError(
                 f"{found / JSON}: no image {name!r}, which {panoptic_json} has; run "

@@ -5,12 +5,13 @@ python tools/visualize_data.py --config-file configs/... --dataset NAME IMAGES P
 """
 
 import argparse
-import itertools
 import sys
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
-from detr_d2.engine import DetrTrainer, command_line
+from detr_d2.data.categories import check_same_classes
+from detr_d2.data.mapper import DetrMapper
+from detr_d2.engine import command_line
+from detr_d2.engine.training_records import objects_of, training_records
 from detr_d2.visualization import (
     Palette,
     image_grid,
@@ -20,14 +21,18 @@ from detr_d2.visualization import (
     resize_image,
     save_picture,
 )
+from detr_d2.visualization.samples import cover_classes
 
 import numpy as np
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import MetadataCatalog
 from detectron2.data.detection_utils import convert_image_to_rgb
 from detectron2.utils.env import seed_all_rng
+from tqdm import tqdm
 
 PAIRS_A_ROW = 2
+# Random crops of one image, of which the one with most classes is shown.
+TRIES = 8
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -42,53 +47,86 @@ def argument_parser() -> argparse.ArgumentParser:
         default="loader",
         help="loader: images and targets as training gets them; records: files as registered",
     )
-    parser.add_argument("--count", type=int, default=8, help="number of images")
+    parser.add_argument(
+        "--count", type=int, default=8, help="images; more where the classes need more to be seen"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--width", type=int, default=360, help="width of each picture, pixels")
     parser.add_argument("--output", default="output/data.png", help="the image grid, PNG or JPEG")
     command_line.add_dataset_option(parser)
     return parser
 
 
-def loader_pictures(cfg: CfgNode, width: int) -> Iterator[tuple[np.ndarray, np.ndarray, set[int]]]:
-    """Fed image, image with targets, classes in it; without end."""
-    loader = DetrTrainer.build_train_loader(cfg)
-    # Only now: some sets know their classes after loading.
-    palette = Palette.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
-    for batch in loader:
-        for image in batch:
-            pixels = convert_image_to_rgb(image["image"].permute(1, 2, 0), cfg.INPUT.FORMAT)
-            targets = render_targets(pixels, image["instances"], palette, width)
-            yield resize_image(pixels, width), targets, set(image["instances"].gt_classes.tolist())
+class Cell(NamedTuple):
+    """One image of the grid: without and with its objects, the classes in it, its caption."""
+
+    image: np.ndarray
+    targets: np.ndarray
+    classes: set[int]
+    caption: str
 
 
-def record_pictures(cfg: CfgNode, width: int) -> Iterator[tuple[np.ndarray, np.ndarray, set[int]]]:
-    """Image, image with ground truth, classes in it, for every record."""
-    for name in cfg.DATASETS.TRAIN:
-        records = DatasetCatalog.get(name)
-        palette = Palette.from_metadata(MetadataCatalog.get(name))
-        for record in records:
-            image = read_image(record["file_name"])
-            ground_truth = render_ground_truth(image, record, palette, width)
-            objects = record.get("segments_info") or record.get("annotations", [])
-            categories = {one["category_id"] for one in objects}
-            yield resize_image(image, width), ground_truth, categories
+def choose_records(cfg: CfgNode, count: int) -> list[dict[str, Any]]:
+    """Images that show every class that occurs, and further ones up to `count`.
+
+    Raises:
+        ValueError: there is nothing to show, or the sets differ in their classes.
+    """
+    records = training_records(cfg)
+    # After loading, since some sets know their classes only then.
+    check_same_classes(cfg.DATASETS.TRAIN)
+    classes = [{one["category_id"] for one in objects_of(record)} for record in records]
+    return [records[i] for i in cover_classes(classes, count)] if count > 0 else []
 
 
-def make_grid(cfg: CfgNode, args: argparse.Namespace) -> np.ndarray:
-    """Two images a row, each beside its targets."""
-    pictures = loader_pictures if args.source == "loader" else record_pictures
-    shown: list[Any] = list(itertools.islice(pictures(cfg, args.width), args.count))
-    if not shown:
+def fed_cell(record: dict[str, Any], cfg: CfgNode, palette: Palette, width: int) -> Cell:
+    """An image as training gets it.
+
+    A crop may take a class away: of a few tries the one that shows most classes is taken.
+    """
+    mapper = DetrMapper(cfg, is_train=True)
+    tries = [mapper(record) for _ in range(TRIES if cfg.INPUT.CROP.ENABLED else 1)]
+    fed = max(tries, key=lambda one: len(set(one["instances"].gt_classes.tolist())))
+    pixels = convert_image_to_rgb(fed["image"].permute(1, 2, 0), cfg.INPUT.FORMAT)
+    targets = render_targets(pixels, fed["instances"], palette, width)
+    classes = set(fed["instances"].gt_classes.tolist())
+    caption = f"{record['file_name']} {pixels.shape[1]}x{pixels.shape[0]}"
+    return Cell(resize_image(pixels, width), targets, classes, caption)
+
+
+def file_cell(record: dict[str, Any], palette: Palette, width: int) -> Cell:
+    """An image as it is on disk."""
+    image = read_image(record["file_name"])
+    ground_truth = render_ground_truth(image, record, palette, width)
+    classes = {one["category_id"] for one in objects_of(record)}
+    caption = f"{record['file_name']} {image.shape[1]}x{image.shape[0]}"
+    return Cell(resize_image(image, width), ground_truth, classes, caption)
+
+
+def make_grid(cfg: CfgNode, args: argparse.Namespace) -> tuple[np.ndarray, int]:
+    """Two images a row, each beside its targets; the grid and the number of images."""
+    records = choose_records(cfg, args.count)
+    if not records:
         raise ValueError(f"--count {args.count}: nothing to show")
-    cells = [picture for image, targets, _ in shown for picture in (image, targets)]
-    columns = min(PAIRS_A_ROW, len(shown)) * 2
-    while len(cells) % columns:
-        cells.append(np.full_like(cells[-1], 250))
-    rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
-    headings = ["fed" if args.source == "loader" else "image", "targets"] * (columns // 2)
     palette = Palette.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
-    categories = set().union(*(found for _, _, found in shown))
-    return image_grid(rows, headings, palette=palette, categories=categories)
+    fed = args.source == "loader"
+    shown = [
+        fed_cell(record, cfg, palette, args.width)
+        if fed
+        else file_cell(record, palette, args.width)
+        for record in tqdm(records, unit=" images", disable=args.quiet or None)
+    ]
+    pairs = min(PAIRS_A_ROW, len(shown))
+    rows, captions = [], []
+    for start in range(0, len(shown), pairs):
+        part = shown[start : start + pairs]
+        blanks = [np.full_like(shown[0].image, 250)] * 2 * (pairs - len(part))
+        rows.append([*(picture for cell in part for picture in cell[:2]), *blanks])
+        captions.append([*(c for cell in part for c in (cell.caption, "")), *[""] * len(blanks)])
+    headings = ["fed" if fed else "image", "targets"] * pairs
+    classes = set().union(*(cell.classes for cell in shown))
+    grid = image_grid(rows, headings, palette=palette, categories=classes, captions=captions)
+    return grid, len(shown)
 
 
 def main(args: argparse.Namespace) -> None:
@@ -96,8 +134,9 @@ def main(args: argparse.Namespace) -> None:
     command_line.register_datasets(args)
     cfg = command_line.read_config(args.config_file, args.opts)
     seed_all_rng(None if cfg.SEED < 0 else cfg.SEED)
-    save_picture(args.output, make_grid(cfg, args))
-    print(f"{args.output}: {args.count} images")
+    grid, count = make_grid(cfg, args)
+    save_picture(args.output, grid)
+    print(f"{args.output}: {count} images")
 
 
 if __name__ == "__main__":

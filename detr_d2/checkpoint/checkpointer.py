@@ -34,6 +34,15 @@ def save_weights(path: str, content: dict[str, Any]) -> None:
             f"{path} is not written: {len(broken)} of {len(state)} weights are not finite, such as "
             f"{', '.join(broken[:3])}. The checkpoint before this one is as it was"
         )
+    write_torch_file(path, content)
+
+
+def write_torch_file(path: str, content: dict[str, Any]) -> None:
+    """Write any content as `torch.save` does, atomically.
+
+    Raises:
+        OSError: the disk is full or cannot be written; the older file stays.
+    """
     try:
         with replacing(path) as temporary:
             torch.save(content, temporary)

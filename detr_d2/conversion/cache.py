@@ -18,6 +18,7 @@ from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_panoptic import load_records
 from detr_d2.data.detectron2_records import derive
 from detr_d2.utils.files import write_text
+from detr_d2.utils.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -67,9 +68,15 @@ def convert_into_cache(
             logger.info(
                 "%s: converting %d images into %s", name, len(annotation_format.samples), folder
             )
-            report = convert_set(
-                annotation_format, folder, rules=rules, split=split, workers=workers
-            )
+            with progress_bar(name) as progress:
+                report = convert_set(
+                    annotation_format,
+                    folder,
+                    rules=rules,
+                    split=split,
+                    workers=workers,
+                    progress=progress,
+                )
             for item in report.skipped[:SKIPPED_SHOWN]:
                 logger.warning("%s: skipped %s: %s", name, item.name, item.reason)
             if len(report.skipped) > SKIPPED_SHOWN:
@@ -107,6 +114,8 @@ def derive_into_cache(
     with file_lock(str(folder)):
         if not note.is_file() or note.read_text(encoding="utf-8") != state:
             logger.info("%s: deriving instances and semantic masks into %s", name, folder)
-            derive(load_records(panoptic_json, image_root, panoptic_root, table), table, folder)
+            records = load_records(panoptic_json, image_root, panoptic_root, table)
+            with progress_bar(name) as progress:
+                derive(records, table, folder, progress)
             write_text(note, state)
     return str(folder)

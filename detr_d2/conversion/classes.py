@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from detr_d2.utils.files import read_json
+from detr_d2.utils.yaml_files import read_yaml
 
 NOT_A_CLASS = frozenset({"__ignore__", "_background_", "__background__"})
 
@@ -93,10 +92,7 @@ def _from_file(path: Path, isthing: bool) -> list[SourceClass]:
 
 
 def _from_yaml(path: Path, isthing: bool) -> list[SourceClass]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not valid YAML ({error})") from error
+    content = read_yaml(path)
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, list):
         names = dict(enumerate(names))

@@ -123,5 +123,5 @@ def conversion_fingerprint(
     paths |= {str(v) for v in settings.values() if isinstance(v, (str, Path)) and os.path.isfile(v)}
     for path in sorted(paths):
         state = os.stat(path)
-        digest.update(f"{path}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(f"{path}\0{state.st_size}\0{state.st_mtime_ns}\n"))
     return digest.hexdigest()

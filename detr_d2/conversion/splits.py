@@ -5,6 +5,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from detr_d2.conversion.near_duplicates import groups_by_hash
+
 # `Split.group` for images that look alike.
 BY_HASH = "perceptual-hash"
 
@@ -90,47 +92,3 @@ def groups_by_pattern(names: Sequence[str], pattern: str) -> list[str]:
     if unmatched:
         raise ValueError(f"group pattern {pattern!r} does not match {unmatched[:5]}")
     return [match.group(1) for match in found if match is not None]
-
-
-def groups_by_hash(hashes: Sequence[int], distance: int = 5) -> list[str]:
-    """Put images that look alike into one group, directly or through others.
-
-    Args:
-        hashes: 64-bit perceptual hashes (see `image_io.inspect_image`).
-        distance: bits in which two near-duplicates differ at most.
-
-    Returns:
-        The name of the group of every image.
-    """
-    parents = list(range(len(hashes)))
-
-    def root(i: int) -> int:
-        while parents[i] != i:
-            parents[i] = parents[parents[i]]
-            i = parents[i]
-        return i
-
-    for i, j in near_pairs(hashes, distance):
-        parents[root(i)] = root(j)
-    return [str(root(i)) for i in range(len(hashes))]
-
-
-def near_pairs(hashes: Sequence[int], distance: int = 5) -> list[tuple[int, int]]:
-    """Pairs of positions whose hashes differ in `distance` bits at most.
-
-    The 64 bits are cut into `distance` + 1 parts: hashes so close agree in at least one of them, so
-    only those that share a part are compared.
-    """
-    parts = distance + 1
-    width = -(-64 // parts)
-    pairs = set()
-    for part in range(parts):
-        buckets: dict[int, list[int]] = {}
-        for position, value in enumerate(hashes):
-            buckets.setdefault(value >> (part * width) & ((1 << width) - 1), []).append(position)
-        for members in buckets.values():
-            for place, i in enumerate(members):
-                for j in members[place + 1 :]:
-                    if (hashes[i] ^ hashes[j]).bit_count() <= distance:
-                        pairs.add((i, j))
-    return sorted(pairs)

@@ -138,12 +138,21 @@ def _registered_classes(dataset_name: str) -> dict[bool, dict[int, tuple[int, st
     """Contiguous id and name by the data set's id: of things (True) and of stuff (False)."""
     metadata = MetadataCatalog.get(dataset_name)
     found = {}
-    for kind in ("thing", "stuff"):
-        ids = metadata.get(f"{kind}_dataset_id_to_contiguous_id")
+    for kind, ids in zip(("thing", "stuff"), contiguous_ids(metadata), strict=True):
         names = metadata.get(f"{kind}_classes")
-        if ids is not None and names is not None:
+        if names is not None and metadata.get(f"{kind}_dataset_id_to_contiguous_id") is not None:
             found[kind == "thing"] = {key: (index, names[index]) for key, index in ids.items()}
     return found
+
+
+def contiguous_ids(metadata: Any) -> tuple[dict[int, int], dict[int, int]]:
+    """Return the contiguous ids of a registered set's things and of its stuff, by its own ids.
+
+    Some sets list the things among the stuff too, for Detectron2's semantic evaluator.
+    """
+    things = metadata.get("thing_dataset_id_to_contiguous_id") or {}
+    stuff = metadata.get("stuff_dataset_id_to_contiguous_id") or {}
+    return dict(things), {key: index for key, index in stuff.items() if key not in things}
 
 
 def category_faults(number: int, entry: Any) -> list[str]:

@@ -7,13 +7,15 @@ import json
 import os
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import Path
+from dataclasses import asdict
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import cv2
 import numpy as np
 
 from detr_d2.data.categories import CategoryTable
+from detr_d2.data.image_ids import ImageIds
 from detr_d2.ops.panoptic_ids import compact, id_to_rgb
 from detr_d2.utils.files import replacing
 
@@ -96,7 +98,7 @@ SECONDS_BETWEEN_SAVES = 30
 
 
 class PanopticFolder:
-    """Id PNGs and `panoptic.json` in one folder.
+    """`panoptic.json` in a folder, and the id PNGs in its `panoptic/`, where panopticapi looks.
 
     The JSON is written now and then and by `save`, so that a run that was stopped can go on.
 
@@ -104,14 +106,21 @@ class PanopticFolder:
         root: the folder.
         table: the categories, by whose contiguous ids the segments come.
         resume: keep what an earlier run has noted; else start anew.
+        image_ids: the ids and names that the images get; by default hashes of their names.
     """
 
     def __init__(
-        self, root: str | os.PathLike[str], table: CategoryTable, resume: bool = False
+        self,
+        root: str | os.PathLike[str],
+        table: CategoryTable,
+        resume: bool = False,
+        image_ids: ImageIds | None = None,
     ) -> None:
         self.root = Path(root)
         self.table = table
+        self.image_ids = image_ids or ImageIds()
         self.json = self.root / "panoptic.json"
+        self.pngs = self.root / "panoptic"
         self._images: dict[str, dict[str, Any]] = {}
         self._annotations: dict[str, dict[str, Any]] = {}
         if resume and self.json.is_file():
@@ -121,35 +130,41 @@ class PanopticFolder:
                 self._annotations[annotation["file_name"]] = annotation
         self._saved = time.monotonic()
 
-    def __contains__(self, png: str) -> bool:
-        """Whether the PNG of this name (relative to the folder) is noted."""
-        return png in self._annotations
+    def __contains__(self, image: str) -> bool:
+        """Whether the image of this name is noted, and its PNG is there."""
+        path = self.png(image)
+        return path.relative_to(self.pngs).as_posix() in self._annotations and path.is_file()
 
-    def add(
-        self,
-        png: str,
-        image: str,
-        id_map: np.ndarray,
-        segments: Sequence[Mapping[str, Any]],
-    ) -> None:
+    def png(self, image: str) -> Path:
+        """Path of the PNG of the image of this name."""
+        return self.pngs / _png_of(self.image_ids(image).file_name)
+
+    def add(self, image: str, id_map: np.ndarray, segments: Sequence[Mapping[str, Any]]) -> None:
         """Write the PNG of one image and note its segments; what it had before is replaced.
 
         Args:
-            png: name of the PNG, relative to the folder.
-            image: name of the image, for `file_name`.
+            image: its name, for which `image_ids` has the id and `file_name`.
             id_map: (H, W) integers, 0 = nothing.
-            segments: `id` and `category_id` (contiguous) of each segment.
+            segments: `id`, `category_id` (contiguous) and maybe `score` (0..1) of each segment.
+
+        Raises:
+            ValueError: `image_ids` does not know the image.
         """
-        write_id_png(self.root / png, id_map)
+        entry = self.image_ids(image)
+        png = _png_of(entry.file_name)
+        write_id_png(self.pngs / png, id_map)
         own_ids = {s["id"]: self.table.categories[s["category_id"]].id for s in segments}
-        known = self._images.get(png)
-        number = known["id"] if known else len(self._images) + 1
+        scores = {s["id"]: round(float(s["score"]), 4) for s in segments if "score" in s}
+        described = describe_segments(id_map, own_ids)
+        for segment in described:
+            if segment["id"] in scores:
+                segment["score"] = scores[segment["id"]]
         height, width = id_map.shape
-        self._images[png] = {"id": number, "file_name": image, "height": height, "width": width}
+        self._images[png] = {**asdict(entry), "height": height, "width": width}
         self._annotations[png] = {
-            "image_id": number,
+            "image_id": entry.id,
             "file_name": png,
-            "segments_info": describe_segments(id_map, own_ids),
+            "segments_info": described,
         }
         if time.monotonic() - self._saved > SECONDS_BETWEEN_SAVES:
             self.save()
@@ -163,3 +178,7 @@ class PanopticFolder:
             categories=self.table,
         )
         self._saved = time.monotonic()
+
+
+def _png_of(file_name: str) -> str:
+    return PurePosixPath(file_name).with_suffix(".png").as_posix()

@@ -19,15 +19,31 @@ from detr_d2.data.coco_panoptic import load_records
 from detr_d2.ops.coco_instances import coco_instances
 from detr_d2.ops.panoptic_ids import compact, read_ids
 from detr_d2.utils.files import read_json, replacing, write_json
+from detr_d2.utils.progress import Progress
 
 INSTANCES, STUFF, SEMANTIC = "instances.json", "stuff", "semantic"
 # What a set may be registered as, and which evaluators of Detectron2's tools go with it.
-EVALUATORS = {"separated": "coco_panoptic_seg", "instances": "coco", "semantic": "sem_seg"}
+EVALUATORS = {
+    "with_sem_seg": "coco_panoptic_seg",
+    "separated": "coco_panoptic_seg",
+    "instances": "coco",
+    "semantic": "sem_seg",
+}
 Record = dict[str, Any]
 
 
-def derive(records: list[Record], table: CategoryTable, folder: str | os.PathLike[str]) -> None:
+def derive(
+    records: list[Record],
+    table: CategoryTable,
+    folder: str | os.PathLike[str],
+    progress: Progress | None = None,
+) -> None:
     """Write instances and semantic masks of panoptic records; `instances.json` comes last.
+
+    Args:
+        records, table: of the set.
+        folder: to write to.
+        progress: called with the number of records done, and of all.
 
     Raises:
         ValueError: more classes than a semantic mask can hold.
@@ -40,10 +56,10 @@ def derive(records: list[Record], table: CategoryTable, folder: str | os.PathLik
     stuff_labels = _stuff_labels(things)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for record in records:
+    for number, record in enumerate(records, start=1):
         ids = read_ids(record["pan_seg_file_name"])
         present, positions = compact(ids)
-        column = {number: place for place, number in enumerate(present)}
+        column = {segment_id: place for place, segment_id in enumerate(present)}
         labels = np.full((2, len(present)), IGNORE_LABEL, np.uint8)
         height, width = ids.shape
         name = os.path.basename(record["file_name"])
@@ -59,6 +75,8 @@ def derive(records: list[Record], table: CategoryTable, folder: str | os.PathLik
         for kind, row in ((STUFF, labels[0]), (SEMANTIC, labels[1])):
             with replacing(semantic_path(target, kind, record)) as temporary:
                 Image.fromarray(row[positions]).save(temporary)
+        if progress is not None:
+            progress(number, len(records))
     categories = [{"id": c.id, "name": c.name} for c in table.categories if c.isthing]
     content = {"images": images, "annotations": annotations, "categories": categories}
     write_json(target / INSTANCES, {"info": {}, **content})
@@ -81,8 +99,8 @@ def load_as(
     """Records with `annotations`, `sem_seg_file_name`, or both, beside what panoptic ones have.
 
     Args:
-        kind: "separated" (things as instances, stuff as semantic masks), "instances" or "semantic"
-            (all classes).
+        kind: "with_sem_seg" (panoptic, and all classes as semantic masks), "separated" (things as
+            instances, stuff as semantic masks), "instances" or "semantic" (all classes).
         folder: where `derive` has written.
         panoptic_json, image_root, panoptic_root, table: as in `load_records`.
     """
@@ -93,13 +111,14 @@ def load_as(
     labels = _stuff_labels(things)
     separated = [i if isthing else labels[i] for i, isthing in enumerate(things)]
     by_image: dict[Any, list[dict[str, Any]]] = {}
-    if kind != "semantic":
+    has_instances = kind in ("separated", "instances")
+    if has_instances:
         for entry in read_json(os.path.join(folder, INSTANCES))["annotations"]:
             entry["bbox_mode"] = BoxMode.XYWH_ABS
             entry["category_id"] = thing_ids[entry["category_id"]]
             by_image.setdefault(entry["image_id"], []).append(entry)
     for record in records:
-        if kind != "semantic":
+        if has_instances:
             record["annotations"] = by_image.get(record["image_id"], [])
         if kind != "instances":
             masks = STUFF if kind == "separated" else SEMANTIC
@@ -107,7 +126,7 @@ def load_as(
         if kind == "separated":
             for segment in record["segments_info"]:
                 segment["category_id"] = separated[segment["category_id"]]
-        else:
+        elif kind != "with_sem_seg":
             # Models for panoptic ground truth would use these.
             del record["segments_info"], record["pan_seg_file_name"]
     return records
@@ -126,14 +145,16 @@ def metadata_as(kind: str, folder: str, table: CategoryTable) -> dict[str, Any]:
     }
     if kind == "instances":
         return common | {"json_file": os.path.join(folder, INSTANCES)}
+    everything = {
+        "stuff_classes": [c.name for c in table.categories],
+        "stuff_colors": [list(c.color) for c in table.categories],
+        "stuff_dataset_id_to_contiguous_id": dict(table.contiguous_ids),
+    }
     if kind == "semantic":
-        return {
-            "stuff_classes": [c.name for c in table.categories],
-            "stuff_colors": [list(c.color) for c in table.categories],
-            "stuff_dataset_id_to_contiguous_id": dict(table.contiguous_ids),
-            "evaluator_type": EVALUATORS[kind],
-            "ignore_label": IGNORE_LABEL,
-        }
+        return everything | {"evaluator_type": EVALUATORS[kind], "ignore_label": IGNORE_LABEL}
+    if kind == "with_sem_seg":
+        # Things are the first of all classes, so that both lists count them alike.
+        return common | everything | {"json_file": os.path.join(folder, INSTANCES)}
     ids = {c.id for c in table.categories}
     # Label 0 stands for all things together; it needs an id that no class has.
     nothing = 0 if 0 not in ids else max(ids) + 1

@@ -15,11 +15,11 @@ from PIL import Image
 
 from detr_d2.ops.panoptic_ids import rgb_to_id
 from detr_d2.utils.files import replacing
+from detr_d2.utils.images import check_image_bits
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 MASK_SUFFIXES = IMAGE_SUFFIXES | {".gif"}
 LOSSY_FORMATS = frozenset({"JPEG", "MPO"})
-IMAGE_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
 EXIF_ORIENTATION = 0x0112
 # EXIF orientations that swap width and height.
 TRANSPOSED = frozenset({5, 6, 7, 8})
@@ -55,19 +55,15 @@ def inspect_image(path: str | os.PathLike[str]) -> ImageInfo:
     """
     try:
         with Image.open(path) as image:
-            if image.mode not in IMAGE_MODES:
-                raise UnreadableError(
-                    f"{path}: image mode {image.mode}; images must have 8 bits a channel"
-                )
+            check_image_bits(image, path)
             orientation = image.getexif().get(EXIF_ORIENTATION, 1)
             width, height = image.size
             # A JPEG is decoded at an eighth of its size: all of the file is read nevertheless.
             image.draft("RGB", (HASH_SIZE * 8, HASH_SIZE * 8))
             grey = image.convert("L")
-    except UnreadableError:
-        raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UnreadableError(f"{path}: not readable as an image ({error})") from error
+        why = str(error).removeprefix(f"{path}: ")
+        raise UnreadableError(f"{path}: not readable as an image ({why})") from error
     size = (width, height) if orientation in TRANSPOSED else (height, width)
     return ImageInfo(size, int(orientation), _difference_hash(grey))
 
@@ -193,7 +189,8 @@ def apply_exif_orientation(values: np.ndarray, orientation: int) -> np.ndarray:
 def files_below(folder: str | os.PathLike[str], suffixes: frozenset[str]) -> list[str]:
     """Relative paths (with "/") of the files with one of these suffixes, any case, sorted.
 
-    Hidden files and folders are skipped.
+    Hidden files and folders are skipped. Links to folders are followed, but not those that lead
+    back to a folder that they lie in.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -202,8 +199,13 @@ def files_below(folder: str | os.PathLike[str], suffixes: frozenset[str]) -> lis
     if not os.path.isdir(root):
         raise FileNotFoundError(f"{root}: no such folder")
     found = []
+    # Of every folder that is still to be visited: the real folders on the way to it.
+    above = {root: frozenset([os.path.realpath(root)])}
     for here, folders, names in os.walk(root, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        passed = above.pop(here)
+        real = {n: os.path.realpath(os.path.join(here, n)) for n in folders if n[:1] != "."}
+        folders[:] = sorted(name for name in real if real[name] not in passed)
+        above |= {os.path.join(here, name): passed | {real[name]} for name in folders}
         inside = os.path.relpath(here, root)
         for name in names:
             if os.path.splitext(name)[1].lower() in suffixes and not name.startswith("."):

@@ -15,6 +15,7 @@ from detectron2.structures import Instances
 
 from detr_d2.data.instances import instances_of_annotations, instances_of_segments
 from detr_d2.ops.panoptic_ids import read_id_rgb, rgb_to_id
+from detr_d2.utils.images import read_image
 
 
 class DetrMapper:
@@ -62,11 +63,12 @@ class DetrMapper:
         Raises:
             ValueError: the PNG's size or ids disagree with the image's or the record's, or the
                 record holds nothing to learn.
+            OSError: the image cannot be decoded, or has more than 8 bits a channel.
             detectron2.data.detection_utils.SizeMismatchError: the image's size disagrees with
                 the record's.
         """
         result = dict(record)
-        image = detection_utils.read_image(record["file_name"], format=self.image_format)
+        image = read_image(record["file_name"], format=self.image_format)
         detection_utils.check_image_size(result, image)
         augmented = T.AugInput(image)
         if not self.is_train:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, TypeAlias, overload
 
 import numpy as np
@@ -15,8 +14,9 @@ from tqdm import tqdm
 
 from detr_d2 import model_zoo
 from detr_d2.checkpoint.checkpointer import Checkpointer
-from detr_d2.data.categories import CategoryTable
+from detr_d2.data.categories import CategoryTable, check_same_classes
 from detr_d2.data.coco_writer import PanopticFolder
+from detr_d2.data.image_ids import ImageIds
 from detr_d2.data.mapper import build_augmentation
 from detr_d2.engine.command_line import load_config
 from detr_d2.engine.training_folder import registered_categories, use_model_categories
@@ -39,22 +39,26 @@ class Predictor:
             sets are registered with.
 
     Raises:
-        ValueError: INPUT.FORMAT is neither RGB nor BGR.
+        ValueError: INPUT.FORMAT is neither RGB nor BGR; or the classes of the data sets, or
+            `categories`, are not those of the model.
         detr_d2.checkpoint.WeightsError: the weights cannot be read or do not fit.
     """
 
     def __init__(self, cfg: CfgNode, categories: CategoryTable | None = None) -> None:
         if cfg.INPUT.FORMAT not in ("RGB", "BGR"):
             raise ValueError(f"INPUT.FORMAT is {cfg.INPUT.FORMAT!r}, allowed: 'RGB', 'BGR'")
+        check_same_classes([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
         cfg = cfg.clone()
         cfg.defrost()
         use_available_device(cfg)
         self.model = build_model(cfg).eval()
         Checkpointer(self.model, cfg=cfg).load(cfg.MODEL.WEIGHTS)
         self.resize = T.AugmentationList(build_augmentation(cfg, is_train=False))
+        self.edges = (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
         self.reverse = cfg.INPUT.FORMAT == "BGR"
         entries = registered_categories([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
         self._categories = categories or (CategoryTable(entries) if entries else None)
+        _check_names(self._categories, getattr(self.model, "class_names", ()))
 
     @classmethod
     def from_zoo(cls, config_path: str, device: str | None = None) -> "Predictor":
@@ -132,6 +136,7 @@ class Predictor:
 
     def _input(self, image: np.ndarray, enlarge: bool) -> dict[str, Any]:
         """Make the model's input of an RGB image."""
+        self._check_shape(image)
         resized = T.AugInput(image[..., ::-1] if self.reverse else image)
         self.resize(resized)
         chw = np.ascontiguousarray(resized.image.transpose(2, 0, 1))
@@ -139,6 +144,20 @@ class Predictor:
         if not enlarge and height > chw.shape[1]:
             height, width = chw.shape[1:]
         return {"image": torch.from_numpy(chw), "height": height, "width": width}
+
+    def _check_shape(self, image: np.ndarray) -> None:
+        """Raise ValueError for an image whose shorter side would shrink to nothing."""
+        height, width = image.shape[:2]
+        shortest, longest = self.edges
+        # MIN_SIZE_TEST 0 asks for no scaling.
+        sides = (height, width)
+        if shortest and all(sides):
+            sides = T.ResizeShortestEdge.get_output_shape(height, width, shortest, longest)
+        if not all(sides):
+            raise ValueError(
+                f"an image of {width}x{height} pixels: scaled to INPUT.MAX_SIZE_TEST {longest} "
+                "its shorter side has no pixel; crop it"
+            )
 
     def render(
         self, image: ImageLike, output: dict[str, Any], width: int | None = None
@@ -157,32 +176,48 @@ class Predictor:
         return Image.fromarray(render_output(as_rgb(image), output, palette, width))
 
     def save_coco_panoptic(
-        self, folder: str | os.PathLike[str], images: Sequence[str | os.PathLike[str]]
+        self,
+        folder: str | os.PathLike[str],
+        images: Sequence[str | os.PathLike[str]],
+        ids_from: str | os.PathLike[str] | None = None,
     ) -> str:
         """Run on images and write what was found as a COCO-panoptic set.
 
         Args:
-            folder: where id PNGs and `panoptic.json` go; the JSON of an earlier run is replaced.
+            folder: where `panoptic.json` and `panoptic/`, the id PNGs, go; the JSON of an earlier
+                run is replaced.
             images: files, folders with all their subfolders, or patterns like "a/*.jpg".
+            ids_from: a COCO or COCO-panoptic JSON whose images have the ids; without it they are
+                hashes of the names, which no data set has.
 
         Returns:
             The path of `panoptic.json`, whose category ids are those of the data set.
 
         Raises:
-            ValueError: a video, nothing to run on, two images with the same output, or a model
-                without masks.
+            ValueError: a video, nothing to run on, two images with the same output, an image that
+                `ids_from` does not have, or a model without masks.
         """
         sources = find_sources([os.fspath(image) for image in images])
         videos = [str(source.path) for source in sources if source.is_video]
         if videos:
             raise ValueError(f"{videos} are videos: tools/demo.py runs on them")
-        result = PanopticFolder(folder, self.categories)
+        image_ids = ImageIds(ids_from)
+        image_ids.check(source.name for source in sources)
+        result = PanopticFolder(folder, self.categories, image_ids=image_ids)
         for source in tqdm(sources, unit=" images", disable=None):
-            id_map, segments = panoptic_map(self(source.path))
-            name = Path(source.stem).with_name(source.path.name).as_posix()
-            result.add(f"{source.stem}.png", name, id_map, segments)
+            result.add(source.name, *panoptic_map(self(source.path)))
         result.save()
         return str(result.json)
+
+
+def _check_names(table: CategoryTable | None, class_names: Sequence[str]) -> None:
+    """Raise ValueError unless categories name the model's classes, where both are known."""
+    given = [category.name for category in table.categories] if table is not None else []
+    if given and class_names and given != list(class_names):
+        raise ValueError(
+            f"the categories are {given}; the model's classes, by the data sets of its config, "
+            f"are {list(class_names)}"
+        )
 
 
 def panoptic_map(output: dict[str, Any]) -> tuple[np.ndarray, list[dict[str, Any]]]:

@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode
@@ -21,6 +22,7 @@ def setup_job(cfg: CfgNode, args: argparse.Namespace) -> None:
 
     Writes `config.yaml`, `environment.txt` and, if a data set knows them, `categories.json`
     (COCO-panoptic entries, with which tools/demo.py runs without the data set) to OUTPUT_DIR.
+    The config there has the number of classes and the things in it.
     A negative SEED is replaced by a random one; on a CPU each process gets its share of the cores.
     """
     fix_seed(cfg)
@@ -35,14 +37,25 @@ def setup_job(cfg: CfgNode, args: argparse.Namespace) -> None:
     logger.info("SEED %d: the same seed gives the same training", cfg.SEED)
     logger.info("Environment:\n%s", environment)
     if comm.is_main_process():
-        write_text(os.path.join(cfg.OUTPUT_DIR, CONFIG), cfg.dump())
-        write_text(os.path.join(cfg.OUTPUT_DIR, "environment.txt"), environment + "\n")
         categories = registered_categories([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
+        text = _with_classes(cfg, categories).dump()
+        write_text(os.path.join(cfg.OUTPUT_DIR, CONFIG), text)
+        write_text(os.path.join(cfg.OUTPUT_DIR, "environment.txt"), environment + "\n")
         if categories:
             write_json(os.path.join(cfg.OUTPUT_DIR, CATEGORIES), categories, indent=1)
     seed_generators(derive_seed(cfg.SEED, rank))
     torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
     share_cores(cfg.MODEL.DEVICE)
+
+
+def _with_classes(cfg: CfgNode, categories: list[dict[str, Any]]) -> CfgNode:
+    """Note the classes in a copy, so that the model can be built without a registered data set."""
+    copy = cfg.clone()
+    copy.defrost()
+    if categories:
+        copy.MODEL.DETR.NUM_CLASSES = len(categories)
+        copy.MODEL.DETR.THING_IDS = [i for i, c in enumerate(categories) if c["isthing"]]
+    return copy
 
 
 def share_cores(device: str) -> None:

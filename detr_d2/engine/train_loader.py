@@ -17,6 +17,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from detr_d2.engine.randomness import derive_seed, seeded
+from detr_d2.engine.training_records import objects_of
 
 logger = logging.getLogger(__name__)
 
@@ -174,13 +175,16 @@ def build_train_loader(
             f"of processes = {parts}"
         )
 
+    # What Detectron2's RepeatFactorTrainingSampler counts classes in.
+    counted = [{"annotations": objects_of(record)} for record in records]
+
     def indices(seed: int) -> Iterator[int]:
         # Detectron2's samplers take their seeds from NumPy's generator, or from SEED.
         own = cfg.clone()
         own.defrost()
         own.SEED = seed
         with seeded(seed):
-            chosen = build_detection_train_loader.from_config(own, mapper=mapper, dataset=records)
+            chosen = build_detection_train_loader.from_config(own, mapper=mapper, dataset=counted)
         # The order of all processes; a sampler itself gives the part of one.
         return chosen["sampler"]._infinite_indices()
 

@@ -20,6 +20,7 @@ from detr_d2.checkpoint.checkpointer import Checkpointer
 from detr_d2.data.categories import check_same_classes
 from detr_d2.data.mapper import DetrMapper
 from detr_d2.engine.ema import WeightAverageHook
+from detr_d2.engine.evaluation import BestWeights, held_out_losses
 from detr_d2.engine.hooks import LogHook, MetricsFile, PictureHook, TrainingPictureHook
 from detr_d2.engine.interruption import EvaluationHook, InterruptionHook
 from detr_d2.engine.randomness import derive_seed, fix_seed, seed_generators
@@ -95,9 +96,15 @@ class DetrTrainer(DefaultTrainer):
         def model_to_evaluate() -> nn.Module:
             return average.weights.module() if average else model
 
+        best = BestWeights(cfg) if cfg.TEST.EVAL_PERIOD > 0 and cfg.DATASETS.TEST else None
+        if cfg.TEST.LOSS_IMAGES and not hasattr(model, "losses"):
+            raise ValueError(
+                f"TEST.LOSS_IMAGES {cfg.TEST.LOSS_IMAGES}: {cfg.MODEL.META_ARCHITECTURE} has no "
+                "method `losses`; set it to 0"
+            )
+
         def evaluate() -> dict[str, Any]:
-            self._last_eval_results = self.test(cfg, model_to_evaluate())
-            return self._last_eval_results
+            return self._evaluate(model_to_evaluate(), best)
 
         if comm.is_main_process():
             ours.append(hooks.PeriodicCheckpointer(self.checkpointer, period))
@@ -111,6 +118,15 @@ class DetrTrainer(DefaultTrainer):
         self._after_checkpoint = [*evaluation, self._log]
         picture = [TrainingPictureHook(cfg, model_to_evaluate, mapper)]
         return [*ours, *self._after_checkpoint, *(picture if comm.is_main_process() else [])]
+
+    def _evaluate(self, model: nn.Module, best: BestWeights | None) -> dict[str, Any]:
+        """Evaluate a model, keep it if it is the best; what is to be logged."""
+        self._last_eval_results = results = self.test(self.cfg, model)
+        if best is not None and comm.is_main_process():
+            best.keep(results, model, self.iter, resumed=self.start_iter > 0)
+        if self.cfg.TEST.LOSS_IMAGES and self.cfg.DATASETS.TEST:
+            return {**results, "validation": held_out_losses(self.cfg, model)}
+        return results
 
     def build_writers(self) -> list[EventWriter]:
         """Detectron2's: console, metrics.json, TensorBoard."""
@@ -183,7 +199,13 @@ class DetrTrainer(DefaultTrainer):
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluators:
-        """The evaluators of TEST.EVALUATORS."""
+        """The evaluators of TEST.EVALUATORS.
+
+        Raises:
+            ValueError: the set has other classes than those of the training.
+        """
+        # Again: some sets know their classes only once they are loaded.
+        check_same_classes([*cfg.DATASETS.TRAIN, dataset_name])
         folder = os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name)
         return DatasetEvaluators(build_evaluators(cfg, dataset_name, folder))
 
@@ -193,7 +215,11 @@ class DetrTrainer(DefaultTrainer):
 
         Returns:
             Detectron2's nested results; for several data sets one level more, by their names.
+
+        Raises:
+            ValueError: the data sets differ in their classes.
         """
+        check_same_classes([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
         results = super().test(cfg, model, evaluators)
         if comm.is_main_process() and results:
             single = len(cfg.DATASETS.TEST) == 1

@@ -11,7 +11,8 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 
 from detr_d2 import model_zoo
-from detr_d2.data.categories import CategoryTable
+from detr_d2.data.categories import CategoryTable, contiguous_ids
+from detr_d2.utils.colors import default_color
 from detr_d2.utils.files import read_json
 
 CONFIG, CATEGORIES = "config.yaml", "categories.json"
@@ -99,19 +100,21 @@ def registered_categories(dataset_names: Iterable[str]) -> list[dict[str, Any]]:
     """
     for name in dataset_names:
         metadata = MetadataCatalog.get(name)
-        things = metadata.get("thing_dataset_id_to_contiguous_id", {})
-        stuff = metadata.get("stuff_dataset_id_to_contiguous_id", {})
-        kind = "stuff" if metadata.get("stuff_classes") else "thing"
-        names, colors = metadata.get(f"{kind}_classes", []), metadata.get(f"{kind}_colors", [])
-        if len(names) == len(things) + len(stuff) == len(colors) > 0:
-            ids = {index: id_ for id_, index in (*things.items(), *stuff.items())}
-            return [
-                {
-                    "id": ids[index],
-                    "name": name,
-                    "isthing": int(ids[index] in things),
-                    "color": list(color),
-                }
-                for index, (name, color) in enumerate(zip(names, colors, strict=True))
-            ]
+        things, stuff = contiguous_ids(metadata)
+        # One list of all classes; or, of a detection set, one of things.
+        for kind, ids in (("stuff", {**things, **stuff}), ("thing", things)):
+            names = metadata.get(f"{kind}_classes") or []
+            colors = metadata.get(f"{kind}_colors") or []
+            if names and sorted(ids.values()) == list(range(len(names))):
+                return [
+                    {
+                        "id": category_id,
+                        "name": names[index],
+                        "isthing": int(category_id in things),
+                        "color": list(
+                            colors[index] if index < len(colors) else default_color(index)
+                        ),
+                    }
+                    for category_id, index in sorted(ids.items(), key=lambda item: item[1])
+                ]
     return []

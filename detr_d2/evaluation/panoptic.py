@@ -91,7 +91,8 @@ class PanopticEvaluator(DatasetEvaluator):
         """Add up all processes; call it in each of them, the main one gets figures.
 
         Returns:
-            {"panoptic_seg": {PQ, SQ, RQ, and the same with _th and _st}} in percent.
+            {"panoptic_seg": {PQ, SQ, RQ, the same with _th and _st, and PQ-NAME of each class that
+            occurs}} in percent.
         """
         self._collect(0)
         self._pool.shutdown()
@@ -112,6 +113,12 @@ class PanopticEvaluator(DatasetEvaluator):
             f"{name.upper()}{suffix}": 100 * average[group][name]
             for group, suffix in GROUPS.items()
             for name in ("pq", "sq", "rq")
+        }
+        # Named as Detectron2 names the AP of a class.
+        figures |= {
+            f"PQ-{category.get('name', category['id'])}": 100 * quality["pq"]
+            for category in categories
+            if (quality := total.quality(category["id"]))
         }
         return OrderedDict({"panoptic_seg": figures})
 

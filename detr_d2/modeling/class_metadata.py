@@ -8,13 +8,22 @@ def classes_of(cfg: CfgNode) -> tuple[int, frozenset[int]]:
     """Number of classes, and contiguous ids of the things, from config and metadata.
 
     Raises:
-        ValueError: NUM_CLASSES disagrees with the data set, or neither of them knows.
+        ValueError: NUM_CLASSES or THING_IDS disagrees with the data set, neither of them knows, or
+            the set counts things and stuff apart.
     """
-    wanted = cfg.MODEL.DETR.NUM_CLASSES
+    wanted, wanted_things = cfg.MODEL.DETR.NUM_CLASSES, cfg.MODEL.DETR.THING_IDS
     for name in [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]:
         meta = MetadataCatalog.get(name)
-        things = set(meta.get("thing_dataset_id_to_contiguous_id", {}).values())
-        stuff = set(meta.get("stuff_dataset_id_to_contiguous_id", {}).values())
+        thing_ids = meta.get("thing_dataset_id_to_contiguous_id", {})
+        stuff_ids = meta.get("stuff_dataset_id_to_contiguous_id", {})
+        things = set(thing_ids.values())
+        # Some sets list the things among the stuff too, under the same ids.
+        stuff = {index for key, index in stuff_ids.items() if key not in thing_ids}
+        if things & stuff:
+            raise ValueError(
+                f"data set {name!r} counts things and stuff apart, each from 0; this model needs "
+                "one list of all classes: register the set with records='panoptic'"
+            )
         known = len(things | stuff)
         if not known:
             continue
@@ -23,9 +32,14 @@ def classes_of(cfg: CfgNode) -> tuple[int, frozenset[int]]:
                 f"MODEL.DETR.NUM_CLASSES is {wanted}, but data set {name!r} has {known} classes "
                 f"({len(things)} things, {len(stuff - things)} stuff); set it to {known} or to 0"
             )
+        if wanted_things is not None and set(wanted_things) != things:
+            raise ValueError(
+                f"MODEL.DETR.THING_IDS is {list(wanted_things)}, but the things of data set "
+                f"{name!r} are {sorted(things)}; set it to that or to None"
+            )
         return known, frozenset(things)
     if wanted:
-        return wanted, frozenset(range(wanted))
+        return wanted, frozenset(range(wanted) if wanted_things is None else wanted_things)
     raise ValueError(
         "the number of classes is unknown: register the data sets of DATASETS.TRAIN or "
         f"DATASETS.TEST {(*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)} first, or set "

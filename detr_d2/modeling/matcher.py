@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from detectron2.config import CfgNode, configurable
+from detectron2.structures import BitMasks, Instances, PolygonMasks
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torchvision.ops import box_convert, generalized_box_iou
@@ -51,12 +52,20 @@ class Targets:
             counts=[len(x) for x in instances],
             classes=torch.cat([x.gt_classes for x in instances]).to(device),
             boxes=torch.cat(boxes).to(device),
-            masks=[x.gt_masks.tensor.to(device) for x in instances] if with_masks else None,
+            masks=[_bit_masks(x).to(device) for x in instances] if with_masks else None,
         )
 
     def per_image(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Classes (T_i,) and boxes (T_i, 4) of each image."""
         return zip(self.classes.split(self.counts), self.boxes.split(self.counts), strict=True)
+
+
+def _bit_masks(instances: Instances) -> Tensor:
+    """Masks (T_i, h, w), bool; Detectron2's own mapper makes polygons by default."""
+    masks = instances.gt_masks
+    if isinstance(masks, PolygonMasks):
+        masks = BitMasks.from_polygon_masks(masks, *instances.image_size)
+    return masks.tensor
 
 
 def _check(x: dict, num_classes: int, with_masks: bool) -> None:
@@ -71,7 +80,8 @@ def _check(x: dict, num_classes: int, with_masks: bool) -> None:
         raise ValueError(
             f"the objects of {name} have boxes but no masks, from which PanopticDetr learns; train "
             "it on a panoptic data set or on one whose annotations all have a segmentation, or "
-            "train boxes alone: MODEL.META_ARCHITECTURE Detr"
+            "train boxes alone: MODEL.META_ARCHITECTURE Detr. Detectron2's own mapper drops masks "
+            "unless MODEL.MASK_ON is True"
         )
 
 

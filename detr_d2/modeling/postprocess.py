@@ -93,7 +93,8 @@ class PostProcess:
 
     def needed_queries(self, found: ClassPredictions) -> Tensor:
         """Return which queries some output needs, bool (Q,); `sem_seg` needs all."""
-        needed = torch.full_like(found.is_object, self.sem_seg_on)
+        # Not full_like, which cannot be traced with a Python bool.
+        needed = (torch.ones_like if self.sem_seg_on else torch.zeros_like)(found.is_object)
         if self.panoptic_on:
             needed |= self._segments(found)
         if self.instance_on:

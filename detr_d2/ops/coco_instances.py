@@ -3,7 +3,8 @@
 Coordinates are those of COCO: pixel (row r, column c) covers x from c to c + 1, y from r to r + 1.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -54,23 +55,66 @@ def coco_instances(
 Point = tuple[int, int]
 
 
-def outlines(mask: np.ndarray) -> list[list[float]]:
-    """Outline a mask (H, W) bool with polygons [x0, y0, x1, y1, ...].
+@dataclass
+class Part:
+    """A part of a mask whose pixels hang together by edges: its outline and those of its holes.
 
-    Parts that do not share an edge get a polygon each. A hole is joined to the outline around it by
-    a line there and back, which even-odd filling does not see.
+    Each is a closed chain of corners (x, y).
     """
+
+    outer: list[Point]
+    holes: list[list[Point]] = field(default_factory=list)
+
+    def joined(self) -> list[Point]:
+        """Return one outline that has the holes too.
+
+        Each hole is joined to the outer outline by a line there and back, which even-odd filling
+        does not see.
+        """
+        return join_loops([self.outer, *self.holes])
+
+
+def outlines(mask: np.ndarray) -> list[list[float]]:
+    """Outline a mask (H, W) bool with polygons [x0, y0, x1, y1, ...], one for each of its parts.
+
+    A hole is joined to the outline around it, see `Part.joined`.
+    """
+    return [[float(v) for point in part.joined() for v in point] for part in outline_parts(mask)]
+
+
+def outline_parts(mask: np.ndarray) -> list[Part]:
+    """Outline a mask (H, W) bool exactly. Parts that touch at a corner only are parts apart."""
     left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
-    piece = mask[top : top + height, left : left + width]
-    outer: list[list[Point]] = []
-    holes: list[list[Point]] = []
+    piece = np.ascontiguousarray(mask[top : top + height, left : left + width])
+    _, labels = cv2.connectedComponents(piece.view(np.uint8), connectivity=4)
+    parts: dict[int, Part] = {}
+    holes: list[tuple[int, list[Point]]] = []
     for loop in _loops(piece):
-        corners = _corners(loop)
-        (outer if _signed_area(corners) > 0 else holes).append(corners)
-    for hole in holes:
-        around = min((o for o in outer if _encloses(o, hole)), key=_box_area)
-        around += [around[0], *hole, hole[0]]
-    return [[float(v) for x, y in loop for v in (x + left, y + top)] for loop in outer]
+        label = int(labels[_pixel_beside(loop)])
+        corners = _corners([(x + left, y + top) for x, y in loop])
+        if _signed_area(corners) > 0:
+            parts[label] = Part(corners)
+        else:
+            holes.append((label, corners))
+    for label, corners in holes:
+        parts[label].holes.append(corners)
+    return list(parts.values())
+
+
+def join_loops(loops: Sequence[list[Point]]) -> list[Point]:
+    """Join closed chains of corners to the first of them by short lines there and back."""
+    first, *others = loops
+    joined = list(first)
+    for loop in others:
+        i = _nearest(joined, loop[0])
+        j = _nearest(loop, joined[i])
+        joined[i + 1 : i + 1] = [*loop[j:], *loop[: j + 1], joined[i]]
+    return joined
+
+
+def _nearest(loop: list[Point], point: Point) -> int:
+    """Index of the corner that is nearest to a point."""
+    return int(np.square(np.array(loop) - point).sum(1).argmin())
 
 
 def _loops(piece: np.ndarray) -> list[list[Point]]:
@@ -127,17 +171,8 @@ def _signed_area(loop: list[Point]) -> int:
     return sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in pairs)
 
 
-def _box(loop: list[Point]) -> tuple[int, int, int, int]:
-    xs, ys = [x for x, _ in loop], [y for _, y in loop]
-    return min(xs), min(ys), max(xs), max(ys)
-
-
-def _box_area(loop: list[Point]) -> int:
-    x0, y0, x1, y1 = _box(loop)
-    return (x1 - x0) * (y1 - y0)
-
-
-def _encloses(outer: list[Point], inner: list[Point]) -> bool:
-    x0, y0, x1, y1 = _box(outer)
-    a0, b0, a1, b1 = _box(inner)
-    return x0 <= a0 and y0 <= b0 and x1 >= a1 and y1 >= b1
+def _pixel_beside(loop: list[Point]) -> tuple[int, int]:
+    """Row and column of the pixel inside, to the right of the first edge of a chain."""
+    (x, y), (x1, y1) = loop[:2]
+    dx, dy = x1 - x, y1 - y
+    return y + (dy + dx - 1) // 2, x + (dx - dy - 1) // 2

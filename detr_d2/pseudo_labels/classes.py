@@ -8,7 +8,7 @@ from typing import Any
 from detectron2.data import MetadataCatalog
 
 from detr_d2.conversion.classes import SourceClass, assign_ids
-from detr_d2.data.categories import CategoryTable
+from detr_d2.data.categories import CategoryTable, contiguous_ids
 
 logger = logging.getLogger(__name__)
 
@@ -79,8 +79,7 @@ def model_classes(dataset_names: Sequence[str]) -> list[ModelClass]:
     """
     for name in dataset_names:
         meta = MetadataCatalog.get(name)
-        things = meta.get("thing_dataset_id_to_contiguous_id", {})
-        stuff = meta.get("stuff_dataset_id_to_contiguous_id", {})
+        things, stuff = contiguous_ids(meta)
         if things or stuff:
             found = _listed(things, True, meta.get("thing_classes", []), meta)
             return found + _listed(stuff, False, meta.get("stuff_classes", []), meta)

@@ -75,6 +75,11 @@ def path_below(folder: str | os.PathLike[str], name: str) -> str:
     return os.path.join(os.fspath(folder), *parts)
 
 
+def printable(name: str) -> str:
+    """Write the bytes of a file name that are not UTF-8 as escapes; other names stay."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a text file (UTF-8) atomically."""
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:

@@ -63,7 +63,17 @@ class Workspace:
         remove_folder(self._old)
 
     def replace(self) -> None:
-        """Put `path` in the place of FOLDER, and remove the hidden folder."""
+        """Put `path` in the place of FOLDER, and remove the hidden folder.
+
+        Raises:
+            FileNotFoundError: the hidden folder was removed meanwhile, and files with it: those
+                that were written later are no whole result.
+        """
+        if not (self.hidden / MARKER).is_file():
+            raise FileNotFoundError(
+                f"{self.hidden} was removed while {self.target} was in the making; remove what is "
+                "left of it and start again"
+            )
         try:
             if self.target.exists():
                 os.rename(self.target, self._old)

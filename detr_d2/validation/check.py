@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from detr_d2.conversion.splits import near_pairs
+import numpy as np
+
+from detr_d2.conversion.near_duplicates import near_later
 from detr_d2.data.categories import category_faults
 from detr_d2.data.coco_panoptic import LISTS, missing_lists
 from detr_d2.data.image_io import IMAGE_SUFFIXES, files_below
@@ -36,7 +38,10 @@ class SetFiles:
 
 
 class Checker:
-    """Checks one set; after `run`, `counts` and `hashes` are there for further checks.
+    """Checks one set; after `run` its attributes are there for further checks.
+
+    `counts` has the segments of each category id, `hashes` the perceptual hash of each image,
+    `listed` the names of all images in the JSON.
 
     Args:
         files: the set.
@@ -49,6 +54,7 @@ class Checker:
         self.queries = queries
         self.tiny = tiny
         self.hashes: dict[str, int] = {}
+        self.listed: set[str] = set()
         self.counts: Counter[int] = Counter()
         self.categories: dict[int, Mapping[str, Any]] = {}
         self.total = 0
@@ -76,7 +82,7 @@ class Checker:
         self.categories = {c["id"]: c for c in content["categories"] if not category_faults(0, c)}
         yield from check_pairs(path, images, annotations)
         yield from check_base_names(images)
-        yield from self._images_not_listed(images)
+        self.listed = {image["file_name"] for image in images}
         by_id = {image["id"]: image for image in images}
         for annotation in annotations:
             image = by_id.get(annotation["image_id"])
@@ -84,15 +90,6 @@ class Checker:
                 yield from self._image(image)
                 yield from self._annotation(annotation, image)
         yield from check_balance(path, self.categories, self.counts)
-
-    def _images_not_listed(self, images: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
-        if not os.path.isdir(self.files.image_root):
-            return
-        listed = {image["file_name"] for image in images}
-        for name in files_below(self.files.image_root, IMAGE_SUFFIXES):
-            if name not in listed:
-                expected = "fine if it belongs to another part"
-                yield Finding("note", "image not listed", name, "", "not in the JSON", expected)
 
     def _image(self, image: Mapping[str, Any]) -> Iterator[Finding]:
         name = image["file_name"]
@@ -128,19 +125,62 @@ class Checker:
         yield from check_png(path, image, segments, self.tiny)
 
 
+def check_together(checkers: Sequence[Checker]) -> Iterator[Finding]:
+    """Check what only all sets together show, after each has run.
+
+    Sets with the same images are parts of one: they must have the same categories, and an image is
+    reported if none of them lists it.
+    """
+    roots: dict[str, list[Checker]] = {}
+    for checker in checkers:
+        roots.setdefault(os.path.abspath(checker.files.image_root), []).append(checker)
+    for root, group in roots.items():
+        # One that could not be read has been reported.
+        parts = [checker for checker in group if checker.categories]
+        if not parts:
+            continue
+        first = _classes(parts[0])
+        for part in parts[1:]:
+            if (classes := _classes(part)) != first:
+                expected = f"{sorted(first)}, as in {parts[0].files.panoptic_json}"
+                path = part.files.panoptic_json
+                yield Finding("error", "other categories", path, "", f"{sorted(classes)}", expected)
+        listed = set().union(*(part.listed for part in parts))
+        complete = len(parts) == len(group) and os.path.isdir(root)
+        for name in files_below(root, IMAGE_SUFFIXES) if complete else ():
+            if name not in listed:
+                of = " or ".join(os.path.basename(part.files.panoptic_json) for part in parts)
+                expected = "fine if it belongs to another part"
+                yield Finding("note", "image not listed", name, "", f"not in {of}", expected)
+    if len(checkers) > 1:
+        yield from find_near_duplicates({c.files.panoptic_json: c.hashes for c in checkers})
+
+
+def _classes(checker: Checker) -> set[tuple[int, str, bool]]:
+    return {(i, c["name"], bool(c["isthing"])) for i, c in checker.categories.items()}
+
+
 def find_near_duplicates(
     parts: Mapping[str, Mapping[str, int]], distance: int = 3
 ) -> Iterator[Finding]:
     """Images of different parts that look alike: what a model has overfitted scores in evaluation.
+
+    An image has one finding, with the first of the later images that it resembles.
 
     Args:
         parts: for every part the perceptual hash (see `image_io.inspect_image`) of every image.
         distance: bits in which the hashes may differ.
     """
     flat = [(part, name, value) for part, hashes in parts.items() for name, value in hashes.items()]
-    for i, j in near_pairs([value for _, _, value in flat], distance):
-        if flat[i][0] != flat[j][0]:
-            found = f"looks like {flat[j][1]} of {flat[j][0]}"
+    numbers = np.array([list(parts).index(part) for part, _, _ in flat])
+    for start, near in near_later([value for _, _, value in flat], distance):
+        near &= numbers[start : start + len(near), None] != numbers[None, start:]
+        for row in np.flatnonzero(near.any(axis=1)):
+            part, name, _ = flat[start + row]
+            other_part, other, _ = flat[start + near[row].argmax()]
+            more = int(near[row].sum()) - 1
+            found = f"looks like {other} of {other_part}" + (f" and {more} more" if more else "")
             expected = "both in one part (--group-by)"
-            name = f"{flat[i][1]} of {flat[i][0]}"
-            yield Finding("warning", "near-duplicate across parts", name, "", found, expected)
+            yield Finding(
+                "warning", "near-duplicate across parts", f"{name} of {part}", "", found, expected
+            )

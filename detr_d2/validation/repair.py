@@ -1,7 +1,7 @@
 """Write a repaired copy of a COCO-panoptic set."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,36 +18,72 @@ from detr_d2.validation.check_pixels import read_ids
 from detr_d2.validation.findings import ANNOTATION, IMAGE, SEGMENT, well_typed
 
 
-def repair_set(files: SetFiles, folder: str | os.PathLike[str]) -> list[Skipped]:
-    """Write `panoptic/` and `panoptic.json` to a folder; the images stay where they are.
+def repair_sets(
+    sets: Sequence[SetFiles],
+    folder: str | os.PathLike[str],
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Skipped]:
+    """Write `panoptic/` and a JSON for each set to a folder; the images stay where they are.
 
     Ids, areas and boxes are those of the pixels; a stuff class is one segment; pixels of unknown
     ids or unknown categories become void. A segment of id 0 takes the pixels of value 0 if it has
     as many as its area says. Records without a usable image or PNG are skipped.
+
+    Args:
+        sets: several are the parts of one set (train and val), whose JSONs keep their names; that
+            of a single one is called `panoptic.json`.
+        folder: to be made, or empty.
+        progress: called with the number of records done, and of all.
 
     Returns:
         The skipped records, and why.
 
     Raises:
         FileExistsError: the folder holds something.
-        ValueError: the JSON or its categories are beyond repair.
+        ValueError: a JSON or its categories are beyond repair.
     """
     target = Path(folder)
     if target.exists() and any(target.iterdir()):
         raise FileExistsError(f"{target} is not empty; choose another folder for the copy")
-    content = read_panoptic_json(files.panoptic_json)
+    contents = [read_panoptic_json(files.panoptic_json) for files in sets]
+    total = sum(len(content["annotations"]) for content in contents)
+    skipped: list[Skipped] = []
+    seen: set[tuple[str, Any]] = set()
+    done = 0
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, total)
+
+    for files, content in zip(sets, contents, strict=True):
+        single = len(sets) == 1
+        name = "panoptic.json" if single else os.path.basename(files.panoptic_json)
+        skipped += _repair(files, content, target / name, seen, step)
+    return skipped
+
+
+def _repair(
+    files: SetFiles,
+    content: Mapping[str, Any],
+    target: Path,
+    seen: set[tuple[str, Any]],
+    step: Callable[[], None],
+) -> list[Skipped]:
+    """Write the JSON `target` and the PNGs beside it; `seen` grows by what it has written."""
     # Of categories with one id the first counts.
     categories = {repr(c.get("id")): c for c in map(_object, reversed(content["categories"]))}
     table = CategoryTable(list(categories.values())[::-1], files.panoptic_json)
     images = {i["id"]: i for i in reversed(content["images"]) if well_typed(i, IMAGE)}
     skipped: list[Skipped] = []
     entries: list[tuple[dict[str, Any], dict[str, Any]]] = []
-    seen: set[tuple[str, Any]] = set()
     for annotation in map(_object, content["annotations"]):
         name = str(annotation.get("file_name"))
+        step()
         try:
             image, ids = _read_record(files, annotation, images)
-            own = {("image", image["id"]), ("png", name)}
+            own = {(files.panoptic_json, image["id"]), ("png", name)}
             if own & seen:
                 raise UnreadableError(f"{name}: an earlier annotation has its image or its PNG")
         except UnreadableError as error:
@@ -55,11 +91,11 @@ def repair_set(files: SetFiles, folder: str | os.PathLike[str]) -> list[Skipped]
             continue
         seen |= own
         ids, segments = renumber_segments(ids, annotation["segments_info"], table.thing_flags())
-        write_id_png(path_below(target / "panoptic", name), ids)
+        write_id_png(path_below(target.parent / "panoptic", name), ids)
         record = {"image_id": image["id"], "file_name": name, "segments_info": segments}
         entries.append((image, record))
     write_panoptic_json(
-        target / "panoptic.json",
+        target,
         images=(image for image, _ in entries),
         annotations=(annotation for _, annotation in entries),
         categories=table,

@@ -21,7 +21,7 @@ def image_grid(
     *,
     palette: Palette | None = None,
     categories: Collection[int] = (),
-    captions: Sequence[str] = (),
+    captions: Sequence[str | Sequence[str]] = (),
     title: str = "",
 ) -> np.ndarray:
     """Arrange pictures in a grid.
@@ -31,7 +31,7 @@ def image_grid(
         columns: heading of each column, for example "image", "ground truth", "prediction".
         palette: names and colours for the legend.
         categories: contiguous ids to list in the legend; none = no legend.
-        captions: small text under each row, or none.
+        captions: small text under each row, or a list of one under each of its pictures; or none.
         title: a line over everything, or none.
 
     Returns:
@@ -66,8 +66,7 @@ def image_grid(
             grid.paste(Image.fromarray(picture), (left, y))
         y += heights[number] + below
         if captions:
-            spot = (MARGIN, y - below + 4)
-            draw.text(spot, captions[number], font=font(CAPTION), fill=FAINT)
+            _render_captions(draw, captions[number], lefts, widths, y - below + 4)
     if palette is not None:
         _render_legend(draw, legend, palette, end + GAP, line)
     return np.asarray(grid)
@@ -84,6 +83,29 @@ def save_picture(path: str | os.PathLike[str], picture: np.ndarray) -> None:
         raise ValueError(f"{path}: an image needs an extension such as .png or .jpg")
     with replacing(path) as temporary:
         Image.fromarray(picture).save(temporary)
+
+
+def _render_captions(
+    draw: ImageDraw.ImageDraw,
+    captions: str | Sequence[str],
+    lefts: Sequence[int],
+    widths: Sequence[int],
+    top: int,
+) -> None:
+    """Write one caption over the whole row, or one under each of its pictures."""
+    spots = list(zip(lefts, widths, strict=True))
+    if isinstance(captions, str):
+        captions, spots = [captions], [(lefts[0], lefts[-1] + widths[-1] - lefts[0])]
+    for text, (left, room) in zip(captions, spots, strict=True):
+        draw.text((left, top), _shorten(text, room), font=font(CAPTION), fill=FAINT)
+
+
+def _shorten(text: str, room: int) -> str:
+    """Cut the start of a caption that is wider than this many pixels: names differ at their end."""
+    if text_size(text, CAPTION)[0] <= room:
+        return text
+    start = next((i for i in range(len(text)) if text_size("…" + text[i:], CAPTION)[0] <= room), 0)
+    return "…" + text[start:]
 
 
 def _entry_width(palette: Palette, category: int) -> int:

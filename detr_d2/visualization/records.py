@@ -4,20 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from detectron2.data import detection_utils
 from detectron2.structures import BoxMode, Instances
 
 from detr_d2.ops.panoptic_ids import read_ids
+from detr_d2.utils.images import read_image
 from detr_d2.visualization.overlay import render_boxes, render_segments, resize_image
 from detr_d2.visualization.palette import Palette
 
 # Without masks there is no threshold in the model: show the boxes that it is fairly sure of.
 BOX_SCORE_SHOWN = 0.5
-
-
-def read_image(path: str) -> np.ndarray:
-    """Read an image as the mapper does, turned upright: (H, W, 3) uint8 RGB."""
-    return detection_utils.read_image(path, format="RGB")
 
 
 def render_ground_truth(

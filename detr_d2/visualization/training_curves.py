@@ -33,13 +33,16 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Read metrics.json, of which each line is an iteration.
 
     A training that was begun again goes back to an earlier iteration: what was noted from there on
-    before counts no longer. A last line that is still being written is skipped.
+    before counts no longer. Figures of an evaluation may come after the losses of a later
+    iteration. A last line that is still being written is skipped.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: a line is not JSON.
     """
     entries: list[dict[str, Any]] = []
+    # Iteration of the last losses.
+    latest = -1
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(True), start=1):
         if not line.endswith("\n"):
             continue
@@ -47,10 +50,12 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
             entry = json.loads(line)
         except json.JSONDecodeError as error:
             raise ValueError(f"{path}: line {number} is not JSON: {error}") from None
-        while entries and entries[-1]["iteration"] >= entry["iteration"]:
-            entries.pop()
+        if any(is_loss(name) for name in entry):
+            if entry["iteration"] <= latest:
+                entries = [e for e in entries if e["iteration"] < entry["iteration"]]
+            latest = entry["iteration"]
         entries.append(entry)
-    return entries
+    return sorted(entries, key=lambda entry: entry["iteration"])
 
 
 def read_losses(path: Path) -> Curves:
@@ -65,7 +70,8 @@ def read_losses(path: Path) -> Curves:
     if not names:
         raise ValueError(f"{path}: no loss in it; a training notes them every 20 iterations")
     in_order = sorted(names, key=lambda name: (name != "total_loss", name))
-    return _curves(entries, {name: name for name in in_order})
+    held_out = {"validation/total_loss": "total_loss, validation"}
+    return _curves(entries, {name: name for name in in_order} | held_out)
 
 
 def read_figures(path: Path) -> Curves:

@@ -3,6 +3,7 @@
 import glob
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,9 @@ import numpy as np
 
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm"}
+# As OpenCV calls them, the best first.
+CODECS = ("avc1", "mp4v")
+SILENT = 0
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,11 @@ class Source:
     def is_video(self) -> bool:
         """By its extension."""
         return self.path.suffix.lower() in VIDEOS
+
+    @property
+    def name(self) -> str:
+        """Path below the folder that was given, with "/"."""
+        return Path(self.stem).with_name(self.path.name).as_posix()
 
 
 def find_sources(inputs: list[str]) -> list[Source]:
@@ -63,12 +72,34 @@ def read_frames(capture: cv2.VideoCapture, count: int) -> list[np.ndarray]:
 
 
 def write_video(path: str, pictures: Iterator[np.ndarray], rate: float) -> None:
-    """Write RGB pictures of one size as MP4; players want even sides, so an odd one is cut."""
+    """Write RGB pictures of one size as MP4; players want even sides, so an odd one is cut.
+
+    H.264, which browsers play, where OpenCV has the codec, else MPEG-4.
+
+    Raises:
+        ValueError: there is no picture, or OpenCV can write no video.
+    """
     first = next(pictures, None)
     if first is None:
         raise ValueError(f"{path}: the video has no frame")
     height, width = first.shape[0] // 2 * 2, first.shape[1] // 2 * 2
-    writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*"mp4v"), rate, (width, height))
-    for picture in (first, *pictures):
-        writer.write(np.ascontiguousarray(picture[:height, :width, ::-1]))
-    writer.release()
+    writer = _open_writer(path, rate, (width, height))
+    try:
+        for picture in chain([first], pictures):
+            writer.write(np.ascontiguousarray(picture[:height, :width, ::-1]))
+    finally:
+        writer.release()
+
+
+def _open_writer(path: str, rate: float, size: tuple[int, int]) -> cv2.VideoWriter:
+    """Open a writer of the first codec that is there; size is (width, height)."""
+    # A codec that is not there is no error here.
+    level = cv2.setLogLevel(SILENT)
+    try:
+        for codec in CODECS:
+            writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*codec), rate, size)
+            if writer.isOpened():
+                return writer
+    finally:
+        cv2.setLogLevel(level)
+    raise ValueError(f"{path}: OpenCV can write no MP4 of {size[0]}x{size[1]} pixels")

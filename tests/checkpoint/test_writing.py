@@ -8,13 +8,9 @@ from safetensors.torch import load_file
 from tiny_model import build, tiny_cfg
 
 from detr_d2.checkpoint import WeightsError, open_weights
+from detr_d2.checkpoint.hugging_face import Architecture, write_hugging_face
 from detr_d2.checkpoint.layouts import Weights
-from detr_d2.checkpoint.writing import (
-    Architecture,
-    ours_content,
-    write_hugging_face,
-    write_original,
-)
+from detr_d2.checkpoint.writing import ours_content, write_original
 
 
 @pytest.fixture(scope="module", params=["boxes", "panoptic"])

@@ -6,6 +6,7 @@ from PIL import Image
 
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_writer import PanopticFolder
+from detr_d2.data.image_ids import ImageIds
 from detr_d2.ops.panoptic_ids import rgb_to_id
 
 # Contiguous: barrel 0, sky 1.
@@ -27,8 +28,8 @@ def prediction(rows):
 
 def test_a_written_set_is_a_sound_data_set(tmp_path, register):
     folder = PanopticFolder(tmp_path / "pngs", TABLE)
-    folder.add("deep/a.png", "deep/a.jpg", *prediction(2))
-    folder.add("b.png", "b.jpg", *prediction(4))
+    folder.add("deep/a.jpg", *prediction(2))
+    folder.add("b.jpg", *prediction(4))
     folder.save()
     for name in ("deep/a.jpg", "b.jpg"):
         path = tmp_path / "images" / name
@@ -37,7 +38,7 @@ def test_a_written_set_is_a_sound_data_set(tmp_path, register):
 
     name = register(
         image_root=tmp_path / "images",
-        panoptic_root=tmp_path / "pngs",
+        panoptic_root=tmp_path / "pngs" / "panoptic",
         panoptic_json=tmp_path / "pngs" / "panoptic.json",
     )
     first, second = DatasetCatalog.get(name)
@@ -53,18 +54,38 @@ def test_a_written_set_is_a_sound_data_set(tmp_path, register):
 
 def test_a_resumed_run_goes_on_and_a_image_done_again_replaces_itself(tmp_path):
     first = PanopticFolder(tmp_path, TABLE)
-    first.add("a.png", "a.jpg", *prediction(2))
+    first.add("a.jpg", *prediction(2))
     first.save()
 
     second = PanopticFolder(tmp_path, TABLE, resume=True)
-    assert "a.png" in second
-    assert "b.png" not in second
-    second.add("b.png", "b.jpg", *prediction(3))
-    second.add("a.png", "a.jpg", *prediction(5))
+    assert "a.jpg" in second
+    assert "b.jpg" not in second
+    second.add("b.jpg", *prediction(3))
+    second.add("a.jpg", *prediction(5))
     second.save()
 
     content = json.loads((tmp_path / "panoptic.json").read_text())
-    assert [(i["id"], i["file_name"]) for i in content["images"]] == [(1, "a.jpg"), (2, "b.jpg")]
-    assert [a["image_id"] for a in content["annotations"]] == [1, 2]
+    assert [i["file_name"] for i in content["images"]] == ["a.jpg", "b.jpg"]
+    ids = [i["id"] for i in content["images"]]
+    assert [a["image_id"] for a in content["annotations"]] == ids and ids[0] != ids[1]
     assert content["annotations"][0]["segments_info"][1]["area"] == 15
-    assert "a.png" not in PanopticFolder(tmp_path, TABLE)
+    assert "a.jpg" not in PanopticFolder(tmp_path, TABLE), "not resumed"
+
+    (tmp_path / "panoptic" / "a.png").unlink()
+    again = PanopticFolder(tmp_path, TABLE, resume=True)
+    assert "a.jpg" not in again and "b.jpg" in again
+
+
+def test_scores_and_the_ids_of_a_set_are_stored(tmp_path):
+    (tmp_path / "set.json").write_text('{"images": [{"id": 700, "file_name": "city/a.jpg"}]}')
+    folder = PanopticFolder(tmp_path, TABLE, image_ids=ImageIds(tmp_path / "set.json"))
+    ids, (sky, barrel) = prediction(2)
+    folder.add("a.jpg", ids, [{**sky, "score": 0.91236}, barrel])
+    folder.save()
+    content = json.loads((tmp_path / "panoptic.json").read_text())
+    (image,), (annotation,) = content["images"], content["annotations"]
+    assert image == {"id": 700, "file_name": "city/a.jpg", "height": 6, "width": 8}
+    assert (annotation["image_id"], annotation["file_name"]) == (700, "city/a.png")
+    assert (tmp_path / "panoptic/city/a.png").is_file()
+    first, second = annotation["segments_info"]
+    assert first["score"] == 0.9124 and "score" not in second

@@ -190,7 +190,8 @@ def test_what_is_saved_is_read_by_panopticapi(run_folder, images, tmp_path):
     assert json_path == str(out / "panoptic.json")
     found, categories = content["annotations"], {c["id"]: c for c in content["categories"]}
     pairs = list(zip(found, found, strict=True))
-    counts = evaluation.pq_compute_single_core(0, pairs, str(out), str(out), categories)
+    pngs = str(out / "panoptic")
+    counts = evaluation.pq_compute_single_core(0, pairs, pngs, pngs, categories)
     assert (counts[9].tp, counts[9].iou, counts[9].fp, counts[9].fn) == (2, 2.0, 0, 0)
     assert counts[40].tp == 0, "every pixel is sky, id 9"
 

@@ -2,9 +2,16 @@ import argparse
 import json
 import os
 
+import numpy as np
+import pytest
 import torch
 from detectron2.config import get_cfg
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.engine import DefaultPredictor
+from detectron2.modeling import build_model
+from tiny_model import give_weights, tiny_cfg
 
+from detr_d2.config import add_detr_config
 from detr_d2.data.categories import CategoryTable
 from detr_d2.engine import registered_categories, setup, setup_job
 
@@ -22,6 +29,41 @@ def test_job_leaves_config_environment_and_categories_beside_the_weights(toy_cfg
     with open(os.path.join(folder, "categories.json")) as file:
         table = CategoryTable(json.load(file))
     assert table.metadata() == CategoryTable(tiny_set.content["categories"]).metadata()
+
+
+def test_detectron2s_predictor_runs_on_the_config_alone(tiny_set, register, tmp_path):
+    """Contiguous: pipe 0, brick 1, sky 2, soil 3."""
+    cfg = tiny_cfg()
+    cfg.MODEL.DETR.NUM_CLASSES = 0
+    cfg.MODEL.DETR.SCORE_THRESH = 0.0
+    cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = (register(**tiny_set.paths()),)
+    cfg.INPUT.FORMAT, cfg.INPUT.MIN_SIZE_TEST = "RGB", 32
+    cfg.OUTPUT_DIR = str(tmp_path / "run")
+    give_weights(cfg, tmp_path)
+    setup_job(cfg, argparse.Namespace())
+    assert cfg.MODEL.DETR.NUM_CLASSES == 0, "the caller's config stays as it is"
+    for catalog in (DatasetCatalog, MetadataCatalog):
+        catalog.remove(cfg.DATASETS.TEST[0])
+
+    alone = get_cfg()
+    add_detr_config(alone)
+    alone.merge_from_file(os.path.join(cfg.OUTPUT_DIR, "config.yaml"))
+    assert (alone.MODEL.DETR.NUM_CLASSES, alone.MODEL.DETR.THING_IDS) == (4, [0, 1])
+    predictor = DefaultPredictor(alone)
+    assert predictor.model.num_classes == 4
+    assert predictor.model.postprocess.thing_ids == {0, 1}
+    id_map, segments = predictor(np.zeros((24, 40, 3), np.uint8))["panoptic_seg"]
+    assert id_map.shape == (24, 40)
+    assert all(s["isthing"] == (s["category_id"] < 2) for s in segments)
+
+
+def test_things_that_are_not_the_data_sets_are_rejected(tiny_set, register):
+    cfg = tiny_cfg()
+    cfg.MODEL.DETR.NUM_CLASSES = 0
+    cfg.DATASETS.TRAIN = (register(**tiny_set.paths()),)
+    cfg.MODEL.DETR.THING_IDS = [0, 1, 2]
+    with pytest.raises(ValueError, match=r"THING_IDS is \[0, 1, 2\].*are \[0, 1\]"):
+        build_model(cfg)
 
 
 def test_the_seed_makes_runs_alike(toy_cfg):

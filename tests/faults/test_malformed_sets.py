@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from detr_d2.validation.check import Checker, SetFiles
-from detr_d2.validation.repair import repair_set
+from detr_d2.validation.repair import repair_sets
 
 NOT_VALUES = [None, True, -3, 2.5, "", "x", [], [1], {}, {"a": 1}, 1e400]
 
@@ -130,7 +130,7 @@ def test_broken_json_is_a_finding(tiny_set, text, message):
     (finding,) = Checker(files_of(tiny_set)).run()
     assert message in str(finding)
     with pytest.raises(ValueError, match=message):
-        repair_set(files_of(tiny_set), tiny_set.root / "fixed")
+        repair_sets([files_of(tiny_set)], tiny_set.root / "fixed")
 
 
 def test_a_byte_order_mark_is_accepted(tiny_set):

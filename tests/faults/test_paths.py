@@ -11,7 +11,7 @@ from detr_d2.pseudo_labels import label_stuff
 from detr_d2.pseudo_labels.label_images import LabelTask, images_of
 from detr_d2.utils.files import path_below
 from detr_d2.validation.check import Checker, SetFiles
-from detr_d2.validation.repair import repair_set
+from detr_d2.validation.repair import repair_sets
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_check_repair_and_loading_stay_inside(tiny_set, outside, tmp_path, kind)
     files = SetFiles(paths["panoptic_json"], paths["image_root"], paths["panoptic_root"])
     kinds = [f.kind for f in Checker(files).run() if f.severity == "error"]
     assert kinds == ["path leaves the folder"]
-    (skipped,) = repair_set(files, tmp_path / "deep/fixed")
+    (skipped,) = repair_sets([files], tmp_path / "deep/fixed")
     assert "leads out of" in skipped.reason
     assert files_of(folder) == before
     assert {path.split("/")[0] for path in files_of(tmp_path / "deep")} == {"fixed"}

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from detectron2.structures import Boxes, Instances, PolygonMasks
 
 from detr_d2.modeling.matcher import HungarianMatcher, Targets
 
@@ -72,3 +73,30 @@ def test_a_diverged_model_is_named():
     boxes = torch.full((1, 1, 2, 4), float("nan"))
     with pytest.raises(FloatingPointError, match="diverged"):
         MATCHER(torch.zeros(1, 1, 2, 2), boxes, make_targets([(0, LEFT)]))
+
+
+def test_polygons_of_detectron2s_mapper_are_rasterized():
+    """INPUT.MASK_FORMAT is "polygon" there by default."""
+    instances = Instances((4, 6), gt_classes=torch.tensor([0, 1]))
+    square, two_parts = (
+        [[1.0, 1, 3, 1, 3, 3, 1, 3]],
+        [[0.0, 0, 1, 0, 1, 4, 0, 4], [5.0, 0, 6, 0, 6, 1, 5, 1]],
+    )
+    instances.gt_masks = PolygonMasks([square, two_parts])
+    instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
+    empty = Instances((5, 3), gt_classes=torch.zeros(0, dtype=torch.int64))
+    empty.gt_masks, empty.gt_boxes = PolygonMasks([]), Boxes(torch.zeros(0, 4))
+    batch = [{"instances": instances}, {"instances": empty}]
+    first, second = Targets.from_inputs(batch, torch.device("cpu"), 2, with_masks=True).masks
+    expected = torch.zeros(2, 4, 6, dtype=torch.bool)
+    expected[0, 1:3, 1:3] = True
+    expected[1, :, 0] = expected[1, 0, 5] = True
+    assert torch.equal(first, expected)
+    assert second.shape == (0, 5, 3)
+
+
+def test_boxes_without_masks_name_the_keys_to_change():
+    instances = Instances((4, 6), gt_classes=torch.tensor([0]))
+    instances.gt_boxes = Boxes(torch.tensor([[0.0, 0, 2, 2]]))
+    with pytest.raises(ValueError, match=r"MODEL.MASK_ON is True"):
+        Targets.from_inputs([{"instances": instances}], torch.device("cpu"), 2, with_masks=True)

@@ -26,6 +26,8 @@ def test_a_pixel_is_a_square():
         ["#####", "#...#", "#.#.#", "#...#", "#####"],  # a ring around a pixel
         ["##..", "##..", "..##", "..##"],  # parts that touch at a corner
         ["####", "#.##", "##.#", "####"],  # holes that touch at a corner
+        # The box of the small part encloses the hole of the large one.
+        ["######..", "#......#", "#.###..#", "#.#.####", "#.###...", "#.......", "######.."],
         ["....", "...."],
     ],
 )

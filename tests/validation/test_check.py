@@ -1,13 +1,18 @@
 """The check finds what is wrong, and the repaired copy has nothing wrong."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from detr_d2.data.categories import CategoryTable
+from detr_d2.data.coco_panoptic import load_records
 from detr_d2.data.coco_writer import write_id_png
-from detr_d2.validation.check import Checker, SetFiles, find_near_duplicates
+from detr_d2.utils.files import read_json, write_json
+from detr_d2.validation.check import Checker, SetFiles, check_together, find_near_duplicates
 from detr_d2.validation.findings import Page
-from detr_d2.validation.repair import repair_set
+from detr_d2.validation.repair import repair_sets
 
 
 def files_of(tiny_set) -> SetFiles:
@@ -110,7 +115,7 @@ def test_every_fault_is_found_and_repaired(tiny_set, tmp_path, harm, kind):
     tiny_set.write()
     assert kind in kinds(tiny_set)
 
-    skipped = repair_set(files_of(tiny_set), tmp_path / "repaired")
+    skipped = repair_sets([files_of(tiny_set)], tmp_path / "repaired")
 
     repaired = SetFiles(
         str(tmp_path / "repaired/panoptic.json"),
@@ -125,7 +130,7 @@ def test_a_segment_of_id_zero_gets_its_pixels(tiny_set, tmp_path):
     """The void pixels of "a" are the 16 of its last column."""
     first(tiny_set).append({"id": 0, "category_id": 9, "iscrowd": 0, "area": 16})
     tiny_set.write()
-    repair_set(files_of(tiny_set), tmp_path / "repaired")
+    repair_sets([files_of(tiny_set)], tmp_path / "repaired")
     checker = Checker(
         SetFiles(
             str(tmp_path / "repaired/panoptic.json"),
@@ -162,3 +167,77 @@ def test_a_page_is_sorted_by_severity_and_stays_short(tiny_set):
     assert heads == sorted(heads, key=("ERROR", "WARNING", "NOTE").index)
     assert "    ... and 7 more" in lines
     assert any("wrong area" in line for line in lines)
+
+
+@pytest.fixture
+def parts(tiny_set) -> list[SetFiles]:
+    """The tiny set as two JSONs beside each other: a.jpg to train on, the others to test."""
+    content, found = tiny_set.content, []
+    for part, pngs in (("train", ["a.png"]), ("val", ["b.png", "empty.png"])):
+        annotations = [a for a in content["annotations"] if a["file_name"] in pngs]
+        ids = {a["image_id"] for a in annotations}
+        images = [image for image in content["images"] if image["id"] in ids]
+        path = tiny_set.root / f"panoptic_{part}.json"
+        path.write_text(json.dumps({**content, "images": images, "annotations": annotations}))
+        whole = files_of(tiny_set)
+        found.append(SetFiles(str(path), whole.image_root, whole.panoptic_root))
+    tiny_set.json_path.unlink()
+    return found
+
+
+def run_together(sets: list[SetFiles]) -> tuple[list, list]:
+    """The findings of each alone, and of all together."""
+    checkers = [Checker(files) for files in sets]
+    alone = [finding for checker in checkers for finding in checker.run()]
+    return alone, list(check_together(checkers))
+
+
+def test_parts_of_a_set_do_not_miss_each_others_images(parts, tiny_set):
+    alone, together = run_together(parts)
+    assert "image not listed" not in {f.kind for f in alone}
+    assert together == []
+    # In neither of them.
+    Image.new("RGB", (8, 6), (200, 10, 10)).save(tiny_set.root / "images/deep/more.png")
+    _, (finding,) = run_together(parts)
+    assert (finding.kind, finding.file) == ("image not listed", "deep/more.png")
+    assert finding.found == "not in panoptic_train.json or panoptic_val.json"
+
+
+def test_parts_of_a_set_have_the_same_categories(parts):
+    content = read_json(parts[1].panoptic_json)
+    content["categories"][0] = {**content["categories"][0], "name": "mud"}
+    write_json(parts[1].panoptic_json, content)
+    _, (finding,) = run_together(parts)
+    assert (finding.severity, finding.kind) == ("error", "other categories")
+    assert "mud" in finding.found and "soil" in finding.expected
+
+
+def test_a_part_that_cannot_be_read_is_reported_alone(parts):
+    with open(parts[1].panoptic_json, "w") as file:
+        file.write("{")
+    alone, together = run_together(parts)
+    assert [f.kind for f in alone if f.severity == "error"] == ["unreadable JSON"]
+    assert together == []
+
+
+def test_parts_are_repaired_into_one_folder(parts, tiny_set, tmp_path):
+    content = read_json(parts[0].panoptic_json)
+    content["annotations"][0]["segments_info"][0]["area"] += 1
+    write_json(parts[0].panoptic_json, content)
+    steps = []
+    target = tmp_path / "fixed"
+    assert repair_sets(parts, target, lambda *step: steps.append(step)) == []
+    assert steps == [(1, 3), (2, 3), (3, 3)]
+    table = CategoryTable(content["categories"])
+    for part, names in (("train", ["a.jpg"]), ("val", ["b.png", "empty.jpg"])):
+        records = load_records(
+            str(target / f"panoptic_{part}.json"),
+            parts[0].image_root,
+            str(target / "panoptic"),
+            table,
+        )
+        assert [record["file_name"].split("/")[-1] for record in records] == names
+        files = SetFiles(
+            str(target / f"panoptic_{part}.json"), parts[0].image_root, str(target / "panoptic")
+        )
+        assert [f for f in Checker(files).run() if f.severity == "error"] == []

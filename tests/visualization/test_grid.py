@@ -57,6 +57,24 @@ def test_title_and_captions_make_room():
     assert titled > bare + 20
 
 
+def below(grid, left, width):
+    """The pixels under the pictures that are not paper, of some columns."""
+    return (grid[-40:, left : left + width] != PAPER).any(axis=2)
+
+
+def test_each_picture_has_its_own_caption_that_stays_within_its_width():
+    left, right = plain(20, 90, 50), plain(20, 90, 60)
+    name = "a/very/long/path/to/some/image_0001.jpg"
+    grid = image_grid([[left, right]], ["", ""], captions=[[name, ""]])
+    assert below(grid, 28, 90).any()
+    assert not below(grid, 28 + 90, 12 + 90).any(), "beyond its picture"
+    # The end of a name is what differs.
+    other = image_grid([[left, right]], ["", ""], captions=[[name.replace("0001", "0002"), ""]])
+    assert not np.array_equal(grid, other)
+    with pytest.raises(ValueError, match="zip"):
+        image_grid([[left, right]], ["", ""], captions=[["a"]])
+
+
 def test_wrong_numbers_are_errors():
     picture = plain(4, 4, 0)
     with pytest.raises(ValueError, match=r"pictures per row: \[1\], but 2 columns"):

@@ -17,12 +17,8 @@ import cv2
 import numpy as np
 
 from detr_d2.conversion.classes import SourceClass, choose_things
-from detr_d2.data.image_io import (
-    TRANSPOSED,
-    ImageInfo,
-    UnreadableError,
-    apply_exif_orientation,
-)
+from detr_d2.data.image_io import TRANSPOSED, ImageInfo, UnreadableError, apply_exif_orientation
+from detr_d2.utils.files import printable
 
 # The class key of regions that are declared as void.
 VOID = "__void__"
@@ -52,6 +48,11 @@ class Skipped:
 
     name: str
     reason: str
+
+    def __post_init__(self) -> None:
+        # File systems hold names that no terminal and no JSON reader can take.
+        object.__setattr__(self, "name", printable(self.name))
+        object.__setattr__(self, "reason", printable(self.reason))
 
 
 @dataclass
@@ -189,6 +190,9 @@ class AnnotationFormat(ABC):
         """Keep samples whose name, without extension, is unique; the others go to `skipped`."""
         by_stem: dict[str, list[Sample]] = {}
         for sample in samples:
+            if printable(sample.name) != sample.name:
+                self.skipped.append(Skipped(sample.name, "its name is not UTF-8; rename it"))
+                continue
             by_stem.setdefault(os.path.splitext(sample.name)[0], []).append(sample)
         for same in by_stem.values():
             if len(same) == 1:

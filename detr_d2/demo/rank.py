@@ -1,0 +1,127 @@
+"""Order images by how unsure the model is of them, to correct first what teaches it most."""
+
+import csv
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from detr_d2.data.image_io import place_image
+from detr_d2.demo.outputs import Output, Pictures
+from detr_d2.engine.predictor import panoptic_map
+from detr_d2.utils.files import Journal, replacing, write_text
+from detr_d2.utils.partial_folder import replacing_folder
+from detr_d2.visualization.video import Source
+
+# Objects below the threshold that are surer than this may have been missed.
+LOWEST_SCORE = 0.1
+CSV, LIST, PICTURES, JOURNAL = "rank.csv", "rank.txt", "pictures", "rank.jsonl"
+FIELDS = ("rank", "mistakes", "segments", "lowest_score", "missed", "unlabelled", "image")
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """How unsure the model is of an image.
+
+    Attributes:
+        segments: how many it has found.
+        wrong: expected number of wrong ones: the sum of 1 - score.
+        missed: expected number of missed objects: the sum of the scores of those below the
+            threshold.
+        unlabelled: share of pixels without a segment.
+        lowest_score: of the segments; 1 without any.
+    """
+
+    segments: int
+    wrong: float
+    missed: float
+    unlabelled: float
+    lowest_score: float
+
+    @property
+    def mistakes(self) -> float:
+        """The expected number of corrections, by which images are ordered."""
+        return self.wrong + self.missed + self.unlabelled
+
+
+def doubt_of(output: dict[str, Any], threshold: float) -> Doubt:
+    """Measure an output.
+
+    Args:
+        output: with `panoptic_seg`; `instances`, if there, tell what was nearly found.
+        threshold: score above which a query becomes a segment.
+
+    Raises:
+        ValueError: a model without masks.
+    """
+    id_map, segments = panoptic_map(output)
+    scores = [float(segment["score"]) for segment in segments]
+    missed = 0.0
+    if "instances" in output:
+        candidates = output["instances"].scores
+        unsure = (candidates > LOWEST_SCORE) & (candidates <= threshold)
+        missed = float(candidates[unsure].sum())
+    return Doubt(
+        segments=len(scores),
+        wrong=sum(1 - score for score in scores),
+        missed=missed,
+        unlabelled=float((id_map == 0).mean()),
+        lowest_score=min(scores, default=1.0),
+    )
+
+
+class Rank(Output):
+    """Lists of the images, those first that the model is least sure of.
+
+    `rank.csv` has the figures, `rank.txt` the paths, and `pictures/` the pictures in that order.
+
+    Args:
+        folder: where they go; made if needed.
+        threshold: as `doubt_of` has it.
+        pictures: the output that renders them, None without.
+        resume: keep what an earlier run has measured.
+    """
+
+    def __init__(
+        self, folder: str, threshold: float, pictures: Pictures | None, resume: bool
+    ) -> None:
+        self.folder, self.threshold, self.pictures = Path(folder), threshold, pictures
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            (self.folder / JOURNAL).unlink(missing_ok=True)
+        self.journal = Journal(self.folder / JOURNAL, "stem")
+
+    def has(self, source: Source) -> bool:
+        """Whether the image was measured."""
+        return source.stem in self.journal
+
+    def add(self, source: Source, image: np.ndarray, output: dict[str, Any]) -> None:
+        """Measure it."""
+        doubt = doubt_of(output, self.threshold)
+        figures = {**vars(doubt), "mistakes": doubt.mistakes}
+        self.journal.write({"stem": source.stem, "image": os.fspath(source.path), **figures})
+
+    def finish(self) -> None:
+        """Write the lists, and put the pictures in order."""
+        rows = [self.journal.read(stem) for stem in self.journal]
+        # Equal ones by name, so that the order is the same in every run.
+        rows.sort(key=lambda row: (-row["mistakes"], row["stem"]))
+        with replacing(self.folder / CSV) as path, open(path, "w", newline="") as file:
+            writer = csv.DictWriter(file, FIELDS, extrasaction="ignore")
+            writer.writeheader()
+            for number, row in enumerate(rows, start=1):
+                figures = {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
+                writer.writerow({"rank": number, **figures})
+        write_text(self.folder / LIST, "".join(f"{row['image']}\n" for row in rows))
+        if self.pictures is not None:
+            self._order_pictures([row["stem"] for row in rows], self.pictures)
+
+    def _order_pictures(self, stems: list[str], pictures: Pictures) -> None:
+        with replacing_folder(self.folder / PICTURES) as folder:
+            for number, stem in enumerate(stems, start=1):
+                target = pictures.targets.get(stem)
+                if target is not None and target.is_file():
+                    name = f"{number:04d}_{stem.replace('/', '__')}{target.suffix}"
+                    place_image(target, folder / name)

@@ -1,0 +1,132 @@
+"""The files themselves, as the programs that will read them want them."""
+
+import json
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import yaml
+from annotation_findings import TABLE
+
+from detr_d2.annotation_export import WRITERS
+
+
+@pytest.fixture
+def write(findings, tmp_path):
+    """Write both images in a format; the folder."""
+
+    def _write(name):
+        writer = WRITERS[name](tmp_path / name, TABLE)
+        for finding in findings:
+            writer.add(finding)
+        writer.finish()
+        return tmp_path / name
+
+    return _write
+
+
+def test_labelme_names_the_image_by_its_path_from_there(write, findings):
+    folder = write("labelme")
+    content = json.loads((folder / "deep/b.json").read_text())
+    assert content["imagePath"] == "../../images/deep/b.png" and content["imageData"] is None
+    assert (content["imageHeight"], content["imageWidth"]) == (64, 40)
+    soil, pipe = content["shapes"]
+    assert (soil["label"], soil["score"], soil["group_id"]) == ("soil", 0.9, None)
+    assert (pipe["label"], pipe["score"], pipe["shape_type"]) == ("pipe", 0.88, "polygon")
+    # The parts of the brick are one group; a shape lies on those before it.
+    shapes = json.loads((folder / "a.json").read_text())["shapes"]
+    groups = [s["group_id"] for s in shapes if s["label"] == "brick"]
+    assert sorted(groups, key=str) == [5, 5, None]
+    areas = [polygon_area(s["points"]) for s in shapes]
+    assert areas[0] == max(areas) and areas[-1] == min(areas)
+    assert np.diff(areas).max() < 10, "but for what simplification adds"
+
+
+def polygon_area(points):
+    x, y = np.array(points).T
+    return abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2
+
+
+def test_labelme_itself_opens_the_file(write):
+    label_file = pytest.importorskip("labelme").LabelFile
+    opened = label_file(str(write("labelme") / "a.json"))
+    assert len(opened.shapes) == 7 and opened.imageData is not None
+    assert opened.shapes[0]["other_data"] == {"score": 0.99}
+
+
+def test_pycocotools_reads_the_coco_file(write, findings, capsys):
+    from pycocotools.coco import COCO
+
+    coco = COCO(str(write("coco") / "annotations.json"))
+    assert {c["name"]: c["isthing"] for c in coco.loadCats(coco.getCatIds())} == {
+        "brick": 1,
+        "pipe": 1,
+        "sky": 0,
+        "soil": 0,
+    }
+    images = {image["file_name"]: image for image in coco.loadImgs(coco.getImgIds())}
+    for finding in findings:
+        found = coco.loadAnns(coco.getAnnIds(imgIds=images[finding.name]["id"]))
+        assert len(found) == len(finding.segments)
+        for annotation, segment in zip(found, finding.segments, strict=True):
+            assert annotation["category_id"] == TABLE.categories[segment["category_id"]].id
+            assert annotation["score"] == round(segment["score"], 4)
+            mask, expected = coco.annToMask(annotation), finding.id_map == segment["id"]
+            assert annotation["area"] == expected.sum()
+            assert (mask & expected).sum() / (mask | expected).sum() > 0.9
+    capsys.readouterr()
+
+
+def test_cvat_xml_has_what_cvat_documents(write):
+    root = ElementTree.parse(write("cvat") / "annotations.xml").getroot()
+    assert root.findtext("version") == "1.1"
+    labels = root.findall("meta/task/labels/label")
+    assert [label.findtext("name") for label in labels] == ["brick", "pipe", "sky", "soil"]
+    assert labels[0].findtext("color") == "#c83c32"
+    attribute = labels[0].find("attributes/attribute")
+    assert attribute.findtext("name") == "score" and attribute.findtext("input_type") == "number"
+    first, second = root.findall("image")
+    assert second.attrib == {"id": "1", "name": "deep/b.png", "width": "40", "height": "64"}
+    soil, pipe = second.findall("polygon")
+    assert (soil.get("label"), soil.get("z_order"), pipe.get("z_order")) == ("soil", "0", "1")
+    assert pipe.find("attribute[@name='score']").text == "0.88"
+    points = [tuple(map(float, pair.split(","))) for pair in soil.get("points").split(";")]
+    assert set(points) == {(0, 0), (40, 0), (40, 64), (0, 64)} or len(points) > 4
+    bricks = [p.get("group_id") for p in first.findall("polygon[@label='brick']")]
+    assert sorted(bricks, key=str) == ["5", "5", None]
+
+
+def test_yolo_has_a_line_for_each_segment_and_its_score_beside_it(write, findings):
+    folder = write("yolo")
+    names = yaml.safe_load((folder / "data.yaml").read_text())["names"]
+    assert names == {0: "brick", 1: "pipe", 2: "sky", 3: "soil"}
+    lines = (folder / "labels/deep/b.txt").read_text().splitlines()
+    scores = (folder / "scores/deep/b.txt").read_text().splitlines()
+    assert [line.split()[0] for line in lines] == ["3", "1"] and scores == ["0.9", "0.88"]
+    sides = np.array([float(word) for line in lines for word in line.split()[1:]])
+    assert sides.min() == 0 and sides.max() == 1
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_run_goes_on_where_it_has_stopped(name, findings, tmp_path):
+    first, second = findings
+    complete = WRITERS[name](tmp_path / "complete", TABLE)
+    for finding in findings:
+        complete.add(finding)
+    complete.finish()
+
+    WRITERS[name](tmp_path / name, TABLE).add(first)
+    resumed = WRITERS[name](tmp_path / name, TABLE, resume=True)
+    assert first.name in resumed and second.name not in resumed
+    resumed.add(second)
+    resumed.finish()
+    files = sorted(p.relative_to(tmp_path / name) for p in (tmp_path / name).rglob("*.*"))
+    assert files == sorted(
+        p.relative_to(tmp_path / "complete") for p in (tmp_path / "complete").rglob("*.*")
+    )
+    for file in files:
+        if (tmp_path / name / file).is_file():
+            assert (tmp_path / name / file).read_text() == (
+                tmp_path / "complete" / file
+            ).read_text()
+    assert first.name not in WRITERS[name](tmp_path / name, TABLE), "a new run starts anew"

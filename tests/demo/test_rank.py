@@ -1,0 +1,66 @@
+import csv
+
+import pytest
+import torch
+from detectron2.structures import Instances
+
+from detr_d2.demo.rank import doubt_of
+
+
+def output(scores, unlabelled=0, candidates=()):
+    """A map of 100 pixels, of which the last `unlabelled` have no segment."""
+    ids = torch.ones(10, 10, dtype=torch.int32)
+    ids.view(-1)[100 - unlabelled :] = 0
+    segments = [{"id": i + 1, "category_id": 0, "score": s} for i, s in enumerate(scores)]
+    instances = Instances((10, 10))
+    instances.scores = torch.tensor(candidates)
+    return {"panoptic_seg": (ids, segments), "instances": instances}
+
+
+def test_doubt_is_the_expected_number_of_corrections():
+    doubt = doubt_of(output([0.9, 0.7], unlabelled=25), threshold=0.6)
+    assert (doubt.segments, doubt.lowest_score) == (2, pytest.approx(0.7))
+    assert doubt.wrong == pytest.approx(0.1 + 0.3) and doubt.missed == 0
+    assert doubt.mistakes == pytest.approx(0.4 + 0.25)
+
+
+def test_objects_just_below_the_threshold_may_be_missing():
+    doubt = doubt_of(output([0.9], candidates=[0.9, 0.5, 0.6, 0.3, 0.05]), threshold=0.6)
+    assert doubt.missed == pytest.approx(0.5 + 0.6 + 0.3), "neither found nor hopeless"
+
+
+def test_without_segments_or_instances():
+    doubt = doubt_of({"panoptic_seg": (torch.zeros(4, 5), [])}, threshold=0.5)
+    assert (doubt.segments, doubt.mistakes, doubt.lowest_score) == (0, 1.0, 1.0)
+    with pytest.raises(ValueError, match="needs a mask head"):
+        doubt_of({"instances": Instances((4, 5))}, threshold=0.5)
+
+
+def rows_of(folder):
+    with open(folder / "rank.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_lists_and_pictures_are_in_order(demo, images, tmp_path):
+    words = ("--input", images, "--output", tmp_path / "out", "--rank", tmp_path / "rank")
+    assert demo(*words) == 0
+    rows = rows_of(tmp_path / "rank")
+    assert [row["rank"] for row in rows] == ["1", "2", "3"]
+    figures = [float(row["mistakes"]) for row in rows]
+    assert figures == sorted(figures, reverse=True) and len(set(figures)) == 3
+    paths = (tmp_path / "rank/rank.txt").read_text().splitlines()
+    assert paths == [row["image"] for row in rows]
+    assert set(paths) == {str(images / name) for name in ("a.png", "b.png", "deep/c.png")}
+    pictures = sorted(p.name for p in (tmp_path / "rank/pictures").iterdir())
+    stems = {"a.png": "a", "b.png": "b", "c.png": "deep__c"}
+    assert pictures == [
+        f"{number:04d}_{stems[path.rsplit('/', 1)[1]]}.jpg"
+        for number, path in enumerate(paths, start=1)
+    ]
+
+    # A run that goes on knows what it has measured; without --resume it starts anew.
+    (images / "b.png").unlink()
+    assert demo(*words, "--resume") == 0
+    assert [row["image"] for row in rows_of(tmp_path / "rank")] == paths
+    assert demo(*words) == 0
+    assert len(rows_of(tmp_path / "rank")) == 2

@@ -1,0 +1,118 @@
+"""Values of the config that differ from the defaults and from each other reach their place."""
+
+import math
+
+import pytest
+import torch
+from tiny_model import build, tiny_cfg
+from torch import nn
+
+from detr_d2.modeling.criterion import SetCriterion
+from detr_d2.modeling.matcher import HungarianMatcher, Targets
+from detr_d2.modeling.padding import batch_images
+
+
+def cfg_with(**keys):
+    cfg = tiny_cfg()
+    for key, value in keys.items():
+        setattr(cfg.MODEL.DETR, key, value)
+    return cfg
+
+
+def two_objects() -> Targets:
+    boxes = torch.tensor([[0.5, 0.5, 0.5, 0.5], [0.2, 0.3, 0.2, 0.4]])
+    return Targets(counts=[2], classes=torch.tensor([1, 0]), boxes=boxes, masks=None)
+
+
+def outputs():
+    """One layer, one image, four queries, two classes; nothing is right."""
+    generator = torch.Generator().manual_seed(3)
+    logits = torch.randn(1, 1, 4, 3, generator=generator)
+    return logits, torch.rand(1, 1, 4, 4, generator=generator) * 0.4 + 0.2
+
+
+@pytest.mark.parametrize("name", ["CLASS", "L1", "GIOU"])
+def test_each_cost_of_the_matching_has_its_own_key(name):
+    keys = {"COST_CLASS": 0.0, "COST_L1": 0.0, "COST_GIOU": 0.0, f"COST_{name}": 3.0}
+    matcher = HungarianMatcher(cfg_with(**keys))
+    own = {"CLASS": "cost_class", "L1": "cost_l1", "GIOU": "cost_giou"}
+    assert {key: getattr(matcher, attribute) for key, attribute in own.items()} == {
+        key: 3.0 if key == name else 0.0 for key in own
+    }
+
+
+def test_each_loss_has_its_own_weight():
+    names = {"CLASS": 2.0, "L1": 3.0, "GIOU": 7.0, "FOCAL": 11.0, "DICE": 13.0}
+    ones = SetCriterion(cfg_with(**{f"{name}_WEIGHT": 1.0 for name in names}))
+    weighted = SetCriterion(cfg_with(**{f"{name}_WEIGHT": w for name, w in names.items()}))
+    base = ones.box_losses(*outputs(), two_objects())[0]
+    found = weighted.box_losses(*outputs(), two_objects())[0]
+    ratios = {name: float(found[name] / base[name]) for name in base}
+    assert ratios == pytest.approx({"loss_class": 2.0, "loss_l1": 3.0, "loss_giou": 7.0})
+    assert weighted.weights == {name.lower(): weight for name, weight in names.items()}
+
+
+def test_no_object_weighs_what_the_config_says():
+    logits, boxes = outputs()
+    flat = torch.zeros_like(logits)
+    flat[..., 2] = 1.0
+    weight = 0.4
+    criterion = SetCriterion(cfg_with(NO_OBJECT_WEIGHT=weight))
+    found = criterion.box_losses(flat, boxes, two_objects())[0]["loss_class"]
+    # Two queries are matched to real classes, two to "no object", which has the larger logit.
+    total = math.log(2 + math.e)
+    expected = (2 * total + weight * 2 * (total - 1)) / (2 + weight * 2)
+    assert float(found) == pytest.approx(expected)
+
+
+def test_heads_and_dropout_are_those_of_the_config():
+    cfg = cfg_with(NHEADS=4, DROPOUT=0.3)
+    cfg.MODEL.DETR.BBOX_ATTENTION.NHEADS = 2
+    model = build(cfg)
+    attention = [m for m in model.modules() if isinstance(m, nn.MultiheadAttention)]
+    # One encoder layer has one, two decoder layers have two each.
+    assert [m.num_heads for m in attention] == [4] * 5
+    assert [m.dropout for m in attention] == [0.3] * 5
+    dropouts = [m.p for m in model.modules() if isinstance(m, nn.Dropout)]
+    assert dropouts and set(dropouts) == {0.3}
+    assert model.bbox_attention.num_maps == 2
+
+
+def test_dropout_acts_in_training_only():
+    model = build(cfg_with(DROPOUT=0.5))
+    torch.manual_seed(0)
+    arguments = (
+        torch.randn(1, 32, 2, 3),
+        torch.zeros(1, 2, 3, dtype=torch.bool),
+        torch.randn(1, 7, 32),
+        torch.randn(1, 32, 2, 3),
+    )
+    first, second = (model.transformer.train()(*arguments)[0] for _ in range(2))
+    assert not torch.equal(first, second)
+    first, second = (model.transformer.eval()(*arguments)[0] for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_matrices_of_the_transformer_start_as_xavier_says():
+    transformer = build(cfg_with(DIM_FEEDFORWARD=64)).transformer
+    for name, parameter in transformer.named_parameters():
+        if parameter.dim() < 2:
+            continue
+        bound = math.sqrt(6 / sum(parameter.shape))
+        assert parameter.abs().max() <= bound, name
+        assert parameter.abs().max() > 0.9 * bound, name
+
+
+def test_each_channel_is_normalised_by_its_own_mean_and_deviation():
+    cfg = tiny_cfg()
+    cfg.MODEL.PIXEL_MEAN = [10.0, 20.0, 30.0]
+    cfg.MODEL.PIXEL_STD = [2.0, 4.0, 5.0]
+    model = build(cfg)
+    image = torch.tensor([110, 60, 45], dtype=torch.uint8)[:, None, None].expand(3, 33, 40)
+    small = torch.tensor([12, 24, 35], dtype=torch.uint8)[:, None, None].expand(3, 32, 64)
+    batch = batch_images(
+        [{"image": image}, {"image": small}], model.pixel_mean, model.pixel_std
+    ).tensor
+    assert batch[0, :, 32, 39].tolist() == [50.0, 10.0, 3.0]
+    assert batch[1, :, 0, 0].tolist() == [1.0, 1.0, 1.0]
+    assert batch[0, :, 0, 40:].abs().sum() == 0 and batch[1, :, 32:].abs().sum() == 0
