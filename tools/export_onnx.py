@@ -16,7 +16,7 @@ from detr_d2.evaluation.pq import PanopticGroundTruth
 from detr_d2.export.onnx_files import check_can_export, export_onnx
 from detr_d2.export.parity import RUNNER, measure_parity, noise_images
 from detr_d2.utils.files import read_json, replacing, write_json
-from detr_d2.visualization import read_image
+from detr_d2.utils.images import read_image
 from detr_d2.visualization.video import find_sources
 
 # PyTorch does what the graphs do, no more and in fp32, so that times and outputs can be compared.
