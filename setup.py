@@ -62,6 +62,14 @@ setup(
         "Topic :: Scientific/Engineering :: Image Recognition",
         "Typing :: Typed",
     ],
+    # `pip install detr_d2[onnx]`, for tools/export_onnx.py alone.
+    extras_require={
+        "onnx": [
+            line
+            for line in (HERE / "requirements/onnx.txt").read_text().splitlines()
+            if not line.startswith("#")
+        ]
+    },
     python_requires=">=3.10",
     packages=find_packages(include=["detr_d2", "detr_d2.*"]),
     package_data={"detr_d2": ["py.typed", "**/*.html", "**/*.css", "**/*.js"]},

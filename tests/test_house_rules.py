@@ -45,6 +45,7 @@ LAYERS = {
     "demo": {"ops", "utils", "data", "annotation_export", "visualization", "engine"},
     # Looks into the model, so it knows its parts.
     "explanation": {"ops", "utils", "modeling", "visualization", "engine"},
+    "export": {"utils", "modeling", "evaluation", "engine"},
     "cli": {"doctor"},
     "__init__": {"_requirements", "config", "register", "modeling", "engine.Predictor"},
 }
@@ -56,6 +57,8 @@ OUTSIDE = {
 }
 # Packages that come with every detectron2, so that the doctor need not look for them.
 COMES_WITH_DETECTRON2 = {"PIL", "matplotlib", "tabulate", "termcolor", "iopath", "yaml", "tqdm"}
+# Packages of requirements/onnx.txt, which the export asks for by name.
+FOR_EXPORT = {"onnx", "onnxscript", "onnxruntime"}
 
 
 def part_of(path: Path) -> str:
@@ -143,7 +146,8 @@ def test_doctor_starts_with_the_standard_library_alone():
 def test_doctor_knows_every_package_that_is_imported():
     from detr_d2.doctor import PROBES
 
-    known = {module.split(".")[0] for module in PROBES.values()} | COMES_WITH_DETECTRON2
+    known = {module.split(".")[0] for module in PROBES.values()}
+    known |= COMES_WITH_DETECTRON2 | FOR_EXPORT
     unknown = {
         f"{name_of(path)} imports {name}"
         for path in SOURCES

@@ -149,9 +149,8 @@ def conv_upsampled_sum(x: Tensor, lateral: Tensor, conv: nn.Conv2d) -> Tensor:
         (Q, C', H, W), equal to the plain computation but for rounding.
     """
     size = lateral.shape[-2:]
-    # Features have ceil(half) the size of the finer ones, so a level doubles, or lacks one of that.
-    doubles = all(b in (2 * a, 2 * a - 1) for a, b in zip(x.shape[-2:], size, strict=True))
-    if not doubles or size == x.shape[-2:] or len(x) < 2:
+    # An exported graph must hold for all sizes, and must not ask for one.
+    if torch.compiler.is_exporting() or len(x) < 2 or not _doubles(x.shape[-2:], size):
         return conv(F.interpolate(x, size=size, mode="nearest") + lateral)
     result = F.conv_transpose2d(x, _transposed_kernel(conv.weight), stride=2, padding=1)
     result = result[..., : size[0], : size[1]]
@@ -161,6 +160,12 @@ def conv_upsampled_sum(x: Tensor, lateral: Tensor, conv: nn.Conv2d) -> Tensor:
         flipped = _last_column(x.transpose(2, 3), conv.weight.transpose(2, 3), size[1])
         result[..., -1:, :] = flipped.transpose(2, 3)
     return result + conv(lateral[None])
+
+
+def _doubles(small: Sequence[int], large: Sequence[int]) -> bool:
+    """Whether a level doubles: features have ceil(half) the size of the finer ones."""
+    doubles = all(b in (2 * a, 2 * a - 1) for a, b in zip(small, large, strict=True))
+    return doubles and tuple(small) != tuple(large)
 
 
 def _transposed_kernel(weight: Tensor) -> Tensor:

@@ -164,13 +164,18 @@ class Transformer(nn.Module):
         }
 
     def forward(
-        self, image: Tensor, padding: Tensor, query_position: Tensor, image_position: Tensor
+        self,
+        image: Tensor,
+        padding: Tensor | None,
+        query_position: Tensor,
+        image_position: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Encode the image and decode the queries.
 
         Args:
             image: (N, d, h, w), the projected last backbone feature.
-            padding: bool (N, h, w), True = padding; such cells influence nothing.
+            padding: bool (N, h, w), True = padding; such cells influence nothing. None where there
+                is none, so that nobody has to look.
             query_position: (G, Q, d), the learned queries, G groups that do not see each other.
             image_position: (N, d, h, w).
 
@@ -182,7 +187,7 @@ class Transformer(nn.Module):
         image = image.flatten(2).transpose(1, 2)
         image_position = image_position.flatten(2).transpose(1, 2)
         # Where nothing is padded no mask is needed, and attention takes a faster way.
-        mask = padding.flatten(1) if padding.any() else None
+        mask = padding.flatten(1) if padding is not None and padding.any() else None
         memory = self.encoder(image, mask, image_position)
         groups, batch = len(query_position), len(image)
         query_position = query_position.repeat(batch, 1, 1)

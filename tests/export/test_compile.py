@@ -1,0 +1,27 @@
+"""Compiled parts give the same losses and outputs, and the same checkpoint."""
+
+import torch
+from tiny_model import build, make_input, tiny_cfg
+
+from detr_d2.export import compile_parts
+
+
+def test_compiled_parts_give_the_same_outputs_at_two_sizes():
+    cfg = tiny_cfg()
+    cfg.MODEL.DETR.SCORE_THRESH = 0.0
+    model = build(cfg).eval()
+    model.box_head.class_embed.bias.data[-1] = -10.0
+    names = list(model.state_dict())
+    inputs = [[make_input(64, 96, 1)], [make_input(75, 50, 1)]]
+    with torch.no_grad():
+        expected = [model(x)[0] for x in inputs]
+        assert compile_parts(model, backend="eager") == ["backbone", "transformer", "mask_head"]
+        found = [model(x)[0] for x in inputs]
+    assert list(model.state_dict()) == names
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one["panoptic_seg"][0], other["panoptic_seg"][0])
+        assert torch.allclose(one["instances"].scores, other["instances"].scores, atol=1e-6)
+
+
+def test_a_model_without_masks_has_two_parts():
+    assert compile_parts(build(tiny_cfg("Detr")), backend="eager") == ["backbone", "transformer"]

@@ -1,0 +1,127 @@
+"""Run an exported panoptic DETR on images; needs numpy, Pillow and onnxruntime, and no PyTorch.
+
+python run_onnx.py --model FOLDER --output FOUND image.jpg ...
+"""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from PIL import Image, ImageOps
+
+
+class PanopticModel:
+    """The folder that `export_onnx.py` wrote."""
+
+    def __init__(self, folder: str) -> None:
+        # Errors only: the optimizer remarks on every graph that has a loop.
+        onnxruntime.set_default_logger_severity(3)
+        run = onnxruntime.get_available_providers()
+        self.detect, self.masks = (
+            onnxruntime.InferenceSession(os.path.join(folder, name), providers=run)
+            for name in ("detect.onnx", "masks.onnx")
+        )
+        self.settings = json.loads(self.detect.get_modelmeta().custom_metadata_map["detr_d2"])
+        self.categories = json.loads(Path(folder, "categories.json").read_text("utf-8"))
+
+    def resized(self, image: Image.Image) -> np.ndarray:
+        """Scale the shortest edge as Detectron2's ResizeShortestEdge does: (h, w, 3) uint8."""
+        (width, height), shortest = image.size, self.settings["min_size"]
+        if shortest == 0:
+            return np.asarray(image)
+        scale = shortest / min(height, width)
+        sizes = (shortest, scale * width) if height < width else (scale * height, shortest)
+        if max(sizes) > self.settings["max_size"]:
+            scale = self.settings["max_size"] / max(sizes)
+            sizes = (sizes[0] * scale, sizes[1] * scale)
+        return np.asarray(image.resize((int(sizes[1] + 0.5), int(sizes[0] + 0.5)), Image.BILINEAR))
+
+    def __call__(self, image: Image.Image) -> tuple[np.ndarray, list[dict]]:
+        """Return segment ids int32 (H, W), 0 = nothing, and the segments of an RGB image."""
+        names = [value.name for value in self.detect.get_outputs()]
+        found = dict(zip(names, self.detect.run(None, {"image": self.resized(image)}), strict=True))
+        thresh = self.settings["score_thresh"]
+        keep = np.flatnonzero(found["is_object"] & (found["scores"] > thresh))
+        if not len(keep):
+            return np.zeros(image.size[::-1], np.int32), []
+        wanted = {value.name for value in self.masks.get_inputs()}
+        inputs = {name: value for name, value in found.items() if name in wanted}
+        inputs["embeddings"] = found["embeddings"][keep]
+        inputs["kept_classes"] = classes = found["classes"][keep]
+        inputs["kept_is_thing"] = found["is_thing"][keep]
+        inputs["output_size"] = np.array(image.size[::-1])
+        inputs["min_area"] = np.array([self.settings["min_area"]])
+        ids, owners, areas = self.masks.run(["id_map", "query_ids", "areas"], inputs)
+        segments = []
+        for number in range(1, owners.max() + 1):
+            rows = np.flatnonzero(owners == number)
+            ys, xs = (np.flatnonzero((ids == number).any(axis)) for axis in (1, 0))
+            box = [xs[0], ys[0], xs[-1] - xs[0] + 1, ys[-1] - ys[0] + 1]
+            segments.append(
+                {
+                    "id": number,
+                    "category_id": self.categories[classes[rows[0]]]["id"],
+                    "iscrowd": 0,
+                    "area": int(areas[rows].sum()),
+                    "bbox": [int(value) for value in box],
+                    "score": float(found["scores"][keep][rows].max()),
+                }
+            )
+        return ids, segments
+
+
+def render(image: Image.Image, ids: np.ndarray, segments: list[dict], categories: list) -> Image:
+    """Lay the colours of the classes over an image, with white outlines."""
+    colors = {c["id"]: c["color"] for c in categories}
+    table = np.array([[34, 36, 40], *(colors[s["category_id"]] for s in segments)])
+    picture = (0.45 * np.asarray(image) + 0.55 * table[ids]).astype(np.uint8)
+    picture[:, 1:][ids[:, 1:] != ids[:, :-1]] = 255
+    picture[1:][ids[1:] != ids[:-1]] = 255
+    return Image.fromarray(picture)
+
+
+def save(content: Image.Image | dict, path: Path) -> None:
+    """Write a picture or JSON under a temporary name, then rename it."""
+    temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    if isinstance(content, dict):
+        temporary.write_text(json.dumps(content), "utf-8")
+    else:
+        content.save(temporary)
+    temporary.replace(path)
+
+
+def main() -> None:
+    """Write FOUND/STEM.png (segment ids), FOUND/panoptic.json and FOUND/pictures/STEM.jpg."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    here = os.path.dirname(os.path.abspath(__file__))
+    parser.add_argument("--model", default=here, help="what export_onnx.py wrote")
+    parser.add_argument("--output", required=True)
+    parser.add_argument("images", nargs="+")
+    args = parser.parse_args()
+    paths = [Path(name) for name in args.images]
+    if len({path.stem for path in paths}) < len(paths):
+        parser.error("two images have the same name; run them into two folders")
+    model, output = PanopticModel(args.model), Path(args.output)
+    (output / "pictures").mkdir(parents=True, exist_ok=True)
+    images, annotations = [], []
+    for number, path in enumerate(paths, 1):
+        image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+        ids, segments = model(image)
+        rgb = np.stack([ids & 255, ids >> 8 & 255, ids >> 16], -1).astype(np.uint8)
+        save(Image.fromarray(rgb), output / f"{path.stem}.png")
+        picture = render(image, ids, segments, model.categories)
+        save(picture, output / "pictures" / f"{path.stem}.jpg")
+        size = {"height": image.height, "width": image.width}
+        images.append({"id": number, "file_name": path.name, **size})
+        entry = {"image_id": number, "file_name": f"{path.stem}.png", "segments_info": segments}
+        annotations.append(entry)
+        print(f"{path}: {len(segments)} segments")
+    content = {"categories": model.categories, "images": images, "annotations": annotations}
+    save(content, output / "panoptic.json")
+
+
+if __name__ == "__main__":
+    main()
