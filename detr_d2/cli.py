@@ -25,6 +25,8 @@ COMMANDS = {
     "plot": "plot_training",
     "explain": "explain",
     "weights": "convert_weights",
+    "export": "export_onnx",
+    "run-onnx": "run_onnx",
 }
 EXIT_USAGE = 2
 

@@ -209,11 +209,16 @@ def public_definitions(
                     yield f"{node.name}.", member
 
 
+def is_compiled_by_onnxscript(function: ast.FunctionDef) -> bool:
+    """Annotations of such a function are types of ONNX tensors, not of Python."""
+    return any("onnxscript.script" in ast.unparse(d) for d in function.decorator_list)
+
+
 def test_every_function_is_fully_annotated():
     wrong = []
     for path in SOURCES:
         for node in ast.walk(parse(path)):
-            if not isinstance(node, ast.FunctionDef):
+            if not isinstance(node, ast.FunctionDef) or is_compiled_by_onnxscript(node):
                 continue
             arguments = node.args
             listed = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]

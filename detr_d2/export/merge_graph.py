@@ -4,6 +4,7 @@ The functions are compiled by onnxscript and never run in Python. Masks are enla
 other, so that memory does not grow with their number.
 """
 
+# mypy: ignore-errors
 from typing import Any
 
 import onnxscript

@@ -81,7 +81,9 @@ def test_wrong_calls_are_told(boxes, tiny_set, register):
         register(register_masks, **boxes, **tiny_set.paths())
     with pytest.raises(TypeError, match="masks"):
         register(**tiny_set.paths(), masks="x")
-    with pytest.raises(ValueError, match=r"records 'boxes', allowed: \['panoptic', 'separated'"):
+    with pytest.raises(
+        ValueError, match=r"records 'boxes', allowed: \['panoptic', 'with_sem_seg', 'separated'"
+    ):
         register(register_masks, **boxes, records="boxes")
 
 

@@ -25,10 +25,10 @@ def two_objects() -> Targets:
 
 
 def outputs():
-    """One layer, one image, four queries, two classes; nothing is right."""
+    """One group, one layer, one image, four queries, two classes; nothing is right."""
     generator = torch.Generator().manual_seed(3)
-    logits = torch.randn(1, 1, 4, 3, generator=generator)
-    return logits, torch.rand(1, 1, 4, 4, generator=generator) * 0.4 + 0.2
+    logits = torch.randn(1, 1, 1, 4, 3, generator=generator)
+    return logits, torch.rand(1, 1, 1, 4, 4, generator=generator) * 0.4 + 0.2
 
 
 @pytest.mark.parametrize("name", ["CLASS", "L1", "GIOU"])
@@ -45,8 +45,8 @@ def test_each_loss_has_its_own_weight():
     names = {"CLASS": 2.0, "L1": 3.0, "GIOU": 7.0, "FOCAL": 11.0, "DICE": 13.0}
     ones = SetCriterion(cfg_with(**{f"{name}_WEIGHT": 1.0 for name in names}))
     weighted = SetCriterion(cfg_with(**{f"{name}_WEIGHT": w for name, w in names.items()}))
-    base = ones.box_losses(*outputs(), two_objects())[0]
-    found = weighted.box_losses(*outputs(), two_objects())[0]
+    base = ones.group_losses(*outputs(), two_objects())[0]
+    found = weighted.group_losses(*outputs(), two_objects())[0]
     ratios = {name: float(found[name] / base[name]) for name in base}
     assert ratios == pytest.approx({"loss_class": 2.0, "loss_l1": 3.0, "loss_giou": 7.0})
     assert weighted.weights == {name.lower(): weight for name, weight in names.items()}
@@ -58,7 +58,7 @@ def test_no_object_weighs_what_the_config_says():
     flat[..., 2] = 1.0
     weight = 0.4
     criterion = SetCriterion(cfg_with(NO_OBJECT_WEIGHT=weight))
-    found = criterion.box_losses(flat, boxes, two_objects())[0]["loss_class"]
+    found = criterion.group_losses(flat, boxes, two_objects())[0]["loss_class"]
     # Two queries are matched to real classes, two to "no object", which has the larger logit.
     total = math.log(2 + math.e)
     expected = (2 * total + weight * 2 * (total - 1)) / (2 + weight * 2)
