@@ -1,9 +1,10 @@
 """Run an exported panoptic DETR on images; needs numpy, Pillow and onnxruntime, and no PyTorch.
 
-python run_onnx.py --model FOLDER --output FOUND image.jpg ...
+python run_onnx.py --model FOLDER --output FOUND [--ids-from val.json] image.jpg ...
 """
 
 import argparse
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -93,31 +94,56 @@ def save(content: Image.Image | dict, path: Path) -> None:
     temporary.replace(path)
 
 
+def images_of(paths: list[Path], ids_from: str | None) -> list[dict]:
+    """Id and file name of each image: of a set's JSON, or hashes of the names, no ids of any set.
+
+    Raises:
+        ValueError: the set has no image of that name, or several.
+    """
+    if ids_from is None:
+        digests = [hashlib.sha256(os.fsencode(path.name)).digest()[:6] for path in paths]
+        pairs = zip(paths, digests, strict=True)
+        return [{"id": int.from_bytes(d, "big"), "file_name": path.name} for path, d in pairs]
+    images = json.loads(Path(ids_from).read_text("utf-8"))["images"]
+    entries = []
+    for path in paths:
+        same = [image for image in images if Path(image["file_name"]).name == path.name]
+        if len(same) != 1:
+            raise ValueError(f"{ids_from} has {len(same)} images of the name {path.name}")
+        entries.append({name: same[0][name] for name in ("id", "file_name")})
+    return entries
+
+
 def main() -> None:
-    """Write FOUND/STEM.png (segment ids), FOUND/panoptic.json and FOUND/pictures/STEM.jpg."""
+    """Write panoptic.json, panoptic/STEM.png (segment ids) and pictures/STEM.jpg."""
     parser = argparse.ArgumentParser(description=__doc__)
     here = os.path.dirname(os.path.abspath(__file__))
     parser.add_argument("--model", default=here, help="what export_onnx.py wrote")
     parser.add_argument("--output", required=True)
+    parser.add_argument("--ids-from", help="a COCO JSON with the ids of the images")
     parser.add_argument("images", nargs="+")
     args = parser.parse_args()
     paths = [Path(name) for name in args.images]
     if len({path.stem for path in paths}) < len(paths):
         parser.error("two images have the same name; run them into two folders")
+    try:
+        images = images_of(paths, args.ids_from)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
     model, output = PanopticModel(args.model), Path(args.output)
-    (output / "pictures").mkdir(parents=True, exist_ok=True)
-    images, annotations = [], []
-    for number, path in enumerate(paths, 1):
+    for folder in ("panoptic", "pictures"):
+        (output / folder).mkdir(parents=True, exist_ok=True)
+    annotations = []
+    for path, entry in zip(paths, images, strict=True):
         image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
         ids, segments = model(image)
         rgb = np.stack([ids & 255, ids >> 8 & 255, ids >> 16], -1).astype(np.uint8)
-        save(Image.fromarray(rgb), output / f"{path.stem}.png")
+        save(Image.fromarray(rgb), output / "panoptic" / f"{path.stem}.png")
         picture = render(image, ids, segments, model.categories)
         save(picture, output / "pictures" / f"{path.stem}.jpg")
-        size = {"height": image.height, "width": image.width}
-        images.append({"id": number, "file_name": path.name, **size})
-        entry = {"image_id": number, "file_name": f"{path.stem}.png", "segments_info": segments}
-        annotations.append(entry)
+        entry |= {"height": image.height, "width": image.width}
+        png = {"image_id": entry["id"], "file_name": f"{path.stem}.png"}
+        annotations.append({**png, "segments_info": segments})
         print(f"{path}: {len(segments)} segments")
     content = {"categories": model.categories, "images": images, "annotations": annotations}
     save(content, output / "panoptic.json")

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def test_same_files_as_the_predictor(found, expected):
     assert ours["images"] == theirs["images"] and ours["categories"] == theirs["categories"]
     for own, wanted in zip(ours["annotations"], theirs["annotations"], strict=True):
         assert (own["image_id"], own["file_name"]) == (wanted["image_id"], wanted["file_name"])
-        ids, wanted_ids = (read_ids(f / own["file_name"]) for f in (found, expected))
+        ids, wanted_ids = (read_ids(f / "panoptic" / own["file_name"]) for f in (found, expected))
         assert (ids == wanted_ids).mean() > 0.998, own["file_name"]
         pairs = zip(own["segments_info"], wanted["segments_info"], strict=True)
         for segment, other in pairs:
@@ -62,7 +63,7 @@ def test_same_files_as_the_predictor(found, expected):
 def test_panopticapi_reads_what_was_written(found, expected):
     evaluation = pytest.importorskip("panopticapi.evaluation")
     jsons = [str(folder / "panoptic.json") for folder in (expected, found)]
-    result = evaluation.pq_compute(*jsons, str(expected), str(found))
+    result = evaluation.pq_compute(*jsons, str(expected / "panoptic"), str(found / "panoptic"))
     assert result["All"]["pq"] > 0.97
 
 
@@ -85,6 +86,16 @@ def test_resize_is_that_of_detectron2(exported, runner, min_size, size):
     assert np.array_equal(
         model.resized(Image.fromarray(array)), transform.apply_image(array.copy())
     )
+
+
+def test_ids_are_those_of_a_set(runner, tmp_path):
+    images = [{"id": 42, "file_name": "city/b.jpg"}, {"id": 7, "file_name": "a.jpg", "width": 9}]
+    (tmp_path / "set.json").write_text(json.dumps({"images": images}))
+    paths = [Path("new/a.jpg"), Path("b.jpg")]
+    found = runner.images_of(paths, str(tmp_path / "set.json"))
+    assert found == [{"id": 7, "file_name": "a.jpg"}, {"id": 42, "file_name": "city/b.jpg"}]
+    with pytest.raises(ValueError, match=r"set\.json has 0 images of the name c\.jpg"):
+        runner.images_of([Path("c.jpg")], str(tmp_path / "set.json"))
 
 
 def test_two_images_of_one_name_are_rejected(exported):
