@@ -16,8 +16,8 @@ def keep_freed_memory() -> bool:
 
     By default glibc asks the kernel for every block above 32 MiB and gives it back when it is
     freed; the kernel hands out zeros, page by page. The features and masks of one image are many
-    such blocks, and a training step spends a third of its time on this. Peak memory stays about the
-    same, but what the process has had at its peak it keeps.
+    such blocks: with them kept, a training step at 800x1066 takes about a tenth less time. Peak
+    memory stays about the same, but what the process has had at its peak it keeps.
 
     Nothing is changed where the C library is another one, or where MALLOC_* or GLIBC_TUNABLES in
     the environment say that the user has decided.
