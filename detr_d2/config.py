@@ -53,7 +53,8 @@ def _add_model_keys(cfg: CfgNode) -> None:
     # the published weights are post-norm.
     detr.PRE_NORM = False
 
-    # Weights of the losses; 0 switches a loss off, and it is then not computed.
+    # Weights of the losses; 0 switches a loss off. A class or box loss is then not computed, nor
+    # are masks where both of their losses are off.
     detr.CLASS_WEIGHT = 1.0
     detr.L1_WEIGHT = 5.0
     detr.GIOU_WEIGHT = 2.0

@@ -84,16 +84,9 @@ def held_out_losses(cfg: CfgNode, model: nn.Module) -> dict[str, float]:
 
     Returns:
         Means of the last layer's losses, and `total_loss`, to which all layers add.
-
-    Raises:
-        ValueError: the model is none of ours, and has losses only in training mode.
     """
-    losses_of: Any = getattr(model, "losses", None)
-    if not callable(losses_of):
-        raise ValueError(
-            f"TEST.LOSS_IMAGES {cfg.TEST.LOSS_IMAGES} is for Detr and PanopticDetr, not for "
-            f"{type(model).__name__}; set it to 0"
-        )
+    # The trainer has made sure that it is there.
+    losses_of: Any = model.losses
     records = DatasetCatalog.get(cfg.DATASETS.TEST[0])
     size, rank = comm.get_world_size(), comm.get_rank()
     count = -(-min(cfg.TEST.LOSS_IMAGES, len(records)) // size) * size
