@@ -11,10 +11,9 @@ from typing import Any
 from detr_d2.modeling.box_head import predict_classes
 from detr_d2.modeling.panoptic_merge import panoptic_inference
 from detr_d2.ops.masks import Size
-from detr_d2.utils.allocator import keep_freed_memory
 
 import torch
-from model_speed import choose_allocator, memory, reset_peak_memory, segment_logits, spread
+from model_speed import choose_allocator, peak_cpu_memory, segment_logits, spread
 from published import merge_as_published
 
 COUNTS, SIZES = (15, 100), ((800, 1066), (3000, 4000))
@@ -37,7 +36,6 @@ def make_merge(method: str, count: int, size: Size) -> Callable[[], Any]:
 
 def measure_merge(repeats: int) -> list[dict[str, Any]]:
     """Seconds, ratios and peak memory of every number of segments and size of the output."""
-    keep_freed_memory()
     rows = []
     for size in SIZES:
         for count in COUNTS:
@@ -66,12 +64,7 @@ def measure_merge(repeats: int) -> list[dict[str, Any]]:
 
 def peak_memory(method: str, count: int, size: Size) -> float:
     """MiB above what the process holds before."""
-    work = make_merge(method, count, size)
-    choose_allocator(method)
-    reset_peak_memory()
-    before = memory("VmRSS")
-    work()
-    return memory("VmHWM") - before
+    return peak_cpu_memory(method, make_merge(method, count, size))
 
 
 if __name__ == "__main__":

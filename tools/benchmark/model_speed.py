@@ -168,17 +168,18 @@ def peak_memory(mode: str, method: str, device: str) -> float:
         torch.cuda.reset_peak_memory_stats()
         work()
         return torch.cuda.max_memory_allocated() / 2**20 - before
+    return peak_cpu_memory(method, work)
+
+
+def peak_cpu_memory(method: str, work: Callable[[], Any]) -> float:
+    """Peak memory in MiB of one run on the CPU above what this process holds before it."""
     choose_allocator(method)
-    reset_peak_memory()
+    # Forget what this process took at its peak so far, see proc(5).
+    Path("/proc/self/clear_refs").write_text("5")
     before = memory("VmRSS")
     work()
     # getrusage would count what the process held that has started this one.
     return memory("VmHWM") - before
-
-
-def reset_peak_memory() -> None:
-    """Forget what this process took at its peak so far, see proc(5)."""
-    Path("/proc/self/clear_refs").write_text("5")
 
 
 def memory(field: str) -> float:
