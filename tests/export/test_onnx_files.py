@@ -76,7 +76,9 @@ def test_same_map_and_segments_as_pytorch_at_unseen_sizes(both, size, kept):
     assert ids.shape == size and ids.dtype == np.int32
     assert (ids == expected_ids.numpy()).mean() > 0.998
     assert len(segments) == len(expected)
-    assert {"none": not segments, "one": len(segments) == 1, "many": len(segments) > 0}[kept]
+    # On the narrowest image only stuff of one class is left.
+    many = len(segments) >= (1 if size == (500, 20) else 2)
+    assert {"none": not segments, "one": len(segments) == 1, "many": many}[kept]
     for found, wanted in zip(segments, expected, strict=True):
         assert found["category_id"] == model.categories[wanted["category_id"]]["id"]
         assert found["score"] == pytest.approx(wanted["score"], abs=1e-5)

@@ -10,6 +10,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from class_maps import convert_class_maps, write_class_maps
 from kills import assert_no_half_file, moments_of, run_and_kill
 from PIL import Image
 from synthetic_crates import colour_cfg, files_of, write_crates
@@ -17,8 +18,6 @@ from tiny_run import write_tiny_run
 
 from detr_d2.checkpoint import open_weights
 from detr_d2.checkpoint.writing import write_original
-from detr_d2.conversion.convert import convert_set
-from detr_d2.conversion.formats import open_format
 from detr_d2.pseudo_labels import label_stuff
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -27,24 +26,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.fixture
 def masks(tmp_path):
     """Six images with class maps, of which every conversion makes a set."""
-    for folder in ("images", "masks"):
-        (tmp_path / folder).mkdir()
-    for number in range(6):
-        values = np.zeros((12 + number, 20), np.uint8)
-        values[2 : 4 + number] = 1
-        Image.fromarray(values).save(tmp_path / f"masks/{number}.png")
-        Image.fromarray(np.stack([values * 200] * 3, -1)).save(tmp_path / f"images/{number}.jpg")
+    write_class_maps(tmp_path, 6)
     return tmp_path
 
 
 def convert(root, out: str) -> None:
-    source = open_format(
-        "semantic-png",
-        images=str(root / "images"),
-        masks=str(root / "masks"),
-        values="0=ground,1=nut",
-    )
-    convert_set(source, root / "work" / out)
+    convert_class_maps(root, root / "work" / out)
 
 
 def test_a_killed_conversion_keeps_the_earlier_result_and_goes_on(masks):
