@@ -8,7 +8,6 @@ from detectron2.utils import comm
 from torch import Tensor
 
 from detr_d2.modeling import losses
-from detr_d2.modeling.mask_losses import mask_losses
 from detr_d2.modeling.matcher import HungarianMatcher, Matching, Targets
 from detr_d2.ops.masks import Size
 
@@ -165,7 +164,7 @@ class SetCriterion:
             offset += len(target_masks)
             if not len(rows):
                 continue
-            values = mask_losses(logits.float(), target_masks[rows], extents[i])
+            values = losses.mask_losses(logits.float(), target_masks[rows], extents[i])
             for name, value in zip(MASK_LOSSES, values, strict=True):
                 totals[name] = totals[name] + value
         count = normalizer(targets)
