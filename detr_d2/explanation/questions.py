@@ -56,7 +56,7 @@ QUESTIONS = (
         "Where does the d x H/32 x W/32 encoded image come from?",
         "From the transformer encoder. The ResNet's last stage, Res5, has 2048 channels (in "
         "ResNet-50; a narrower one has fewer); a 1 x 1 convolution makes d of them. In every "
-        "encoder layer each of the H/32 x W/32 cells then gathers from all cells by self- "
+        "encoder layer each of the H/32 x W/32 cells then gathers from all cells by self-"
         "attention. What comes out has the shape of what went in, and is the encoded image.",
         "Here Res5 of {res5_shape} becomes {projected_shape}, and {encoder_layers} encoder layers "
         "change it: the difference between output and input is {encoder_change:.1f} times as long "

@@ -17,7 +17,7 @@ MASK_LOSSES = ("focal", "dice")
 
 
 class SetCriterion:
-    """Returns weighted losses and nothing else; a loss of weight 0 is left out."""
+    """Gives weighted losses and nothing else; a loss of weight 0 is not computed."""
 
     @configurable
     def __init__(
