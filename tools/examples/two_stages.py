@@ -33,7 +33,8 @@ from tabulate import tabulate
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs"
 COLUMNS = ("image", "ground truth", "prediction")
-PICTURE_ROWS = 2
+# Which images of the set, by their number of segments, the documents' picture shows.
+PICTURE_QUANTILES = (0.5, 0.9)
 
 
 @dataclass(frozen=True)
@@ -160,10 +161,11 @@ class Job:
         spread = [records[i] for i in wanted.round().astype(int)]
         save_picture(self.out / "predictions.png", image_grid_of(spread, predictor, width=400))
         if self.picture is not None:
-            # Those of which the ground truth, not the prediction, shows most.
-            richest = sorted(records, key=lambda record: -len(record["segments_info"]))
+            # Chosen by the ground truth, not by the prediction: neither the emptiest nor the fullest.
+            by_segments = sorted(records, key=lambda record: len(record["segments_info"]))
+            chosen = [by_segments[round(q * (len(records) - 1))] for q in PICTURE_QUANTILES]
             columns = COLUMNS if self.show_images else COLUMNS[1:]
-            grid = image_grid_of(richest[:PICTURE_ROWS], predictor, 250, columns)
+            grid = image_grid_of(chosen, predictor, 250, columns)
             save_picture(self.picture, grid)
 
     def _print(self, metrics: dict[str, Any]) -> None:
