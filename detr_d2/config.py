@@ -143,6 +143,10 @@ def _add_output_keys(detr: CfgNode) -> None:
     detr.SEM_SEG_ON = False
     # Queries at or below this score take no part in the panoptic map; sem_seg does not look at it.
     detr.SCORE_THRESH = 0.85
+    # Of two things of one class whose boxes overlap by more (IoU), the one with the lower score
+    # takes no part in the panoptic map. 1.0 keeps all, as published; about 0.5 where a model
+    # trained on few images finds objects twice.
+    detr.DUPLICATE_IOU = 1.0
     # Segments of fewer pixels are dropped and their pixels given to the next best segment.
     # 5 is the published rule "drop areas of 4 pixels and less".
     detr.MIN_AREA = 5

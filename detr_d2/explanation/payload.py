@@ -46,7 +46,8 @@ features    {stop id: {shape, picture [h, w], rgb: name, channels: name, channel
             cells is shown averaged over 2 x 2, 4 x 4, .. cells: `picture` is then smaller than
             `shape`.
 queries     [{score, class, is_object, no_object, box [cx, cy, w, h] fractions of the image, top:
-            [[class, probability] x 3]}] of all Q. is_object: the best class beats "no object".
+            [[class, probability] x 3]}] of all Q. is_object: the best class beats "no object",
+            and no better query has the same object (DUPLICATE_IOU).
             scores are float32 numbers, exact.
 embeddings  name of (Q, d), the box embeddings; query_embed: name of (Q, d), the learned queries
 candidates  [{query, kept, follow}] in ascending order of the query: every query that can be in the

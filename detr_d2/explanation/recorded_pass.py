@@ -11,7 +11,7 @@ from detectron2.data import transforms as T
 from detr_d2.engine import Predictor
 from detr_d2.explanation.capture import Trace, record
 from detr_d2.modeling import Detr, PanopticDetr
-from detr_d2.modeling.box_head import ClassPredictions, predict_classes
+from detr_d2.modeling.box_head import ClassPredictions
 from detr_d2.visualization import Palette, resize_image
 
 # Pixels of the longer side of picture and merge: what a browser can merge while a slider moves.
@@ -47,7 +47,8 @@ class RecordedPass:
 
     def queries(self) -> ClassPredictions:
         """Scores and classes of all queries."""
-        return predict_classes(self.trace.get("logits"))
+        trace = self.trace
+        return self.model.postprocess.classify(trace.get("logits"), trace.get("boxes"))
 
     def competing(self, threshold: float) -> list[int]:
         """Queries that compete for the pixels at a score threshold, ascending."""

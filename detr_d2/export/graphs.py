@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from detr_d2.modeling import PanopticDetr
-from detr_d2.modeling.box_head import predict_classes
 from detr_d2.modeling.position_encoding import sine_position_encoding
 
 
@@ -61,7 +60,7 @@ class DetectionGraph(nn.Module):
         embeddings, encoded = model.transformer(projected, None, queries, position)
         embeddings = embeddings[0, -1, 0]
         logits, boxes = model.box_head(embeddings, points)
-        found = predict_classes(logits)
+        found = model.postprocess.classify(logits, boxes)
         return (
             *(found.scores, found.classes, found.is_object, self.is_thing[found.classes], boxes),
             *(embeddings, encoded, projected, *(features[n] for n in model.mask_features)),

@@ -58,7 +58,7 @@ class ClassPredictions:
         probabilities: float (Q, K) of the real classes, without "no object".
         scores: float (Q,), probability of the best real class.
         classes: int64 (Q,), the best real class.
-        is_object: bool (Q,), whether it beats "no object".
+        is_object: bool (Q,), whether it beats "no object", and the query is no duplicate.
     """
 
     probabilities: Tensor

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from detr_d2.compat import put_scalars
 from detr_d2.modeling.backbone import PIXEL_MEAN, PIXEL_STD, fold_norms
-from detr_d2.modeling.box_head import BoxHead, predict_classes
+from detr_d2.modeling.box_head import BoxHead
 from detr_d2.modeling.class_metadata import check_thing_ids, class_names_of, classes_of
 from detr_d2.modeling.criterion import SetCriterion, metrics
 from detr_d2.modeling.forward_state import ForwardState, output_size
@@ -222,7 +222,8 @@ class Detr(nn.Module):
         bf16 = torch.autocast(self.device.type, torch.bfloat16)
         with bf16 if self.bf16_inference else nullcontext():
             state = self.forward_detr(self.preprocess(batched_inputs))
-            classes = [predict_classes(logits) for logits in state.logits]
+            found = zip(state.logits, state.boxes, strict=True)
+            classes = [self.postprocess.classify(logits, boxes) for logits, boxes in found]
             keep = [self.postprocess.needed_queries(x).nonzero()[:, 0] for x in classes]
             masks = self.predict_masks(state, keep)
         return [

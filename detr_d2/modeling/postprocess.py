@@ -10,9 +10,9 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
-from torchvision.ops import box_convert
+from torchvision.ops import box_convert, box_iou
 
-from detr_d2.modeling.box_head import ClassPredictions
+from detr_d2.modeling.box_head import ClassPredictions, predict_classes
 from detr_d2.modeling.class_metadata import classes_of
 from detr_d2.modeling.panoptic_merge import UniteStuff, panoptic_inference
 from detr_d2.ops.masks import ImageSizes, Size, cut_padding, unpad_and_resize
@@ -33,6 +33,7 @@ class PostProcess:
         instance_on: bool = True,
         sem_seg_on: bool = False,
         score_thresh: float = 0.85,
+        duplicate_iou: float = 1.0,
         instance_score_thresh: float = 0.0,
         min_area: int = 5,
         crop_padding: bool = True,
@@ -45,6 +46,8 @@ class PostProcess:
             panoptic_on, instance_on, sem_seg_on: which outputs to give; without masks only
                 instances.
             score_thresh: queries at or below it are no segments of the panoptic map.
+            duplicate_iou: of two things of one class whose boxes overlap by more, in [0, 1], only
+                the one with the better score can be a segment; 1 keeps all, as published.
             instance_score_thresh: queries at or below it are no instances.
             min_area: pixels; smaller segments are given to their neighbours.
             crop_padding: False lets the padding of a batch into the masks, as published.
@@ -54,8 +57,10 @@ class PostProcess:
                 map of the winners is enlarged; "masks" compete at the size of the outputs.
 
         Raises:
-            ValueError: unite_stuff or resize is none of its values.
+            ValueError: unite_stuff or resize is none of its values, or duplicate_iou is no share.
         """
+        if not 0.0 <= duplicate_iou <= 1.0:
+            raise ValueError(f"MODEL.DETR.DUPLICATE_IOU is {duplicate_iou}, must be from 0 to 1")
         for key, value, allowed in (
             ("UNITE_STUFF", unite_stuff, ("after_filtering", "before_filtering")),
             ("RESIZE", resize, ("masks", "ids")),
@@ -69,6 +74,7 @@ class PostProcess:
         self.instance_on = instance_on
         self.sem_seg_on = sem_seg_on
         self.score_thresh = score_thresh
+        self.duplicate_iou = duplicate_iou
         self.instance_score_thresh = instance_score_thresh
         self.min_area = min_area
         self.crop_padding = crop_padding
@@ -84,12 +90,27 @@ class PostProcess:
             "instance_on": detr.INSTANCE_ON,
             "sem_seg_on": detr.SEM_SEG_ON,
             "score_thresh": detr.SCORE_THRESH,
+            "duplicate_iou": detr.DUPLICATE_IOU,
             "instance_score_thresh": detr.INSTANCE_SCORE_THRESH,
             "min_area": detr.MIN_AREA,
             "crop_padding": detr.POSTPROCESS.CROP_PADDING,
             "unite_stuff": detr.POSTPROCESS.UNITE_STUFF,
             "resize": detr.POSTPROCESS.RESIZE,
         }
+
+    def classify(self, logits: Tensor, boxes: Tensor) -> ClassPredictions:
+        """Classes of the queries of one image; a duplicate is no object.
+
+        Args:
+            logits: (Q, K + 1), the last column "no object".
+            boxes: (Q, 4), cxcywh as fractions of the image.
+        """
+        found = predict_classes(logits)
+        if self.duplicate_iou < 1.0:
+            candidates = found.is_object & self._things(found)
+            duplicates = find_duplicates(found, boxes, candidates, self.duplicate_iou)
+            found.is_object &= ~duplicates
+        return found
 
     def needed_queries(self, found: ClassPredictions) -> Tensor:
         """Return which queries some output needs, bool (Q,); `sem_seg` needs all."""
@@ -154,10 +175,13 @@ class PostProcess:
 
     def _instances(self, found: ClassPredictions) -> Tensor:
         """Which queries become instances: bool (Q,)."""
+        return self._things(found) & (found.scores > self.instance_score_thresh)
+
+    def _things(self, found: ClassPredictions) -> Tensor:
+        """Which queries have a thing class: bool (Q,)."""
         # With its type, for a data set without things.
         things = torch.tensor(sorted(self.thing_ids), dtype=torch.int64)
-        is_thing = torch.isin(found.classes, things.to(found.classes.device))
-        return is_thing & (found.scores > self.instance_score_thresh)
+        return torch.isin(found.classes, things.to(found.classes.device))
 
     def _resize(self, masks: Tensor, sizes: ImageSizes, size: Size) -> Tensor:
         """Bring logits (Q, h, w) over the padded size to (Q, *size)."""
@@ -165,6 +189,34 @@ class PostProcess:
 
     def _shown(self, sizes: ImageSizes) -> Size:
         return sizes.image_size if self.crop_padding else sizes.padded_size
+
+
+def find_duplicates(
+    found: ClassPredictions, boxes: Tensor, candidates: Tensor, iou: float
+) -> Tensor:
+    """Find candidates whose object has a better candidate of the same class.
+
+    One comparison of all pairs, as Fast NMS (arXiv:1904.02689, section 3.3): what is itself a
+    duplicate still outdoes others, so that the score threshold changes nothing here.
+
+    Args:
+        found: of Q queries.
+        boxes: (Q, 4), cxcywh as fractions of the image.
+        candidates: bool (Q,); only they can be duplicates, or make others such.
+        iou: share of the union above which two boxes are of one object.
+
+    Returns:
+        bool (Q,).
+    """
+    xyxy = box_convert(boxes.float(), "cxcywh", "xyxy")
+    scores, classes = found.scores, found.classes
+    number = torch.arange(len(scores), device=scores.device)
+    # Of two equal scores the first one counts as the better.
+    better = (scores[None] > scores[:, None]) | (
+        (scores[None] == scores[:, None]) & (number[None] < number[:, None])
+    )
+    same = (classes[None] == classes[:, None]) & (box_iou(xyxy, xyxy) > iou)
+    return candidates & (same & better & candidates[None]).any(1)
 
 
 def instance_inference(

@@ -40,6 +40,7 @@ def write_run(folder):
     cfg.MODEL.DETR.DEC_LAYERS = 1
     cfg.MODEL.DETR.SCORE_THRESH = 0.0
     cfg.MODEL.DETR.REFERENCE_POINTS = True
+    cfg.MODEL.DETR.DUPLICATE_IOU = 0.9
     model = build(cfg)
     model.box_head.class_embed.bias.data[-1] = -10.0
     # Random queries find nearly the same: classes, attention and masks that differ.

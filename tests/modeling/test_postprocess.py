@@ -5,6 +5,7 @@ from detr_d2.modeling.box_head import ClassPredictions, predict_classes
 from detr_d2.modeling.postprocess import (
     SEMANTIC_CHUNK,
     PostProcess,
+    find_duplicates,
     instance_inference,
     semantic_inference,
 )
@@ -67,6 +68,63 @@ def test_semantic_takes_all_queries_and_the_panoptic_map_the_sure_ones():
     assert [segment["area"] for segment in result["panoptic_seg"][1]] == [24]
     postprocess.sem_seg_on = False
     assert postprocess.needed_queries(found).nonzero().tolist() == [[count - 1]]
+
+
+# Centre, width and height; the second box overlaps the first by 8 of 10 columns (IoU 8 / 12), the
+# third by 6 (6 / 14) and the second by 8, the fourth lies apart.
+BOXES = torch.tensor(
+    [[0.30, 0.5, 0.1, 0.2], [0.32, 0.5, 0.1, 0.2], [0.34, 0.5, 0.1, 0.2], [0.8, 0.5, 0.1, 0.2]]
+)
+
+
+@pytest.mark.parametrize(
+    ("scores", "classes", "iou", "expected"),
+    [
+        ([0.9, 0.8, 0.6, 0.7], [1, 1, 1, 1], 0.6, [1, 2]),
+        ([0.6, 0.8, 0.9, 0.7], [1, 1, 1, 1], 0.6, [0, 1]),
+        ([0.8, 0.6, 0.9, 0.7], [1, 1, 1, 1], 0.6, [1]),
+        ([0.9, 0.8, 0.6, 0.7], [1, 1, 1, 1], 0.7, []),
+        ([0.9, 0.8, 0.6, 0.7], [1, 1, 1, 1], 0.4, [1, 2]),
+        ([0.8, 0.8, 0.6, 0.7], [1, 1, 0, 1], 0.6, [1]),
+        ([0.9, 0.8, 0.6, 0.7], [1, 0, 1, 1], 0.6, []),
+    ],
+)
+def test_a_duplicate_overlaps_a_better_box_of_its_class(scores, classes, iou, expected):
+    found = predictions(scores)
+    found.classes = torch.tensor(classes)
+    everyone = torch.ones(4, dtype=torch.bool)
+    duplicates = find_duplicates(found, BOXES, everyone, iou)
+    assert duplicates.nonzero()[:, 0].tolist() == expected
+    # Nobody is a duplicate of a query that is no candidate.
+    candidates = torch.tensor([False, True, True, True])
+    left = find_duplicates(found, BOXES, candidates, iou).nonzero()[:, 0].tolist()
+    assert 0 not in left and set(left) <= set(expected)
+
+
+def test_duplicate_things_are_no_objects_but_stay_instances():
+    # Classes 0 and 1 and "no object", which the fourth query takes itself for.
+    logits = torch.tensor([[0.0, 3, 1], [0.0, 2, 1], [3.0, 0, 1], [0.0, 2, 3]])
+    boxes = BOXES[[0, 1, 1, 0]]
+    for thing_ids, iou, expected in (
+        ([1], 0.6, [True, False, True, False]),
+        ([1], 1.0, [True, True, True, False]),
+        # Two queries of one stuff class are united, not dropped.
+        ([0], 0.6, [True, True, True, False]),
+        ([], 0.6, [True, True, True, False]),
+    ):
+        postprocess = PostProcess(thing_ids=thing_ids, score_thresh=0.1, duplicate_iou=iou)
+        found = postprocess.classify(logits, boxes)
+        assert found.is_object.tolist() == expected
+        assert found.scores.tolist() == predict_classes(logits).scores.tolist()
+        instances = postprocess(found, boxes, None, ImageSizes((4, 8), (4, 8), (4, 8)))
+        assert len(instances["instances"]) == sum(c in thing_ids for c in [1, 1, 0, 1])
+
+
+def test_duplicate_iou_is_a_share():
+    with pytest.raises(ValueError, match=r"DUPLICATE_IOU is 55\.0, must be from 0 to 1"):
+        PostProcess(thing_ids=[1], duplicate_iou=55.0)
+    none = PostProcess(thing_ids=[1], duplicate_iou=0.5)
+    assert none.classify(torch.zeros(0, 3), torch.zeros(0, 4)).scores.shape == (0,)
 
 
 def test_a_model_without_masks_gives_instances_only():

@@ -161,7 +161,7 @@ class Job:
         spread = [records[i] for i in wanted.round().astype(int)]
         save_picture(self.out / "predictions.png", image_grid_of(spread, predictor, width=400))
         if self.picture is not None:
-            # Chosen by the ground truth, not by the prediction: neither the emptiest nor the fullest.
+            # Chosen by the ground truth, not by the prediction: neither empty nor the fullest.
             by_segments = sorted(records, key=lambda record: len(record["segments_info"]))
             chosen = [by_segments[round(q * (len(records) - 1))] for q in PICTURE_QUANTILES]
             columns = COLUMNS if self.show_images else COLUMNS[1:]
