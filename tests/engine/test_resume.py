@@ -1,6 +1,5 @@
 """A training that was killed and resumed is the one that was never stopped, bit for bit."""
 
-import json
 import logging
 import multiprocessing
 import os
@@ -12,13 +11,10 @@ from detectron2.engine import HookBase
 from detectron2.utils import comm
 from PIL import Image
 from tiny_model import processes, tiny_cfg
+from training_states import assert_same, differences, log_of
 
 from detr_d2.engine import DetrTrainer, launch
 from detr_d2.engine.train_loader import TrainLoader
-
-# Kept apart from the rest of a line of metrics.json: they differ from run to run.
-TIMES = ("time", "data_time", "rank_data_time", "eta_seconds")
-
 
 class CopyFolder(HookBase):
     """Copies OUTPUT_DIR in the middle of a training: what a kill -9 would leave."""
@@ -74,40 +70,6 @@ def kill_and_resume(cfg, tmp_path, iteration=5):
     cfg.OUTPUT_DIR = parts
     assert train(cfg, resume=True).start_iter == 4
     return whole, parts
-
-
-def assert_same(whole, parts):
-    """Weights, optimizer, average, learning rates, place in the data: all that is in the files."""
-    for name in ("model_final.pth", "model_ema.pth"):
-        first, second = (torch.load(os.path.join(d, name)) for d in (whole, parts))
-        assert differences(first, second) == []
-    assert log_of(whole) == log_of(parts)
-
-
-def differences(first, second, path=""):
-    """Where two nested states differ; times apart."""
-    if isinstance(first, dict):
-        if first.keys() != second.keys():
-            return [f"{path}: {first.keys() ^ second.keys()}"]
-        return [
-            found
-            for key in first
-            if key not in TIMES
-            for found in differences(first[key], second[key], f"{path}/{key}")
-        ]
-    if isinstance(first, list | tuple):
-        if len(first) != len(second):
-            return [f"{path}: {len(first)} and {len(second)} entries"]
-        pairs = enumerate(zip(first, second, strict=True))
-        return [f for i, (a, b) in pairs for f in differences(a, b, f"{path}/{i}")]
-    same = torch.equal(first, second) if isinstance(first, torch.Tensor) else first == second
-    return [] if same else [path]
-
-
-def log_of(folder):
-    with open(os.path.join(folder, "metrics.json")) as file:
-        lines = [json.loads(line) for line in file]
-    return [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
 
 
 @pytest.mark.parametrize(("workers", "accumulate", "mixed"), [(0, 1, False), (2, 2, True)])
