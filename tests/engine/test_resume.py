@@ -1,5 +1,6 @@
 """A training that was killed and resumed is the one that was never stopped, bit for bit."""
 
+import itertools
 import logging
 import multiprocessing
 import os
@@ -15,6 +16,7 @@ from training_states import assert_same, differences, log_of
 
 from detr_d2.engine import DetrTrainer, launch
 from detr_d2.engine.train_loader import TrainLoader
+
 
 class CopyFolder(HookBase):
     """Copies OUTPUT_DIR in the middle of a training: what a kill -9 would leave."""
@@ -219,6 +221,20 @@ def test_wide_and_tall_images_are_not_mixed_and_none_is_lost():
     for batch in batches:
         assert len({image["height"] >= image["width"] for image in batch}) == 1
     assert {image["image_id"] for batch in batches for image in batch} == set(range(10))
+
+
+def test_sizes_that_a_record_lacks_are_those_of_the_upright_image(tmp_path):
+    """Stored wide; orientations 5 to 8 turn them by a quarter."""
+    records = []
+    for number in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = number
+        path = tmp_path / f"{number}.png"
+        Image.new("RGB", (6, 3)).save(path, exif=exif)
+        records.append({"image_id": number, "file_name": str(path)})
+    loader = loader_of(records, batch=4, group_by_aspect=True)
+    batches = [{image["image_id"] for image in batch} for batch in itertools.islice(loader, 6)]
+    assert set(map(frozenset, batches)) == {frozenset({1, 2, 3, 4}), frozenset({5, 6, 7, 8})}
 
 
 def test_processes_share_out_each_batch(monkeypatch):
