@@ -63,7 +63,7 @@ def test_result_and_report(source, tmp_path):
     assert not (tmp_path / ".out.partial").exists()
 
 
-def test_counts_of_the_report_by_hand(tmp_path):
+def test_counts_of_the_report(tmp_path):
     """12 x 16 pixels: in 00 two boxes and three small regions, in 01 one box; 02 is damaged."""
     source = write_set(tmp_path / "source", 3)
     values = np.full(SIZE, 0, np.uint8)
