@@ -11,13 +11,18 @@ def add_detr_config(cfg: CfgNode) -> None:
     """
     if "DETR" in cfg.MODEL:
         raise ValueError("add_detr_config: cfg.MODEL.DETR exists already; call it once per config")
-    _add_model_keys(cfg)
-    _add_panoptic_keys(cfg.MODEL.DETR)
+    cfg.MODEL.DETR = detr = CfgNode()
+    _add_class_and_query_keys(detr)
+    _add_transformer_keys(detr)
+    _add_loss_keys(detr)
+    _add_loading_keys(detr)
+    _add_computation_keys(detr)
+    _add_mask_keys(detr)
+    _add_output_keys(detr)
     _add_training_keys(cfg)
 
 
-def _add_model_keys(cfg: CfgNode) -> None:
-    cfg.MODEL.DETR = detr = CfgNode()
+def _add_class_and_query_keys(detr: CfgNode) -> None:
     # Number of classes K, things and stuff together; 0 takes it from the data set's metadata.
     # The "no object" class is added by the model and never counted here.
     detr.NUM_CLASSES = 0
@@ -36,7 +41,9 @@ def _add_model_keys(cfg: CfgNode) -> None:
     # weights have none.
     detr.REFERENCE_POINTS = False
 
-    # Transformer: channels d, heads, width of the feed-forward layers, layers, dropout probability.
+
+def _add_transformer_keys(detr: CfgNode) -> None:
+    # Channels d, heads, width of the feed-forward layers, layers, dropout probability.
     # d is a multiple of 4 (position encoding), of NHEADS and, for masks, of BBOX_ATTENTION.NHEADS
     # and of 2 ** (number of MASK_HEAD.IN_FEATURES + 1), 16 by default, since the FPN mask head
     # halves it at each level.
@@ -53,6 +60,8 @@ def _add_model_keys(cfg: CfgNode) -> None:
     # the published weights are post-norm.
     detr.PRE_NORM = False
 
+
+def _add_loss_keys(detr: CfgNode) -> None:
     # Weights of the losses; 0 switches a loss off. A class or box loss is then not computed, nor
     # are masks where both of their losses are off.
     detr.CLASS_WEIGHT = 1.0
@@ -67,6 +76,8 @@ def _add_model_keys(cfg: CfgNode) -> None:
     detr.COST_L1 = 5.0
     detr.COST_GIOU = 2.0
 
+
+def _add_loading_keys(detr: CfgNode) -> None:
     # What a training takes of the MODEL.WEIGHTS it starts from; all else that fits is taken, and
     # evaluation and --resume take everything.
     detr.LOAD = CfgNode()
@@ -79,6 +90,8 @@ def _add_model_keys(cfg: CfgNode) -> None:
     # The MLP that predicts boxes; False starts it afresh.
     detr.LOAD.BOX_HEAD = True
 
+
+def _add_computation_keys(detr: CfgNode) -> None:
     # Fold frozen batch norms into the convolutions as they run: equal but for rounding, weights and
     # checkpoints stay as they are; False computes them apart.
     detr.FOLD_FROZEN_NORMS = True
@@ -94,14 +107,8 @@ def _add_model_keys(cfg: CfgNode) -> None:
     # "BN") count the zeros in training.
     detr.ERASE_PADDING = False
 
-    # Switches of the outputs. PANOPTIC_ON and SEM_SEG_ON need the mask head of PanopticDetr.
-    detr.INSTANCE_ON = True
-    # Thing queries above this score become `instances`. Average precision counts all
-    # queries (0.0); a mask costs time, so that panoptic configs set SCORE_THRESH's value.
-    detr.INSTANCE_SCORE_THRESH = 0.0
 
-
-def _add_panoptic_keys(detr: CfgNode) -> None:
+def _add_mask_keys(detr: CfgNode) -> None:
     # Freeze DETR (evaluation mode, no gradient): only bbox attention and mask head learn.
     detr.FREEZE = False
     detr.FOCAL_WEIGHT = 1.0
@@ -122,6 +129,14 @@ def _add_panoptic_keys(detr: CfgNode) -> None:
     detr.MASK_HEAD = CfgNode()
     detr.MASK_HEAD.NAME = "FPNMaskHead"
     detr.MASK_HEAD.IN_FEATURES = ["res4", "res3", "res2"]
+
+
+def _add_output_keys(detr: CfgNode) -> None:
+    # Switches of the outputs. PANOPTIC_ON and SEM_SEG_ON need the mask head of PanopticDetr.
+    detr.INSTANCE_ON = True
+    # Thing queries above this score become `instances`. Average precision counts all
+    # queries (0.0); a mask costs time, so that panoptic configs set SCORE_THRESH's value.
+    detr.INSTANCE_SCORE_THRESH = 0.0
 
     detr.PANOPTIC_ON = True
     # sem_seg takes all queries, whatever their scores, so that the mask head runs on all of them.
@@ -173,7 +188,7 @@ def _add_training_keys(cfg: CfgNode) -> None:
     cfg.TEST.IMS_PER_BATCH = 1
     # What to measure: any of "panoptic", "box", "mask", "semantic".
     cfg.TEST.EVALUATORS = ["box"]
-    # Number of pictures (photo, truth, prediction) sent to TensorBoard at each evaluation.
+    # Number of pictures (image, ground truth, prediction) sent to TensorBoard at each evaluation.
     cfg.TEST.VISUALIZE = 0
     # What decides which evaluation was the best, whose weights are kept as model_best.pth: the
     # first of these figures of evaluation.json that is measured; [] keeps none.

@@ -57,6 +57,7 @@ OUTSIDE = {
 }
 # Packages that come with every detectron2, so that the doctor need not look for them.
 COMES_WITH_DETECTRON2 = {"PIL", "matplotlib", "tabulate", "termcolor", "iopath", "yaml", "tqdm"}
+COMES_WITH_TORCH = {"typing_extensions"}
 # Packages of requirements/onnx.txt, which the export asks for by name.
 FOR_EXPORT = {"onnx", "onnxscript", "onnxruntime"}
 
@@ -147,7 +148,7 @@ def test_doctor_knows_every_package_that_is_imported():
     from detr_d2.doctor import PROBES
 
     known = {module.split(".")[0] for module in PROBES.values()}
-    known |= COMES_WITH_DETECTRON2 | FOR_EXPORT
+    known |= COMES_WITH_DETECTRON2 | COMES_WITH_TORCH | FOR_EXPORT
     unknown = {
         f"{name_of(path)} imports {name}"
         for path in SOURCES

@@ -69,7 +69,7 @@ def test_a_name_of_detectron2s_own_is_not_taken_over(tiny_set):
         register_dataset("coco_2017_val", **tiny_set.paths())
 
 
-def test_wrong_categories_are_refused_at_once(tiny_set, register):
+def test_wrong_categories_are_rejected_at_once(tiny_set, register):
     wrong = [{**tiny_set.content["categories"][0], "isthing": 3}]
 
     with pytest.raises(ValueError, match=r"panoptic.json: wrong categories:\n.*isthing 3"):

@@ -59,12 +59,14 @@ def main(args: argparse.Namespace) -> int:
     if args.images and not paths:
         raise ValueError(f"--images {' '.join(args.images)}: videos only; needed: images")
     images = ((path.name, read_image(str(path))) for path in paths)
-    truth = read_ground_truth(*args.ground_truth, paths) if args.ground_truth else None
+    ground_truth = read_ground_truth(*args.ground_truth, paths) if args.ground_truth else None
     with tempfile.TemporaryDirectory() as folder:
         export_onnx(predictor.model, cfg, folder)
         write_json(Path(folder, "categories.json"), predictor.categories.to_json(), indent=1)
         shutil.copyfile(Path(__file__).with_name(RUNNER), Path(folder, RUNNER))
-        parity = measure_parity(predictor, folder, images if paths else noise_images(), truth)
+        parity = measure_parity(
+            predictor, folder, images if paths else noise_images(), ground_truth
+        )
         report = {**parity.report(), "onnxruntime": onnxruntime.__version__}
         write_json(Path(folder, "parity.json"), report, indent=1)
         for name in sorted(os.listdir(folder)):
@@ -82,12 +84,12 @@ def read_ground_truth(pngs: str, content: str, images: list[Path]) -> PanopticGr
     Raises:
         ValueError: an image of which it knows nothing.
     """
-    truth = PanopticGroundTruth(read_json(content), pngs)
-    known = {Path(entry["file_name"]).stem for entry in truth.content["images"]}
+    ground_truth = PanopticGroundTruth(read_json(content), pngs)
+    known = {Path(entry["file_name"]).stem for entry in ground_truth.content["images"]}
     unknown = [path.name for path in images if path.stem not in known]
     if unknown:
         raise ValueError(f"--ground-truth {content} has no image {unknown[0]}")
-    return truth
+    return ground_truth
 
 
 if __name__ == "__main__":

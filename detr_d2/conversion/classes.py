@@ -123,13 +123,15 @@ def choose_things(
 ) -> list[SourceClass]:
     """Say which classes are things: those in `things`, or all but those in `stuff`.
 
-    With both lists, a class in neither keeps what it was.
+    With both lists, a class in neither keeps what it was. A class whose name lists synonyms, as
+    "road, route" of ADE20K, may be named by one that no other class has.
 
     Raises:
         ValueError: a name that no class has, or that is in both lists.
     """
     classes = list(classes)
     names = {c.name for c in classes}
+    things, stuff = _whole_names(things, names), _whole_names(stuff, names)
     unknown = sorted({*(things or ()), *(stuff or ())} - names)
     both = sorted(set(things or ()) & set(stuff or ()))
     if unknown or both:
@@ -147,6 +149,18 @@ def choose_things(
         return only_stuff_named
 
     return [replace(c, isthing=decide(c)) for c in classes]
+
+
+def _whole_names(given: Collection[str] | None, names: Collection[str]) -> list[str] | None:
+    """Names of classes for names or synonyms; what belongs to none or to several stays."""
+    if given is None:
+        return None
+    owners: dict[str, list[str]] = {}
+    for name in names:
+        for synonym in {part.strip() for part in name.split(",")}:
+            owners.setdefault(synonym, []).append(name)
+    found = {one: owners.get(one, []) for one in given if one not in names}
+    return [found[one][0] if len(found.get(one, ())) == 1 else one for one in given]
 
 
 def assign_ids(

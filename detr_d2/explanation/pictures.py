@@ -23,11 +23,12 @@ ROWS = 4
 # Keeps rare colours, such as the deep red of a small mask.
 METHOD = Image.Quantize.MAXCOVERAGE
 Rows = list[list[np.ndarray]]
-Sheet = tuple[Rows, list[str], list[str], str]
+# Of an image grid: rows of pictures, headings of the columns, captions, title.
+Grid = tuple[Rows, list[str], list[str], str]
 
 
 class Pictures:
-    """Sheets of pictures of one recorded pass.
+    """Image grids of one recorded pass.
 
     Args:
         recorded: the pass.
@@ -60,7 +61,7 @@ class Pictures:
         array = picture.numpy() if isinstance(picture, Tensor) else picture
         return tile(array, self.width, self.height)
 
-    def features(self) -> Sheet:
+    def features(self) -> Grid:
         """The image and its backbone features."""
         names = [name for name in ("res2", "res3", "res4", "res5") if name in self.trace.features]
         row = [self._colors(name) for name in names]
@@ -69,7 +70,7 @@ class Pictures:
         caption = "Principal components of " + ", ".join(shapes)
         return [[self.image, *row]], columns, [caption], "Backbone"
 
-    def encoder(self) -> Sheet:
+    def encoder(self) -> Grid:
         """What goes into the encoder and what comes out."""
         names = ["projected", "position", "encoded"]
         row = [self._colors(name) for name in names]
@@ -80,7 +81,7 @@ class Pictures:
     def _colors(self, name: str) -> np.ndarray:
         return self._tile(principal_colors(shrink(self.trace.get(name).float())))
 
-    def encoder_attention(self) -> Sheet:
+    def encoder_attention(self) -> Grid:
         """What a cell attends to, in every layer, mean over the heads."""
         height, width = self.trace.get("projected").shape[-2:]
         rows, captions = [], []
@@ -103,7 +104,7 @@ class Pictures:
             cv2.drawMarker(marked, center, color, cv2.MARKER_CROSS, 18, line, cv2.LINE_AA)
         return marked
 
-    def decoder_attention(self) -> Sheet:
+    def decoder_attention(self) -> Grid:
         """Where the queries look, in every decoder layer, and their boxes."""
         cells = self.trace.get("projected").shape[-2:]
         rows = []
@@ -128,7 +129,7 @@ class Pictures:
             cv2.rectangle(picture, corners[0], corners[1], shade, line, cv2.LINE_AA)
         return picture
 
-    def bbox_attention(self) -> Sheet:
+    def bbox_attention(self) -> Grid:
         """The M maps of some queries."""
         maps = self.trace.get("bbox_attention")[self.queries]
         rows = [[self._tile(heat(head.numpy())) for head in query] for query in maps]
@@ -136,7 +137,7 @@ class Pictures:
         captions = [self.caption(query) for query in self.queries]
         return rows, columns, captions, "Bbox attention"
 
-    def fpn(self) -> Sheet | None:
+    def fpn(self) -> Grid | None:
         """Every stage of the mask head, mean over channels; None for an unknown head."""
         assert isinstance(self.recorded.model, PanopticDetr)
         logits, stages = run_mask_head(self.recorded.model, self.trace, self.queries)
@@ -152,7 +153,7 @@ class Pictures:
         captions = [self.caption(query) for query in self.queries]
         return rows, columns, captions, "FPN-style CNN"
 
-    def merge(self) -> Sheet:
+    def merge(self) -> Grid:
         """From mask logits to the panoptic map."""
         model = self.recorded.model
         assert isinstance(model, PanopticDetr)
@@ -176,9 +177,9 @@ class Pictures:
         way = cv2.INTER_CUBIC if picture.shape[1] < self.width else cv2.INTER_AREA
         return cv2.resize(picture, (self.width, self.height), interpolation=way)
 
-    def steps(self) -> dict[str, Callable[[], Sheet | None]]:
-        """The sheets of this model, by name, in order."""
-        steps: dict[str, Callable[[], Sheet | None]] = {
+    def steps(self) -> dict[str, Callable[[], Grid | None]]:
+        """The image grids of this model, by name, in order."""
+        steps: dict[str, Callable[[], Grid | None]] = {
             "1_backbone": self.features,
             "2_encoder": self.encoder,
             "3_encoder_attention": self.encoder_attention,
@@ -204,16 +205,16 @@ def write_pictures(
 
     Args:
         recorded: the pass; payload: its data.
-        width: of one picture in the sheets, pixels.
+        width: of one picture in the grids, pixels.
         colors: of each file, for small ones; None = all.
     """
     pictures = Pictures(recorded, payload, width)
     written = []
     for name, draw in pictures.steps().items():
-        sheet = draw()
-        if sheet is None:
+        grid = draw()
+        if grid is None:
             continue
-        rows, columns, captions, title = sheet
+        rows, columns, captions, title = grid
         path = Path(folder) / f"{name}.png"
         picture = Image.fromarray(image_grid(rows, columns, captions=captions, title=title))
         with replacing(path) as temporary:

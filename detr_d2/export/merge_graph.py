@@ -37,6 +37,40 @@ def _segment_ids(classes, is_thing, alive, kept):  # type: ignore[no-untyped-def
     return op.Where(alive, op.Gather(numbers, leader), nothing)
 
 
+@onnxscript.script(default_opset=op)
+def _winners(masks, alive, nobody, output_size):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Find the best of the living masks for each pixel: int32 (H, W), `nobody` without any."""
+    winner = op.Expand(nobody, output_size)
+    best = op.Expand(op.Constant(value_floats=[-3.4e38]), output_size)
+    order = op.Squeeze(op.NonZero(alive), op.Constant(value_ints=[0]))
+    for i in range(op.Size(order)):
+        query = op.Gather(order, op.Reshape(i, op.Constant(value_ints=[1])))
+        mask = op.Unsqueeze(op.Gather(masks, query), op.Constant(value_ints=[0]))
+        size = op.Concat(op.Constant(value_ints=[1, 1]), output_size, axis=0)
+        enlarged = op.Resize(
+            mask, None, None, size, mode="linear", coordinate_transformation_mode="half_pixel"
+        )
+        rival = op.Squeeze(enlarged, op.Constant(value_ints=[0, 1]))
+        winner = op.Where(rival > best, op.Cast(query, to=6), winner)
+        best = op.Max(best, rival)
+    return winner
+
+
+@onnxscript.script(default_opset=op)
+def _areas(winner, kept):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Count the pixels of each query."""
+    places = op.Cast(op.Reshape(winner, op.Constant(value_ints=[-1])), to=7)
+    # One place more than queries, for the pixels of nobody.
+    counts = op.ScatterElements(
+        op.Expand(op.Constant(value_ints=[0]), kept + op.Constant(value_ints=[1])),
+        places,
+        op.Expand(op.Constant(value_ints=[1]), op.Shape(places)),
+        axis=0,
+        reduction="add",
+    )
+    return op.Slice(counts, op.Constant(value_ints=[0]), kept)
+
+
 # Types stand for ONNX tensors here, which Python's own cannot name.
 @onnxscript.script(default_opset=op)
 def panoptic_merge(  # type: ignore[no-untyped-def]  # noqa: ANN201
@@ -66,29 +100,8 @@ def panoptic_merge(  # type: ignore[no-untyped-def]  # noqa: ANN201
     pixels = op.Expand(op.Constant(value_ints=[0]), kept)
     go_on = op.Constant(value_int=1) > op.Constant(value_int=0)
     while go_on:
-        winner = op.Expand(nobody, output_size)
-        best = op.Expand(op.Constant(value_floats=[-3.4e38]), output_size)
-        order = op.Squeeze(op.NonZero(alive), op.Constant(value_ints=[0]))
-        for i in range(op.Size(order)):
-            query = op.Gather(order, op.Reshape(i, op.Constant(value_ints=[1])))
-            mask = op.Unsqueeze(op.Gather(masks, query), op.Constant(value_ints=[0]))
-            size = op.Concat(op.Constant(value_ints=[1, 1]), output_size, axis=0)
-            enlarged = op.Resize(
-                mask, None, None, size, mode="linear", coordinate_transformation_mode="half_pixel"
-            )
-            rival = op.Squeeze(enlarged, op.Constant(value_ints=[0, 1]))
-            winner = op.Where(rival > best, op.Cast(query, to=6), winner)
-            best = op.Max(best, rival)
-        places = op.Cast(op.Reshape(winner, op.Constant(value_ints=[-1])), to=7)
-        # One place more than queries, for the pixels of nobody.
-        counts = op.ScatterElements(
-            op.Expand(op.Constant(value_ints=[0]), kept + op.Constant(value_ints=[1])),
-            places,
-            op.Expand(op.Constant(value_ints=[1]), op.Shape(places)),
-            axis=0,
-            reduction="add",
-        )
-        pixels = op.Slice(counts, op.Constant(value_ints=[0]), kept)
+        winner = _winners(masks, alive, nobody, output_size)
+        pixels = _areas(winner, kept)
         small = op.And(alive, op.Max(min_area, op.Constant(value_ints=[1])) > pixels)
         go_on = op.ReduceMax(op.Cast(small, to=7), keepdims=0) > op.Constant(value_int=0)
         alive = op.And(alive, op.Not(small))

@@ -38,7 +38,7 @@ class Parity:
     onnx_against_pytorch: PanopticCounts = field(default_factory=PanopticCounts)
     pytorch_against_onnx: PanopticCounts = field(default_factory=PanopticCounts)
     # Against the ground truth, where there is one.
-    truth: dict[str, PanopticCounts] = field(default_factory=dict)
+    on_ground_truth: dict[str, PanopticCounts] = field(default_factory=dict)
 
     def note_difference(self, name: str, a: np.ndarray, b: np.ndarray) -> None:
         """Keep the largest absolute difference of two arrays of one shape."""
@@ -69,7 +69,8 @@ class Parity:
             "segments": self.segments,
             "pq_of_onnx_against_pytorch": self.pq(self.onnx_against_pytorch),
             "pq_of_pytorch_against_onnx": self.pq(self.pytorch_against_onnx),
-            "pq_on_ground_truth": {name: self.pq(c) for name, c in self.truth.items()} or None,
+            "pq_on_ground_truth": {name: self.pq(c) for name, c in self.on_ground_truth.items()}
+            or None,
             "seconds_per_image": {k: float(np.median(v)) for k, v in self.seconds.items()},
             "torch_threads": torch.get_num_threads(),
             "torch": torch.__version__,
@@ -94,7 +95,7 @@ def measure_parity(
     parity = Parity(runner.categories)
     numbers: dict[str, Any] = {}
     if ground_truth is not None:
-        parity.truth = {"pytorch": PanopticCounts(), "onnx": PanopticCounts()}
+        parity.on_ground_truth = {"pytorch": PanopticCounts(), "onnx": PanopticCounts()}
         numbers = {Path(x["file_name"]).stem: x["id"] for x in ground_truth.content["images"]}
     detect = DetectionGraph(predictor.model, predictor.reverse).eval()
     for name, rgb in tqdm(images, "parity", unit=" images", disable=None):
@@ -115,7 +116,7 @@ def measure_parity(
         if ground_truth is not None:
             for side, one in maps.items():
                 counts = ground_truth.count(numbers[Path(name).stem], one.ids, one.segments)
-                parity.truth[side].update(counts)
+                parity.on_ground_truth[side].update(counts)
     return parity
 
 

@@ -8,7 +8,6 @@ from detectron2.utils import comm
 from torch import Tensor
 
 from detr_d2.modeling import losses
-from detr_d2.modeling.mask_losses import mask_losses
 from detr_d2.modeling.matcher import HungarianMatcher, Matching, Targets
 from detr_d2.ops.masks import Size
 
@@ -18,7 +17,7 @@ MASK_LOSSES = ("focal", "dice")
 
 
 class SetCriterion:
-    """Returns weighted losses and nothing else; a loss of weight 0 is left out."""
+    """Gives weighted losses and nothing else; a loss of weight 0 is not computed."""
 
     @configurable
     def __init__(
@@ -165,7 +164,7 @@ class SetCriterion:
             offset += len(target_masks)
             if not len(rows):
                 continue
-            values = mask_losses(logits.float(), target_masks[rows], extents[i])
+            values = losses.mask_losses(logits.float(), target_masks[rows], extents[i])
             for name, value in zip(MASK_LOSSES, values, strict=True):
                 totals[name] = totals[name] + value
         count = normalizer(targets)

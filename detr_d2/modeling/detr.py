@@ -76,9 +76,6 @@ class Detr(nn.Module):
                 channels, there are no queries, or padding is to be erased and shown.
         """
         super().__init__()
-        for name, value in (("NUM_QUERIES", num_queries), ("QUERY_GROUPS", query_groups)):
-            if value < 1:
-                raise ValueError(f"MODEL.DETR.{name} is {value}, must be an integer from 1")
         check_thing_ids(postprocess.thing_ids, num_classes)
         self.eraser = build_eraser(backbone, postprocess.crop_padding) if erase_padding else None
         if fold_frozen_norms:
@@ -90,25 +87,32 @@ class Detr(nn.Module):
         self.transformer = transformer or Transformer()
         hidden_dim = self.transformer.hidden_dim
         check_channels(hidden_dim)
+        self.position_temperature = position_temperature
         feature = backbone.output_shape()[in_feature]
         self.stride = feature.stride
         self.input_proj = nn.Conv2d(feature.channels, hidden_dim, 1)
-        self.query_embed = nn.Embedding(num_queries, hidden_dim)
-        # Apart from the first group, so that a model without groups loads the same checkpoint.
-        self.extra_queries = nn.ParameterList(
-            nn.Parameter(torch.randn(num_queries, hidden_dim)) for _ in range(query_groups - 1)
-        )
-        self.reference_points: ReferencePoints | None = None
-        if reference_points:
-            self.reference_points = ReferencePoints(hidden_dim, position_temperature)
+        self._add_queries(num_queries, query_groups, reference_points)
         self.box_head = BoxHead(hidden_dim=hidden_dim, num_classes=num_classes)
         self.num_classes = num_classes
         self.class_names = class_names
         self.criterion = criterion or SetCriterion()
         self.postprocess = postprocess
-        self.position_temperature = position_temperature
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
+
+    def _add_queries(self, count: int, groups: int, reference_points: bool) -> None:
+        for name, value in (("NUM_QUERIES", count), ("QUERY_GROUPS", groups)):
+            if value < 1:
+                raise ValueError(f"MODEL.DETR.{name} is {value}, must be an integer from 1")
+        hidden_dim = self.transformer.hidden_dim
+        self.query_embed = nn.Embedding(count, hidden_dim)
+        # Apart from the first group, so that a model without groups loads the same checkpoint.
+        self.extra_queries = nn.ParameterList(
+            nn.Parameter(torch.randn(count, hidden_dim)) for _ in range(groups - 1)
+        )
+        self.reference_points: ReferencePoints | None = None
+        if reference_points:
+            self.reference_points = ReferencePoints(hidden_dim, self.position_temperature)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
@@ -173,9 +177,7 @@ class Detr(nn.Module):
         projected = self.input_proj(features[self.in_feature])
         if self.eraser:
             projected = erase_padding(projected, image_sizes, padded_size)
-        padding = padding_mask(
-            images.image_sizes, projected.shape[-2:], self.stride, projected.device
-        )
+        padding = padding_mask(image_sizes, projected.shape[-2:], self.stride, self.device)
         position = sine_position_encoding(
             padding, projected.shape[1], self.position_temperature
         ).to(projected.dtype)

@@ -7,9 +7,9 @@ from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, Backbone
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import Required, TypedDict, Unpack
 
 from detr_d2.compat import put_scalars
-from detr_d2.modeling.backbone import PIXEL_MEAN, PIXEL_STD
 from detr_d2.modeling.bbox_attention import BBOX_ATTENTION_REGISTRY, BBoxAttention
 from detr_d2.modeling.criterion import SetCriterion, metrics
 from detr_d2.modeling.detr import Detr
@@ -18,6 +18,27 @@ from detr_d2.modeling.mask_head import MASK_HEAD_REGISTRY, FPNMaskHead
 from detr_d2.modeling.padding import own_cells
 from detr_d2.modeling.postprocess import PostProcess
 from detr_d2.modeling.transformer import Transformer
+
+
+class DetrArguments(TypedDict, total=False):
+    """Arguments of `Detr`, which says what they are and has the defaults."""
+
+    backbone: Required[Backbone]
+    num_classes: Required[int]
+    postprocess: Required[PostProcess]
+    transformer: Transformer | None
+    criterion: SetCriterion | None
+    num_queries: int
+    query_groups: int
+    reference_points: bool
+    in_feature: str
+    position_temperature: float
+    pixel_mean: Sequence[float]
+    pixel_std: Sequence[float]
+    class_names: tuple[str, ...]
+    fold_frozen_norms: bool
+    bf16_inference: bool
+    erase_padding: bool
 
 
 @META_ARCH_REGISTRY.register()
@@ -31,26 +52,11 @@ class PanopticDetr(Detr):
     def __init__(
         self,
         *,
-        backbone: Backbone,
-        num_classes: int,
-        postprocess: PostProcess,
         bbox_attention: nn.Module | None = None,
         mask_head: nn.Module | None = None,
         mask_features: Sequence[str] = ("res4", "res3", "res2"),
         freeze: bool = False,
-        transformer: Transformer | None = None,
-        criterion: SetCriterion | None = None,
-        num_queries: int = 100,
-        query_groups: int = 1,
-        reference_points: bool = False,
-        in_feature: str = "res5",
-        position_temperature: float = 10000.0,
-        pixel_mean: Sequence[float] = PIXEL_MEAN,
-        pixel_std: Sequence[float] = PIXEL_STD,
-        class_names: tuple[str, ...] = (),
-        fold_frozen_norms: bool = True,
-        bf16_inference: bool = False,
-        erase_padding: bool = False,
+        **detr: Unpack[DetrArguments],
     ) -> None:
         """
         Args:
@@ -58,30 +64,12 @@ class PanopticDetr(Detr):
                 paper, for the transformer's channels.
             mask_features: backbone features for the mask head, coarse to fine.
             freeze: DETR stays in evaluation mode and gets no gradient; only mask losses are left.
-
-        All others are those of `Detr`.
+            detr: the arguments of `Detr`.
 
         Raises:
             ValueError: frozen, but both mask losses are off; and as `Detr`.
         """
-        super().__init__(
-            backbone=backbone,
-            num_classes=num_classes,
-            postprocess=postprocess,
-            transformer=transformer,
-            criterion=criterion,
-            num_queries=num_queries,
-            query_groups=query_groups,
-            reference_points=reference_points,
-            in_feature=in_feature,
-            position_temperature=position_temperature,
-            pixel_mean=pixel_mean,
-            pixel_std=pixel_std,
-            class_names=class_names,
-            fold_frozen_norms=fold_frozen_norms,
-            bf16_inference=bf16_inference,
-            erase_padding=erase_padding,
-        )
+        super().__init__(**detr)
         if freeze and not self.criterion.needs_masks:
             raise ValueError(
                 "MODEL.DETR.FREEZE leaves the mask losses alone, but FOCAL_WEIGHT and DICE_WEIGHT "
@@ -90,7 +78,7 @@ class PanopticDetr(Detr):
         self.freeze = freeze
         if freeze:
             self.requires_grad_(False)
-        hidden_dim, shapes = self.transformer.hidden_dim, backbone.output_shape()
+        hidden_dim, shapes = self.transformer.hidden_dim, self.backbone.output_shape()
         self.bbox_attention = bbox_attention or BBoxAttention(hidden_dim=hidden_dim)
         self.mask_head = mask_head or FPNMaskHead(
             hidden_dim=hidden_dim,

@@ -3,7 +3,7 @@
 Legend: Q kept queries, (h, w) size at which masks compete, (H, W) size of the outputs, pixels.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -59,15 +59,30 @@ def panoptic_inference(
     winner, areas = _argmax_of_large_segments(
         masks, compete_at or _shape(masks), min_area, united if early else (), size
     )
+    rows = zip(scores.tolist(), classes.tolist(), areas.tolist(), strict=True)
+    ids, segments = _list_segments(rows, thing_ids, unite=not early)
+    # Without any mask the winner is one past the last query: nothing.
+    table = torch.tensor([*ids, 0], dtype=torch.int32, device=masks.device)
+    return _look_up(table, winner), segments
+
+
+def _list_segments(
+    queries: Iterable[tuple[float, int, int]], thing_ids: frozenset[int], *, unite: bool
+) -> tuple[list[int], list[dict]]:
+    """Number the segments of queries with score, class and pixels won.
+
+    Returns:
+        The segment id of each query, 0 for those that won nothing, and the segments. If `unite`,
+        the queries of one stuff class have one segment.
+    """
+    ids: list[int] = []
     segments: list[dict] = []
     stuff: dict[int, dict] = {}
-    # Segment id of each query, 0 for those that won nothing.
-    ids = torch.zeros(len(masks) + 1, dtype=torch.int32, device=masks.device)
-    rows = zip(scores.tolist(), classes.tolist(), areas.tolist(), strict=True)
-    for query, (score, category, area) in enumerate(rows):
+    for score, category, area in queries:
         if area == 0:
+            ids.append(0)
             continue
-        segment = None if early else stuff.get(category)
+        segment = stuff.get(category) if unite else None
         if segment is None:
             segment = {
                 "id": len(segments) + 1,
@@ -81,8 +96,8 @@ def panoptic_inference(
                 stuff[category] = segment
         segment["area"] += area
         segment["score"] = max(segment["score"], score)
-        ids[query] = segment["id"]
-    return _look_up(ids, winner), segments
+        ids.append(segment["id"])
+    return ids, segments
 
 
 def _stuff_of_one_class(classes: Tensor, thing_ids: frozenset[int]) -> Sequence[list[int]]:

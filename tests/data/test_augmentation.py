@@ -60,7 +60,7 @@ def test_flips(cfg, direction, expected):
     assert found == {str([[1, 2], [3, 4]]), str(expected)}
 
 
-def test_an_unknown_flip_is_refused_with_the_choices(cfg):
+def test_an_unknown_flip_is_rejected_with_the_choices(cfg):
     cfg.INPUT.RANDOM_FLIP = "diagonal"
 
     with pytest.raises(ValueError, match=r"'diagonal'.*horizontal, vertical, none"):

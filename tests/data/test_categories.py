@@ -78,7 +78,7 @@ def test_all_faults_are_told_at_once_with_the_source():
         assert part in text
 
 
-def test_an_empty_list_is_refused():
+def test_an_empty_list_is_rejected():
     with pytest.raises(ValueError, match="empty"):
         CategoryTable([])
 

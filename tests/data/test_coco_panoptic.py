@@ -100,7 +100,7 @@ def test_what_the_evaluation_would_miss_is_named(tiny_set):
     assert "b.png: no list segments_info" in text
 
 
-def test_equal_base_names_in_two_folders_are_refused(tiny_set):
+def test_equal_base_names_in_two_folders_are_rejected(tiny_set):
     # The evaluator would write both predictions to b.png.
     tiny_set.content["images"][2]["file_name"] = "b.jpg"
     (tiny_set.root / "images/a.jpg").rename(tiny_set.root / "images/b.jpg")
@@ -108,20 +108,20 @@ def test_equal_base_names_in_two_folders_are_refused(tiny_set):
     assert "base names must be unique" in faults_of(tiny_set)
 
 
-def test_two_images_of_one_id_are_refused(tiny_set):
+def test_two_images_of_one_id_are_rejected(tiny_set):
     tiny_set.content["images"].append(dict(tiny_set.content["images"][0]))
 
     assert "two images have the same id" in faults_of(tiny_set)
 
 
-def test_other_categories_than_registered_are_refused(tiny_set):
+def test_other_categories_than_registered_are_rejected(tiny_set):
     table = CategoryTable([{**c, "isthing": 1} for c in tiny_set.content["categories"]])
 
     with pytest.raises(ValueError, match="differ from those given"):
         load_records(str(tiny_set.json_path), "images", "panoptic", table)
 
 
-def test_a_set_without_annotations_is_refused(tiny_set):
+def test_a_set_without_annotations_is_rejected(tiny_set):
     tiny_set.content["annotations"] = []
 
     assert "no annotations" in faults_of(tiny_set)
@@ -137,7 +137,7 @@ def test_long_lists_of_faults_are_cut():
 
 
 @pytest.mark.parametrize("content", [[], {"images": [], "annotations": []}])
-def test_a_json_of_another_form_is_refused(tmp_path, content):
+def test_a_json_of_another_form_is_rejected(tmp_path, content):
     (tmp_path / "x.json").write_text(json.dumps(content))
 
     with pytest.raises(ValueError, match="categories"):

@@ -49,6 +49,6 @@ def test_bytes_are_written_and_an_earlier_image_is_replaced(tmp_path: Path, mode
     assert os.listdir(tmp_path) == ["a.jpg"]
 
 
-def test_another_mode_is_refused(tmp_path: Path) -> None:
+def test_another_mode_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"images 'move', allowed: \('link', 'copy'\)"):
         place_image(tmp_path / "a.jpg", tmp_path / "b.jpg", "move")

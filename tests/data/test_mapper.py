@@ -225,7 +225,7 @@ def test_detection_records_keep_their_ground_truth_at_test_time(detection_record
     assert "instances" not in result
 
 
-def test_a_record_without_anything_to_learn_is_refused(detection_record):
+def test_a_record_without_anything_to_learn_is_rejected(detection_record):
     del detection_record["annotations"]
 
     with pytest.raises(ValueError, match=r"a\.jpg: .*pan_seg_file_name.*or annotations"):

@@ -1,4 +1,4 @@
-"""Our counts of panoptic quality against panopticapi's, and by hand."""
+"""Our counts of panoptic quality against panopticapi's, and manually."""
 
 import copy
 import json

@@ -18,8 +18,10 @@ def test_links_lead_to_the_lines():
 
 
 def test_a_part_is_one_statement():
-    link = code_link(Detr.forward_detr, "padding = padding_mask(")
-    assert link["source"].startswith("padding = padding_mask(") and link["source"].endswith(")")
+    link = code_link(Detr.forward_detr, "position = sine_position_encoding(")
+    assert link["source"].startswith("position = sine_position_encoding(") and link[
+        "source"
+    ].endswith(")")
     assert link["end"] - link["start"] == 2
     with pytest.raises(ValueError, match="has no line with 'nonsense'"):
         code_link(Detr.forward_detr, "nonsense")

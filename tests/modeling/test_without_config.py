@@ -1,5 +1,6 @@
 """Models built from Python objects alone, with the published values as defaults."""
 
+import inspect
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from detr_d2.modeling import (
     Transformer,
     detr_resnet,
 )
+from detr_d2.modeling.panoptic_detr import DetrArguments
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -120,3 +122,9 @@ def test_defaults_of_the_parts_are_those_of_the_paper():
         "focal": 1.0,
         "dice": 1.0,
     }
+
+
+def test_the_panoptic_model_names_every_argument_of_the_box_model():
+    names = set(inspect.signature(Detr.__init__).parameters) - {"self"}
+    assert set(DetrArguments.__annotations__) == names
+    assert DetrArguments.__required_keys__ == {"backbone", "num_classes", "postprocess"}

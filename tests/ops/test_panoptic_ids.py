@@ -29,12 +29,12 @@ def test_narrow_integers_do_not_overflow():
 
 
 @pytest.mark.parametrize("wrong", [-1, MAX_ID + 1])
-def test_ids_out_of_range_are_refused(wrong):
+def test_ids_out_of_range_are_rejected(wrong):
     with pytest.raises(ValueError, match=str(wrong)):
         id_to_rgb(np.array([[3, wrong]]))
 
 
-def test_wrong_shapes_and_types_are_refused():
+def test_wrong_shapes_and_types_are_rejected():
     with pytest.raises(ValueError, match="float"):
         id_to_rgb(np.zeros((2, 2)))
     with pytest.raises(ValueError, match="int32"):

@@ -22,7 +22,7 @@ from typing import Any
 from detr_d2 import add_detr_config
 from detr_d2.modeling import PanopticDetr
 from detr_d2.modeling.box_head import ClassPredictions
-from detr_d2.utils.allocator import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, keep_freed_memory
+from detr_d2.utils.device import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, keep_freed_memory
 
 import torch
 from detectron2.config import get_cfg

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import detr_d2  # noqa: F401
-from detr_d2.utils.allocator import keep_freed_memory
+from detr_d2.utils.device import keep_freed_memory
 
 import torch
 from model_speed import build, spread, wall_clock

@@ -17,13 +17,14 @@ class ListedImage:
 
     `names` are the names that it may have below the image folder, the likeliest first; `size`
     (H, W) what the file says, None = nothing; `shapes` as the format has them, the lowest first;
-    `fault` says why the image cannot be used.
+    `fault` says why the image cannot be used; `file` is the annotation file, "" = the only one.
     """
 
     names: tuple[str, ...]
     size: Any
     shapes: tuple[Any, ...]
     fault: str = ""
+    file: str = ""
 
 
 @dataclass
@@ -56,7 +57,8 @@ class ImageListFormat(ShapeFormat):
                 self.skipped.append(Skipped(name or listed.names[0], listed.fault or reason))
                 continue
             source = (listed.size, listed.shapes)
-            samples.append(Sample(name, joined(self.images, name), source, (self.annotations,)))
+            inputs = (listed.file or self.annotations,)
+            samples.append(Sample(name, joined(self.images, name), source, inputs))
         # Classes that the file declares come first, used or not.
         declared = [c.name for c in self.classes]
         self.classes = self.make_classes([*declared, *sorted(set(labels))])

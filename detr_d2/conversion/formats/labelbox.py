@@ -13,6 +13,7 @@ from detr_d2.conversion.formats.image_list import ImageListFormat, ListedImage
 from detr_d2.conversion.formats.recognize import LABELBOX, recognize_json
 from detr_d2.conversion.formats.shapes import fill_polygon
 from detr_d2.data.image_io import UnreadableError
+from detr_d2.utils.files import read_json
 
 NOT_POLYGONS = {
     "ImageSegmentationMask": (
@@ -107,4 +108,14 @@ def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, Any]]:
             try:
                 yield number, json.loads(line)
             except ValueError as error:
+                _reject_indented(path)
                 raise ValueError(f"{path}: line {number}: not valid JSON ({error})") from error
+
+
+def _reject_indented(path: str | os.PathLike[str]) -> None:
+    """Name the format of a file that is one JSON over many lines: Labelbox's old export is."""
+    try:
+        found = recognize_json(read_json(path)) or "unknown JSON"
+    except ValueError:
+        return
+    raise ValueError(f"{path}: no NDJSON, which has one object a line (this is {found})")

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 from detr_d2.conversion.formats.base import joined
 from detr_d2.conversion.formats.recognize import LABELBOX, recognize_json
 from detr_d2.data.image_io import IMAGE_SUFFIXES
+from detr_d2.utils.files import read_json
 
 VIA_HEADER = ("filename", "region_shape_attributes")
 VOC_MASKS = "SegmentationObject"
@@ -78,9 +79,25 @@ def _inside(files: Sequence[str], *folders: str) -> list[str]:
 
 
 def _supervisely(root: str, files: Sequence[str]) -> tuple[list[str], list[str]]:
-    if "meta.json" in files and _inside(files, "ann") and _inside(files, "img"):
-        return ["supervisely", "--folder", root], ["meta.json, ann and img: Supervisely"]
+    metas = [name for name in files if name.rsplit("/", 1)[-1] == "meta.json"]
+    for meta in sorted(metas, key=lambda name: name.count("/")):
+        folder = os.path.dirname(meta)
+        below = [name for name in files if name.startswith(f"{folder}/" if folder else "")]
+        if not _inside(below, "ann") or not _has_classes(joined(root, meta)):
+            continue
+        if _inside(below, "img"):
+            project = joined(root, folder) if folder else root
+            return ["supervisely", "--folder", project], [f"{meta}, ann and img: Supervisely"]
+        return [], [f"{meta}, ann: Supervisely without its images, which belong in img beside ann"]
     return [], []
+
+
+def _has_classes(path: str) -> bool:
+    try:
+        content = read_json(path)
+    except (ValueError, OSError):
+        return False
+    return isinstance(content, dict) and isinstance(content.get("classes"), list)
 
 
 def _cvat(root: str, files: Sequence[str]) -> tuple[list[str], list[str]]:

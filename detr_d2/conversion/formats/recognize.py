@@ -11,6 +11,7 @@ LABELME, COCO, PANOPTIC = "labelme", "COCO JSON", "COCO-panoptic"
 VIA_1, VIA_2, VIA_PROJECT = "VIA 1", "VIA 2", "a project of VIA 2"
 SUPERVISELY, LABEL_STUDIO, LABELBOX = "Supervisely", "Label Studio", "Labelbox"
 CITYSCAPES = "polygons of Cityscapes"
+LABELBOX_OLD = "an old JSON export of Labelbox, which exports NDJSON now"
 
 
 def recognize_json(content: Any) -> str | None:
@@ -34,6 +35,8 @@ def recognize_json(content: Any) -> str | None:
         return CITYSCAPES
     if "data_row" in content and "projects" in content:
         return LABELBOX
+    if "Label" in content and "Labeled Data" in content:
+        return LABELBOX_OLD
     if isinstance(content.get("classes"), list) and "tags" in content:
         return "the meta.json of a project of Supervisely"
     if isinstance(content.get("labels"), list) and "mapping" in content:
@@ -52,8 +55,8 @@ def _recognize_list(content: list[Any]) -> str | None:
         return LABEL_STUDIO
     if "annotation_id" in first and "annotator" in first:
         return "JSON-MIN of Label Studio, which exports JSON too"
-    if "Label" in first and "External ID" in first:
-        return "an old JSON export of Labelbox, which exports NDJSON now"
+    if "Label" in first and "Labeled Data" in first:
+        return LABELBOX_OLD
     if "data_row" in first and "projects" in first:
         return "Labelbox as one list, where NDJSON has one object a line"
     if {"image_id", "category_id"} <= set(first):

@@ -10,11 +10,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from detr_d2.conversion.formats.base import joined
 from detr_d2.conversion.formats.image_folder import ImageFinder
 from detr_d2.conversion.formats.image_list import ImageListFormat, ListedImage
 from detr_d2.conversion.formats.recognize import VIA_1, VIA_2, VIA_PROJECT, recognize_json
 from detr_d2.conversion.formats.shapes import fill_ellipse, fill_polygon, fill_rectangle
-from detr_d2.data.image_io import UnreadableError
+from detr_d2.data.image_io import UnreadableError, files_below
 from detr_d2.utils.files import read_json
 
 # Of the exported CSV; VIA 1 writes a # before the first.
@@ -31,6 +32,10 @@ PARAMETERS = {
 class Via(ImageListFormat):
     """VIA 1 and 2: polygons, rectangles, circles, ellipses. VIA stores no sizes of images.
 
+    `annotations` may be a folder too, whose JSON files are all read: some export one for each
+    image, or for each of train and val. An image that lies beside its file comes before others of
+    its name.
+
     Args:
         attribute: name of the region attribute that is the class; None = the only one there is.
         label: the class of all regions, for files without attributes.
@@ -45,17 +50,32 @@ class Via(ImageListFormat):
         """The images of the file."""
         if self.attribute is not None and self.label is not None:
             raise ValueError("via: give an attribute or a class, not both")
-        images = read_via(self.annotations)
+        images = [(file, *image) for file in self._files() for image in read_via(file)]
         names = {
             name
-            for _, regions in images
+            for _, _, regions in images
             for region in regions
             if isinstance(region, Mapping) and isinstance(region.get("region_attributes"), Mapping)
             for name in region["region_attributes"]
         }
         if self.label is None:
             self._attribute = self._choose(names)
-        return [ListedImage((name,), None, tuple(regions)) for name, regions in images]
+        found = set(finder.names)
+        listed = []
+        for file, name, regions in images:
+            beside = os.path.relpath(os.path.join(os.path.dirname(file), name), self.images)
+            beside = beside.replace(os.sep, "/")
+            names_of = (beside,) if beside in found else (name,)
+            listed.append(ListedImage(names_of, None, tuple(regions), file=file))
+        return listed
+
+    def _files(self) -> list[str]:
+        if not os.path.isdir(self.annotations):
+            return [self.annotations]
+        names = files_below(self.annotations, frozenset({".json"}))
+        if not names:
+            raise ValueError(f"{self.annotations}: there is no .json in this folder")
+        return [joined(self.annotations, name) for name in names]
 
     def _choose(self, names: set[str]) -> str:
         if self.attribute is None and len(names) == 1:
@@ -81,6 +101,9 @@ class Via(ImageListFormat):
             # Of checkboxes: those that are ticked.
             ticked = [option for option, state in value.items() if state]
             value = ticked[0] if len(ticked) == 1 else None
+        if isinstance(value, int) and not isinstance(value, bool):
+            # Programs that write VIA's files number the classes.
+            value = str(value)
         if not isinstance(value, str) or not value.strip():
             raise UnreadableError(f"has no single value of the attribute {self._attribute!r}")
         return value.strip()

@@ -5,6 +5,7 @@ import pytest
 from annotation_files import BOX, MAPILLARY, SIZE, ade_mask, mapillary_instances, only, write
 from converted_sets import save_image, save_mask
 
+from detr_d2.conversion.classes import SourceClass, choose_things
 from detr_d2.conversion.formats import open_format
 from detr_d2.conversion.rasterize import Rules
 
@@ -79,6 +80,16 @@ def test_ade20k_full(tmp_path, converted, year):
     wall = (ade_mask()[..., 0] == 110).tobytes()
     door = (ade_mask()[..., 2] == 255).tobytes()
     assert result.masks(name) == [("door, gate", door), ("wall", wall)]
+
+
+def test_a_class_may_be_named_by_one_of_its_synonyms():
+    """Names of ADE20K hold commas, which divide names on a command line."""
+    names = ["wall", "door, gate", "gate, portal", "wall, screen"]
+    classes = [SourceClass(name, name, True) for name in names]
+    chosen = choose_things(classes, stuff=("wall", "portal"))
+    assert [c.name for c in chosen if not c.isthing] == ["wall", "gate, portal"]
+    with pytest.raises(ValueError, match=r"\['gate'\] are no classes"):
+        choose_things(classes, stuff=("gate",))
 
 
 def test_ade20k_names_that_do_not_fit_are_rejected(tmp_path, converted):

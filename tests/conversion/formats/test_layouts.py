@@ -80,6 +80,19 @@ def test_ade20k_and_mapillary(tmp_path):
     assert guessed(streets)[-2:] == ["--version", "v1.2"]
 
 
+def test_a_supervisely_project_below_the_folder(tmp_path):
+    """Archives hold a README beside the project's folder; ann may have come without img."""
+    project = tmp_path / "fruit/project"
+    write(tmp_path / "meta.json", {"about": "another program's"})
+    write(project / "meta.json", {"classes": [{"title": "nut"}], "tags": []})
+    write(project / "ds/ann/a.png.json", {"size": {"height": 20, "width": 30}, "objects": []})
+    guess = guess_format(tmp_path)
+    assert not guess.arguments
+    assert any("without its images, which belong in img beside ann" in line for line in guess.seen)
+    save_image(project / "ds/img/a.png", SIZE)
+    assert guessed(tmp_path) == ["supervisely", "--folder", str(project)]
+
+
 def test_what_a_folder_lacks_is_said(tmp_path):
     shutil.copytree(SETS / "pascal_voc", tmp_path / "voc")
     shutil.rmtree(tmp_path / "voc/SegmentationObject")
@@ -99,8 +112,10 @@ def test_what_a_folder_lacks_is_said(tmp_path):
         ("via", "x.csv", "a,b\n", r"no CSV of VIA 1 or 2, without columns \['filename'"),
         ("label-studio", "x.json", VIA_1, "this is VIA 1"),
         ("label-studio", "x.json", [{"annotation_id": 1, "annotator": 2}], "this is JSON-MIN"),
-        ("labelbox", "x.json", [{"Label": 1, "External ID": 2}], "an old JSON export of Labelbox"),
+        ("labelbox", "x.json", [{"Label": 1, "Labeled Data": 2}], "an old JSON export of Labelbox"),
         ("labelbox", "x.json", "{]", "line 1: not valid JSON"),
+        ("labelbox", "x.json", '{\n"Label": {}, "Labeled Data": "u"}', "an old JSON export of Lab"),
+        ("labelbox", "x.json", '[\n{"a": 1}]', "one object a line .this is unknown JSON"),
         ("coco-json", "x.json", [{"id": 1, "data": {}, "annotations": []}], "this is Label Studio"),
     ],
 )

@@ -94,3 +94,31 @@ def test_bad_regions_of_via_are_named(tmp_path, converted, region, message):
     path = write(tmp_path / "v.json", {"a.png1": entry})
     with pytest.raises(ValueError, match=message):
         converted("via", annotations=path, images=str(tmp_path / "images"), attribute="kind")
+
+
+def test_a_folder_of_via_files(tmp_path, converted):
+    """A file for train and one for val, whose images have the same name and lie beside them."""
+    for part, region in zip(("train", "val"), REGIONS, strict=True):
+        save_image(tmp_path / f"set/{part}/a.png", SIZE)
+        entry = {"filename": "a.png", "regions": [region]}
+        path = write(tmp_path / f"set/{part}/via.json", {"a.png1": entry})
+    root = str(tmp_path / "set")
+    result = converted("via", ALL, annotations=root, images=root, attribute="kind")
+    np.testing.assert_array_equal(only(result, "train__a.png", "nut"), BOX)
+    assert only(result, "val__a.png", "leaf").sum() == 12
+    one = open_format("via", annotations=path, images=root, attribute="kind")
+    assert [(sample.name, sample.inputs) for sample in one.samples] == [("val/a.png", (path,))]
+    with pytest.raises(ValueError, match=r"there is no \.json in this folder"):
+        open_format("via", annotations=str(tmp_path / "converted/images"), images=root)
+
+
+def test_classes_of_via_may_be_numbers(tmp_path, converted):
+    save_image(tmp_path / "images/a.png", SIZE)
+    region = {"shape_attributes": POLYGON, "region_attributes": {"kind": 7}}
+    path = write(tmp_path / "v.json", {"a.png1": {"filename": "a.png", "regions": [region]}})
+    options = {"annotations": path, "images": str(tmp_path / "images")}
+    np.testing.assert_array_equal(only(converted("via", ALL, **options), "a.png", "7"), BOX)
+    truth = {**region, "region_attributes": {"kind": True}}
+    write(tmp_path / "v.json", {"a.png1": {"filename": "a.png", "regions": [region, truth]}})
+    with pytest.raises(ValueError, match="no single value of the attribute 'kind'"):
+        converted("via", ALL, **options)
