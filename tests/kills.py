@@ -24,7 +24,7 @@ SECONDS = 120
 TOUCHES = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "shutil.copyfile"}
 
 
-def _start_child() -> None:
+def start_child() -> None:
     """Use no thread pool of the parent, since threads do not survive a fork; never hang."""
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
@@ -48,7 +48,7 @@ def run_and_kill(work: Callable[[], object], root: Path, moment: int | None) -> 
         os.close(reading)
         status = 1
         try:
-            _start_child()
+            start_child()
             counter = _Counter(str(root), moment)
             sys.addaudithook(counter)
             work()
@@ -115,7 +115,7 @@ def run_on_full_disk(work: Callable[[], object], most: int) -> str:
         os.close(reading)
         text = ""
         try:
-            _start_child()
+            start_child()
             resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
             work()
         except BaseException as error:

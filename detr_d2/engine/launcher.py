@@ -66,7 +66,7 @@ def launch(main: Main, args: argparse.Namespace) -> Any:
 
 
 def _run(main: Main, args: argparse.Namespace, world: World) -> Any:
-    """Run in a process that has a place among others."""
+    """Run in a process that has a place among others; a RuntimeError names one that is lost."""
     watch = _join(world)
     try:
         result = main(args)
@@ -77,6 +77,8 @@ def _run(main: Main, args: argparse.Namespace, world: World) -> Any:
         # A broken connection is another's fault: the watch finds out whose.
         lost = watch.lost(wait=45.0) if CONNECTION.search(str(error)) else ""
         watch.fail(lost or f"{type(error).__name__}: {error}")
+        if lost:
+            raise RuntimeError(lost) from error
         raise
     watch.finish()
     dist.destroy_process_group()

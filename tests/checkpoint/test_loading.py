@@ -225,6 +225,23 @@ def test_another_number_of_queries_is_cut_or_repeated(count, how):
     assert f"7 queries, {how}" in [status.note for status in report.statuses]
 
 
+def test_settings_that_a_training_may_change_are_warned_of(caplog):
+    cfg = tiny_cfg("Detr")
+    settings = {"MODEL.DETR.POSITION_TEMPERATURE": 20.0, "MODEL.PIXEL_STD": [58.0] * 3}
+    weights = Weights("old.pth", "detr_d2", build(cfg).state_dict(), settings=settings)
+    load_weights(build(cfg), weights, cfg=cfg)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    message = "old.pth was trained with MODEL.DETR.POSITION_TEMPERATURE 20.0, the config has 10000"
+    assert record.getMessage().startswith(message)
+    # Statistics may be rounded, but not by a tenth.
+    cfg.MODEL.PIXEL_STD = [58.04, 58.0, 58.0]
+    load_weights(build(cfg), weights, cfg=cfg)
+    cfg.MODEL.PIXEL_STD = [58.1, 58.0, 58.0]
+    with pytest.raises(WeightsError, match=r"MODEL\.PIXEL_STD"):
+        load_weights(build(cfg), weights, cfg=cfg)
+
+
 def test_other_shapes_are_told_and_left(tmp_path):
     cfg = tiny_cfg("Detr")
     old = build(cfg)

@@ -63,6 +63,34 @@ def test_result_and_report(source, tmp_path):
     assert not (tmp_path / ".out.partial").exists()
 
 
+def test_counts_of_the_report(tmp_path):
+    """12 x 16 pixels: in 00 two boxes and three small regions, in 01 one box; 02 is damaged."""
+    source = write_set(tmp_path / "source", 3)
+    values = np.full(SIZE, 0, np.uint8)
+    values[1:5, 1:5] = values[1:5, 8:12] = 1
+    values[8, 1:3] = values[8, 6:8] = values[10, 10] = 1
+    # A quarter is void, and what is too small for a box is void too.
+    values[:, 12:] = 255
+    save_mask(source / "masks/00.png", values)
+    values = np.full(SIZE, 1, np.uint8)
+    values[:, :8] = 255
+    save_mask(source / "masks/01.png", values)
+    damage_png(source)
+    convert_set(semantic(source, void=(255,)), tmp_path / "out")
+    report = json.loads((tmp_path / "out/conversion.json").read_text())
+    assert (report["images_in"], report["images_out"]) == (3, 2)
+    assert report["segments"] == {"ground": 1, "box": 3}
+    assert report["images_with"] == {"ground": 1, "box": 2}
+    assert report["lost_annotations"] == {"smaller than min_area": {"box": 3}}
+    # (48 + 5) of 192 pixels and 96 of 192, the mean of two images.
+    assert report["void_share"] == pytest.approx((53 / 192 + 0.5) / 2, abs=1e-4)
+    assert report["parts"] == {}
+    assert [item["name"] for item in report["skipped"]] == ["02.jpg"]
+    convert_set(semantic(source, void=(255,)), tmp_path / "parts", split=Split(0.5))
+    report = json.loads((tmp_path / "parts/conversion.json").read_text())
+    assert report["parts"] == {"train": 1, "val": 1}
+
+
 def test_dry_run_counts_and_writes_nothing(source, tmp_path):
     report = convert_set(semantic(source), tmp_path / "out", dry_run=True, split=Split(0.5))
     assert report.segments == {"box": 6, "ground": 6}

@@ -1,18 +1,25 @@
-"""kill -9 at random moments of a training, in the middle of writing above all.
+"""kill -9 at random moments of a training, in the middle of writing above all, and of the tool.
 
 A few moments; DETR_D2_KILLS=50 tries fifty.
 """
 
 import functools
 import json
+import runpy
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 import toy_model  # noqa: F401  registers the model
 from kills import assert_no_half_file, moments_of, run_and_kill
+from tiny_model import tiny_cfg
+from training_states import assert_same, log_of
 
 from detr_d2.engine import DetrTrainer
+
+TOOL = Path(__file__).resolve().parents[2] / "tools/train_net.py"
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
@@ -53,3 +60,48 @@ def test_a_killed_training_resumes_to_the_same_weights(toy_cfg, tmp_path):
         ]
         assert steps[0] == steps[1], moment
         assert not list(root.glob(".partial-*")), moment
+
+
+@pytest.fixture
+def command(tiny_set):
+    """Arguments of the tool: DETR with dropout, averaged weights; 60 steps, a checkpoint at 30."""
+    cfg = tiny_cfg("Detr")
+    cfg.MODEL.DETR.NUM_CLASSES = 0
+    cfg.MODEL.DETR.DROPOUT = 0.3
+    cfg.DATASETS.TRAIN = ("tiny",)
+    cfg.DATALOADER.NUM_WORKERS = 0
+    cfg.INPUT.FORMAT = "RGB"
+    cfg.INPUT.MIN_SIZE_TRAIN = (24, 32)
+    cfg.SOLVER.IMS_PER_BATCH = 2
+    cfg.SOLVER.MAX_ITER = 60
+    cfg.SOLVER.STEPS = (40,)
+    cfg.SOLVER.WARMUP_ITERS = 35
+    cfg.SOLVER.CHECKPOINT_PERIOD = 30
+    cfg.SOLVER.EMA.ENABLED = True
+    cfg.SOLVER.EMA.DECAY = 0.9
+    cfg.SEED = 3
+    path = tiny_set.root / "config.yaml"
+    path.write_text(cfg.dump())
+    files = [str(path) for path in tiny_set.paths().values()]
+    return ["--config-file", str(path), "--dataset", "tiny", *files]
+
+
+def run_tool(arguments: list[str]) -> None:
+    sys.argv = [str(TOOL), *arguments]
+    runpy.run_path(str(TOOL), run_name="__main__")
+
+
+def test_thirty_steps_of_the_tool_kill_and_thirty_resumed_are_sixty(command, tiny_set):
+    whole, parts, images = (tiny_set.root / name for name in ("whole", "parts", "images"))
+    # Each step opens its images: the process is killed while it reads those of step 34.
+    opened = run_and_kill(lambda: run_tool([*command, "OUTPUT_DIR", str(whole)]), images, None)
+    pair = ["OUTPUT_DIR", str(parts)]
+    run_and_kill(lambda: run_tool([*command, *pair]), images, round(opened * 34.5 / 60))
+    assert (parts / "last_checkpoint").read_text() == "model_0000029.pth"
+    assert not (parts / "model_final.pth").exists()
+    opened_later = run_and_kill(lambda: run_tool([*command, "--resume", *pair]), images, None)
+    assert opened_later == pytest.approx(opened / 2, rel=0.05)
+    assert_same(whole, parts)
+    # The learning rate has changed after the kill too.
+    rates = {line["iteration"]: line["lr"] for line in log_of(parts) if "lr" in line}
+    assert rates[39] > rates[59]

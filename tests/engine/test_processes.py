@@ -1,6 +1,5 @@
 """Several processes learn what one learns, and none waits for one that has died."""
 
-import json
 import os
 import signal
 
@@ -8,77 +7,22 @@ import pytest
 import torch
 from detectron2.engine import HookBase
 from detectron2.utils import comm
-from tiny_model import processes, tiny_cfg
+from one_size import one_size_cfg, results_of, train
+from tiny_model import processes
 
 from detr_d2 import register_dataset
-from detr_d2.engine import DetrTrainer, launch
-
-# One size, so that nothing is padded: the padding of a batch changes what a model sees.
-SIZE = (32, 48)
-
-
-class FixedImages(DetrTrainer):
-    """Records of any size become images of one size; some hold objects, some none."""
-
-    @classmethod
-    def build_train_loader(cls, cfg):
-        loader = super().build_train_loader(cfg)
-        loader._mapper = to_one_size
-        return loader
-
-
-def to_one_size(record):
-    from synthetic_input import synthetic_input
-
-    objects = record["image_id"] % 3
-    return {
-        **record,
-        **synthetic_input(SIZE, objects, sides=(8, 12), step=(4, 6), seed=record["image_id"]),
-    }
+from detr_d2.engine import launch
 
 
 @pytest.fixture
 def cfg(tiny_set, register, tmp_path):
-    """DETR without dropout, four images a step."""
-    cfg = tiny_cfg("Detr")
-    cfg.DATASETS.TRAIN = (register(**tiny_set.paths()),)
-    cfg.MODEL.DETR.NUM_CLASSES = 0
-    cfg.MODEL.DETR.DROPOUT = 0.0
-    cfg.DATALOADER.NUM_WORKERS = 0
-    cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = False
-    cfg.SOLVER.IMS_PER_BATCH = 4
-    cfg.SOLVER.OPTIMIZER = "SGD"
-    cfg.SOLVER.BASE_LR = 0.001
-    cfg.SOLVER.CLIP_GRADIENTS.ENABLED = True
-    cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = "full_model"
-    cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE = 0.5
-    cfg.SOLVER.MAX_ITER = 20
-    cfg.SOLVER.STEPS = ()
-    cfg.SOLVER.WARMUP_ITERS = 0
-    cfg.SOLVER.CHECKPOINT_PERIOD = 0
-    cfg.OUTPUT_DIR = str(tmp_path / "one")
-    return cfg
-
-
-def train(cfg, hooks=()):
-    trainer = FixedImages(cfg)
-    trainer.register_hooks(list(hooks))
-    # Every step is logged.
-    trainer._log._period = 1
-    trainer.train()
+    return one_size_cfg(register(**tiny_set.paths()), tmp_path / "one")
 
 
 def train_in_process(args):
     register_dataset(args.cfg.DATASETS.TRAIN[0], **args.register)
     torch.set_num_threads(1)
     train(args.cfg)
-
-
-def results_of(folder):
-    with open(os.path.join(folder, "metrics.json")) as file:
-        lines = [json.loads(line) for line in file]
-    losses = [{k: v for k, v in line.items() if "loss" in k} for line in lines]
-    return losses, torch.load(os.path.join(folder, "model_final.pth"))["model"]
 
 
 def test_two_processes_with_half_the_batch_each_learn_what_one_learns(cfg, tiny_set, tmp_path):

@@ -1,6 +1,6 @@
 """A training that was killed and resumed is the one that was never stopped, bit for bit."""
 
-import json
+import itertools
 import logging
 import multiprocessing
 import os
@@ -12,12 +12,10 @@ from detectron2.engine import HookBase
 from detectron2.utils import comm
 from PIL import Image
 from tiny_model import processes, tiny_cfg
+from training_states import assert_same, differences, log_of
 
 from detr_d2.engine import DetrTrainer, launch
 from detr_d2.engine.train_loader import TrainLoader
-
-# Kept apart from the rest of a line of metrics.json: they differ from run to run.
-TIMES = ("time", "data_time", "rank_data_time", "eta_seconds")
 
 
 class CopyFolder(HookBase):
@@ -74,40 +72,6 @@ def kill_and_resume(cfg, tmp_path, iteration=5):
     cfg.OUTPUT_DIR = parts
     assert train(cfg, resume=True).start_iter == 4
     return whole, parts
-
-
-def assert_same(whole, parts):
-    """Weights, optimizer, average, learning rates, place in the data: all that is in the files."""
-    for name in ("model_final.pth", "model_ema.pth"):
-        first, second = (torch.load(os.path.join(d, name)) for d in (whole, parts))
-        assert differences(first, second) == []
-    assert log_of(whole) == log_of(parts)
-
-
-def differences(first, second, path=""):
-    """Where two nested states differ; times apart."""
-    if isinstance(first, dict):
-        if first.keys() != second.keys():
-            return [f"{path}: {first.keys() ^ second.keys()}"]
-        return [
-            found
-            for key in first
-            if key not in TIMES
-            for found in differences(first[key], second[key], f"{path}/{key}")
-        ]
-    if isinstance(first, list | tuple):
-        if len(first) != len(second):
-            return [f"{path}: {len(first)} and {len(second)} entries"]
-        pairs = enumerate(zip(first, second, strict=True))
-        return [f for i, (a, b) in pairs for f in differences(a, b, f"{path}/{i}")]
-    same = torch.equal(first, second) if isinstance(first, torch.Tensor) else first == second
-    return [] if same else [path]
-
-
-def log_of(folder):
-    with open(os.path.join(folder, "metrics.json")) as file:
-        lines = [json.loads(line) for line in file]
-    return [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
 
 
 @pytest.mark.parametrize(("workers", "accumulate", "mixed"), [(0, 1, False), (2, 2, True)])
@@ -257,6 +221,20 @@ def test_wide_and_tall_images_are_not_mixed_and_none_is_lost():
     for batch in batches:
         assert len({image["height"] >= image["width"] for image in batch}) == 1
     assert {image["image_id"] for batch in batches for image in batch} == set(range(10))
+
+
+def test_sizes_that_a_record_lacks_are_those_of_the_upright_image(tmp_path):
+    """Stored wide; orientations 5 to 8 turn them by a quarter."""
+    records = []
+    for number in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = number
+        path = tmp_path / f"{number}.png"
+        Image.new("RGB", (6, 3)).save(path, exif=exif)
+        records.append({"image_id": number, "file_name": str(path)})
+    loader = loader_of(records, batch=4, group_by_aspect=True)
+    batches = [{image["image_id"] for image in batch} for batch in itertools.islice(loader, 6)]
+    assert set(map(frozenset, batches)) == {frozenset({1, 2, 3, 4}), frozenset({5, 6, 7, 8})}
 
 
 def test_processes_share_out_each_batch(monkeypatch):

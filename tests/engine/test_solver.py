@@ -110,3 +110,26 @@ def test_clipping_off_and_unknown(cfg):
     assert build_gradient_clipper(cfg) is None
     with pytest.raises(ValueError, match="'all', allowed: 'full_model', 'norm', 'value'"):
         clipped(cfg, "all", 1.0)
+
+
+def test_momentum_of_nesterov_and_decay_of_biases_by_config(cfg):
+    cfg.SOLVER.OPTIMIZER = "SGD"
+    cfg.SOLVER.NESTEROV = True
+    cfg.SOLVER.WEIGHT_DECAY_BIAS = 0.07
+    model = Model()
+    optimizer = build_optimizer(cfg, model)
+    assert [group["nesterov"] for group in optimizer.param_groups] == [True] * len(
+        optimizer.param_groups
+    )
+    decays = {name: decay for name, (_, decay) in settings_of(optimizer, model).items()}
+    assert decays["backbone.weight"] == 0.2
+    assert decays["backbone.bias"] == 0.07
+    assert decays["norm.weight"] == 0.05
+
+
+def test_the_norm_of_clipping_by_config(cfg):
+    # The sum of 3 and 4 where the power is 1.
+    cfg.SOLVER.CLIP_GRADIENTS.NORM_TYPE = 1.0
+    norm, (first, second) = clipped(cfg, "full_model", 3.5)
+    assert norm == pytest.approx(7.0)
+    assert first == pytest.approx([1.5, 0.0]) and second == pytest.approx([0.0, 2.0])

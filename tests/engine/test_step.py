@@ -251,3 +251,15 @@ def test_loss_scale_does_not_change_the_step():
     expected = step(make(plain, [samples(2)], clip=lambda p: nn.utils.clip_grad_norm_(p, 0.3)))
     assert logged["grad_norm"] == pytest.approx(expected["grad_norm"])
     torch.testing.assert_close(scaled.linear.weight, plain.linear.weight)
+
+
+@pytest.mark.parametrize("has_bfloat16", [True, False])
+def test_a_gpu_without_bfloat16_gets_float16_and_a_loss_scale(monkeypatch, has_bfloat16):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: has_bfloat16)
+    expected = torch.bfloat16 if has_bfloat16 else torch.float16
+    assert choose_precision(True, torch.device("cuda")) is expected
+    assert choose_precision(True, torch.device("cpu")) is torch.bfloat16
+    assert choose_precision(False, torch.device("cuda")) is None
+    # bfloat16 has the range of float32: nothing to scale.
+    trainer = make(Regression(), [samples(2)], precision=expected)
+    assert trainer.grad_scaler.is_enabled() is not has_bfloat16

@@ -196,3 +196,22 @@ def test_two_processes_on_cpu_with_accumulation_learn_what_one_learns(toy_cfg, t
     for name, value in torch.load(path).items():
         if name != "seen":
             torch.testing.assert_close(value, one.model.state_dict()[name], msg=name)
+
+
+def test_test_images_are_neither_flipped_nor_given_objects(toy_cfg, tiny_set):
+    """Sizes of evaluation, in batches of two and one."""
+    toy_cfg.TEST.IMS_PER_BATCH = 2
+    toy_cfg.INPUT.MIN_SIZE_TRAIN, toy_cfg.INPUT.MIN_SIZE_TEST = (48,), 10
+    loader = DetrTrainer.build_test_loader(toy_cfg, toy_cfg.DATASETS.TEST[0])
+    for _ in range(3):
+        batches = list(loader)
+        assert [[x["image_id"] for x in batch] for batch in batches] == [[7, 8], [9]]
+        assert not any("instances" in x for batch in batches for x in batch)
+        # 10 rows already: the image as it is.
+        pixels = np.asarray(Image.open(tiny_set.root / "images" / "empty.jpg"))
+        assert np.array_equal(batches[1][0]["image"].numpy().transpose(1, 2, 0), pixels)
+
+
+def test_skipped_steps_that_stop_a_training_by_config(toy_cfg):
+    toy_cfg.SOLVER.MAX_SKIPPED_STEPS = 3
+    assert DetrTrainer(toy_cfg)._trainer.max_skipped == 3

@@ -66,7 +66,14 @@ def test_a_class_that_no_image_shows_is_nan_and_not_averaged(tiny_set, register,
     assert figures["mIoU"] == pytest.approx(100)
 
 
-@pytest.mark.parametrize(("part", "shape"), [(np.s_[:3], (3, 16, 24)), (np.s_[:, :5], (4, 5, 24))])
+@pytest.mark.parametrize(
+    ("part", "shape"),
+    [
+        (np.s_[:3], (3, 16, 24)),
+        (np.s_[:, :5], (4, 5, 24)),
+        (np.s_[..., :22], (4, 16, 22)),
+    ],
+)
 def test_scores_of_another_shape_are_named(tiny_set, register, evaluate, part, shape):
     def cut(record, output):
         return {"sem_seg": output["sem_seg"][part]}

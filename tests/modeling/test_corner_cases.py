@@ -60,6 +60,18 @@ def test_pairs_are_found_in_float32(half_empty_batch, freeze, monkeypatch):
     assert found == [torch.float32] * 2
 
 
+@pytest.mark.parametrize("freeze", [False, True])
+def test_mask_losses_and_their_gradients_are_found_in_float32(
+    half_empty_batch, freeze, monkeypatch
+):
+    model = build(with_detr_keys(FREEZE=freeze))
+    one = torch.ones(1, 1)
+    found = spy_on(monkeypatch, model.criterion, "mask_losses", lambda: (one @ one).dtype)
+    with torch.autocast("cpu", torch.bfloat16):
+        model(half_empty_batch)
+    assert found == [torch.float32]
+
+
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_bfloat16_keeps_boxes_and_scores_in_float32(arch):
     model = build(tiny_cfg(arch)).eval()
@@ -128,6 +140,17 @@ def test_the_frozen_stage_decodes_the_first_query_group_only(half_empty_batch):
     expected = build(with_detr_keys(FREEZE=True)).train()
     expected.load_state_dict(model.state_dict(), strict=False)
     torch.testing.assert_close(model(half_empty_batch), expected(half_empty_batch))
+
+
+def test_masks_are_those_of_the_first_query_group(half_empty_batch):
+    model = build(with_detr_keys(QUERY_GROUPS=2, DROPOUT=0.0)).train()
+    images = model.preprocess(half_empty_batch)
+    before = model.forward_detr(images)
+    model.extra_queries[0].data += 1.0
+    after = model.forward_detr(images)
+    assert not torch.equal(before.all_logits[1], after.all_logits[1])
+    for name in ("box_embeddings", "logits", "boxes"):
+        torch.testing.assert_close(getattr(before, name), getattr(after, name), msg=name)
 
 
 @pytest.mark.parametrize("freeze", [False, True])

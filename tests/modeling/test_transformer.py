@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import nn
 
 from detr_d2.modeling.position_encoding import sine_position_encoding
 from detr_d2.modeling.transformer import Transformer
@@ -89,3 +90,28 @@ def test_no_padding_is_what_an_empty_mask_says(monkeypatch):
     start = torch.zeros(2, 5, 16)
     expected = transformer.decoder(start, expected, flat, queries.expand(2, 5, 16), inputs[1])
     torch.testing.assert_close(found[0], expected)
+
+
+class Noted(nn.Module):
+    """Stands for dropout; notes the sizes of what it gets."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = []
+
+    def forward(self, x):
+        self.sizes.append(x.shape[-1])
+        return x
+
+
+@pytest.mark.parametrize("pre_norm", [False, True])
+def test_dropout_follows_every_sublayer_and_the_inner_relu(pre_norm):
+    """After self-attention, (attention to the image,) inside feed-forward (32), and after it."""
+    transformer = build(pre_norm)
+    for layer in (*transformer.encoder.layers, *transformer.decoder.layers):
+        layer.dropout = Noted()
+    padding = torch.zeros(1, 2, 2, dtype=torch.bool)
+    position = sine_position_encoding(padding, 16)
+    transformer(torch.randn(1, 16, 2, 2), padding, torch.randn(1, 4, 16), position)
+    assert [layer.dropout.sizes for layer in transformer.encoder.layers] == [[16, 32, 16]] * 2
+    assert [layer.dropout.sizes for layer in transformer.decoder.layers] == [[16, 16, 32, 16]] * 3

@@ -114,6 +114,25 @@ def test_embedded_masks_lie_at_their_first_point(tmp_path, converted):
     np.testing.assert_array_equal(result.labels("a.png") == "x", expected)
 
 
+def test_a_corner_of_an_embedded_mask_between_pixels_is_rounded(tmp_path, converted):
+    found = shape("mask", [[11.6, 7.4], [18.6, 12.4]], mask=encode(TRIANGLE))
+    labels = converted("labelme", folder=write(tmp_path / "in", found)).labels("a.png")
+    expected = np.zeros((HEIGHT, WIDTH), bool)
+    expected[7:13, 12:20] = TRIANGLE
+    np.testing.assert_array_equal(labels == "x", expected)
+
+
+def test_groups_may_have_names(tmp_path, converted):
+    corners = [[[0, 0], [4, 4]], [[8, 0], [12, 4]], [[16, 0], [20, 4]], [[24, 0], [28, 4]]]
+    groups = ["left", "left", "right", 0]
+    shapes = [
+        shape("rectangle", points, group_id=group)
+        for points, group in zip(corners, groups, strict=True)
+    ]
+    result = converted("labelme", folder=write(tmp_path / "in", *shapes))
+    assert sorted(s["area"] for s in result.segments("a.png")) == [16, 16, 32]
+
+
 def test_groups_void_and_labels_without_class(tmp_path, converted):
     folder = write(
         tmp_path / "in",
@@ -163,6 +182,18 @@ def test_the_embedded_image_is_used_where_the_file_is_absent(tmp_path, converted
     (folder / "a.png").unlink()
     result = converted("labelme", folder=folder)
     assert (result.folder / "images/a.png").read_bytes() == pixels
+
+
+def test_an_embedded_jpeg_stays_one(tmp_path, converted):
+    folder = write(tmp_path / "in", shape("rectangle", [[0, 0], [4, 4]]))
+    (folder / "a.png").unlink()
+    save_image(tmp_path / "a.jpg", (HEIGHT, WIDTH))
+    pixels = (tmp_path / "a.jpg").read_bytes()
+    content = json.loads((folder / "a.json").read_text())
+    content["imageData"] = base64.b64encode(pixels).decode()
+    (folder / "a.json").write_text(json.dumps(content))
+    result = converted("labelme", folder=folder)
+    assert (result.folder / "images/a.jpg").read_bytes() == pixels
 
 
 def test_images_are_found_in_the_folder_that_the_file_names(tmp_path, converted):
