@@ -3,6 +3,7 @@
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
@@ -29,7 +30,7 @@ class Region:
         crowd: bool = False,
     ) -> None:
         self.key, self.top_left, self.group, self.crowd = key, top_left, group, crowd
-        self._code = coco_mask.encode(np.asfortranarray(mask).view(np.uint8))
+        self._code = coco_mask.encode(_by_columns(mask).view(np.uint8))
 
     @property
     def area(self) -> int:
@@ -39,13 +40,22 @@ class Region:
     @property
     def mask(self) -> np.ndarray:
         """Its mask (h, w) bool, decoded."""
-        return coco_mask.decode(self._code).view(bool)
+        # Row by row in memory, as what is filled with it: else that takes ten times as long.
+        return cv2.transpose(coco_mask.decode(self._code).T).view(bool)
 
     def fill(self, array: np.ndarray, value: int) -> None:
         """Give its pixels of an array (H, W) a value."""
         mask = self.mask
         (top, left), (height, width) = self.top_left, mask.shape
         array[top : top + height, left : left + width][mask] = value
+
+
+def _by_columns(mask: np.ndarray) -> np.ndarray:
+    """A mask (h, w) bool that lies column by column in memory, as pycocotools needs it."""
+    if mask.strides[0] <= mask.strides[1]:
+        return np.asfortranarray(mask)
+    # A tenth of numpy's time.
+    return cv2.transpose(np.ascontiguousarray(mask).view(np.uint8)).T.view(bool)
 
 
 @dataclass

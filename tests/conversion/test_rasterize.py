@@ -51,6 +51,18 @@ def test_regions_are_cropped_to_the_smallest_window():
     assert (ids == 5 * mask).all()
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (5, 1), (7, 4)])
+def test_masks_come_back_from_their_code(size, order):
+    mask = np.asarray(np.random.default_rng(3).random(size) < 0.6, order=order)
+    mask[0, 0] = True
+    region = Region("nut", mask)
+    assert region.area == mask.sum()
+    np.testing.assert_array_equal(region.mask, mask)
+    crop = np.pad(mask, 2)[2:-2, 2:-2]
+    np.testing.assert_array_equal(Region("nut", crop).mask, mask)
+
+
 def test_class_order_is_that_of_the_list():
     _, segments, _ = rasterize(
         ImageAnnotation((8, 10), regions=regions()), CLASSES[::-1], Rules(order="class")
