@@ -21,9 +21,10 @@ def tiny_image(height: int = 72, width: int = 100) -> np.ndarray:
     return image
 
 
-def tiny_predictor(arch: str = "PanopticDetr", **keys: Any) -> Predictor:
+def tiny_predictor(arch: str = "PanopticDetr", dilation: int = 1, **keys: Any) -> Predictor:
     """A predictor whose random model takes every query for an object."""
     cfg = tiny_cfg(arch)
+    cfg.MODEL.RESNETS.RES5_DILATION = dilation
     cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = 96, 200
     cfg.MODEL.DETR.ENC_LAYERS = 2
     cfg.MODEL.DETR.SCORE_THRESH = 0.0

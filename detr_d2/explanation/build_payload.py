@@ -10,7 +10,7 @@ from detr_d2.explanation.packing import Packer
 from detr_d2.explanation.payload import SCHEMA, Payload
 from detr_d2.explanation.questions import MISUNDERSTANDINGS, QUESTIONS, fill
 from detr_d2.explanation.recorded_pass import RecordedPass, choose_candidates, choose_followed
-from detr_d2.explanation.stops import stop_code, stops_of
+from detr_d2.explanation.stops import at_stride, stop_code, stops_of
 from detr_d2.explanation.transformer_sections import Detail
 from detr_d2.modeling import FPNMaskHead, PanopticDetr
 
@@ -72,7 +72,7 @@ def _build(recorded: RecordedPass, detail: Detail) -> Payload:
         meta["merge"]["lowest_threshold"] = lowest
         facts |= meta.pop("mask_facts")
     meta["facts"] = facts
-    meta |= _texts(facts) | _walk(recorded, meta, packer)
+    meta |= _texts(facts, recorded.model.stride) | _walk(recorded, meta, packer)
     meta["arrays"] = {name: array.description for name, array in packer.arrays.items()}
     return Payload(meta, {name: array.text for name, array in packer.arrays.items()})
 
@@ -126,6 +126,7 @@ def _model_section(recorded: RecordedPass) -> dict[str, Any]:
         "d": trace.get("projected").shape[0],
         "queries": len(trace.get("logits")),
         "classes": model.num_classes,
+        "stride": model.stride,
         "heads": trace.encoder[0].module.num_heads if trace.encoder else 0,
         "maps": getattr(attention, "num_maps", 0),
         "normalize": getattr(attention, "normalize", None),
@@ -143,21 +144,25 @@ def _categories(recorded: RecordedPass) -> list[dict[str, Any]]:
     ]
 
 
-def _texts(facts: dict[str, Any]) -> dict[str, Any]:
+def _texts(facts: dict[str, Any], stride: int) -> dict[str, Any]:
     """Questions and misunderstandings, with this pass's numbers filled in."""
+
+    def said(text: str) -> str:
+        return at_stride(text, stride)
+
     return {
         "questions": [
             {
                 "id": q.id,
                 "stops": list(q.stops),
-                "title": q.title,
-                "answer": q.answer,
+                "title": said(q.title),
+                "answer": said(q.answer),
                 "seen": fill(q.seen, facts),
             }
             for q in QUESTIONS
         ],
         "misunderstandings": [
-            {"id": m.id, "stop": m.stop, "said": m.said, "fact": m.fact, "seen": seen}
+            {"id": m.id, "stop": m.stop, "said": m.said, "fact": said(m.fact), "seen": seen}
             for m in MISUNDERSTANDINGS
             if (seen := fill(m.seen, facts))
         ],

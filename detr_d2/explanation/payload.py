@@ -17,7 +17,7 @@ an array:
     tolerance   largest |value - torch's value| of this array, measured when it was packed
     text    what it is
 
-Legend: h, w = cells of the encoded image (H/32), S = h * w in row-major order, d channels, L
+Legend: h, w = cells of the encoded image (H/stride), S = h * w in row-major order, d channels, L
 layers, A heads of the transformer, M maps of the bbox attention, Q queries, K classes, C
 candidates, D followed queries.
 
@@ -25,7 +25,8 @@ meta
 ----
 schema      1
 title       name of the image file
-model       meta_architecture, backbone, weights, parameters, d, queries, classes, heads, maps,
+model       meta_architecture, backbone, weights, parameters, d, queries, classes, stride (pixels
+            of a cell of the encoded image: 32, or 16 with DC5), heads, maps,
             normalize ("joint" | "per_head" | null), encoder_layers, decoder_layers, pre_norm
 image       original [h, w], network [H, W], output [h, w]: sizes in pixels. `output` is the size
             of the page's picture and of the merge: the original's, but at most 1066 on the longer

@@ -19,7 +19,7 @@ class Question:
         id: short name.
         stops: ids of the stops that show the answer, the main one first.
         title: the question.
-        answer: holds for every model.
+        answer: holds for every model, but for the stride of 32; see `stops.at_stride`.
         seen: the same in numbers of a pass; may be empty.
     """
 
@@ -56,8 +56,8 @@ QUESTIONS = (
         "Where does the d x H/32 x W/32 encoded image come from?",
         "From the transformer encoder. The ResNet's last stage, Res5, has 2048 channels (in "
         "ResNet-50; a narrower one has fewer); a 1 x 1 convolution makes d of them. In every "
-        "encoder layer each of the H/32 x W/32 cells then gathers from all cells by self- "
-        "attention. What comes out has the shape of what went in, and is the encoded image.",
+        "encoder layer each of the H/32 x W/32 cells then gathers from all cells by "
+        "self-attention. What comes out has the shape of what went in, and is the encoded image.",
         "Here Res5 of {res5_shape} becomes {projected_shape}, and {encoder_layers} encoder layers "
         "change it: the difference between output and input is {encoder_change:.1f} times as long "
         "as the input.",
@@ -101,10 +101,10 @@ QUESTIONS = (
         ("fpn", "res4", "res3", "res2"),
         "Where do Res4, Res3, Res2 come from, and what does the FPN-style CNN do, step by step?",
         "They are the earlier stages of the same ResNet, at H/16, H/8 and H/4. Two 3 x 3 "
-        "convolutions run at H/32; then three times the map is enlarged twofold, the next finer "
-        "stage, brought to as many channels by a 1 x 1 convolution, is added, and a 3 x 3 "
-        "convolution halves the channels. A last convolution leaves one channel at H/4 x W/4. "
-        "GroupNorm and ReLU follow each convolution but the last.",
+        "convolutions run at H/32; then three times the map is enlarged to the size of the next "
+        "finer stage, that stage, brought to as many channels by a 1 x 1 convolution, is added, "
+        "and a 3 x 3 convolution halves the channels. A last convolution leaves one channel at "
+        "H/4 x W/4. GroupNorm and ReLU follow each convolution but the last.",
         "Here the channels go {stage_channels}, the sizes {stage_sizes}.",
     ),
     Question(

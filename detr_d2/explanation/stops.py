@@ -1,7 +1,7 @@
 """The walk through the model: every tensor in order, what it is, where it comes from, its code."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -33,6 +33,10 @@ class Stop:
         sources: ids of the stops that it is made of.
         code: (function or class, text of a line in it or "" for the whole) that make it.
         mask_stage: whether only a model with masks has it.
+        with_points: what is added to the text if queries have reference points.
+
+    Texts and symbols are those of a model whose encoded image has cells of 32 pixels; see
+    `at_stride`.
     """
 
     id: str
@@ -42,12 +46,18 @@ class Stop:
     sources: tuple[str, ...]
     code: Callable[[Detr], list[tuple[Any, str]]]
     mask_stage: bool = False
+    with_points: str = ""
 
     def symbol_of(self, trace: Trace) -> str:
         """The shape in letters; of a backbone feature with this model's number of channels."""
         if self.id in trace.features:
             return f"{trace.get(self.id).shape[0]} x {self.symbol}"
         return self.symbol
+
+
+def at_stride(text: str, stride: int) -> str:
+    """A text about cells of 32 pixels for a model with cells of `stride` pixels (DC5: 16)."""
+    return text.replace("/32", f"/{stride}").replace("32 x 32", f"{stride} x {stride}")
 
 
 def _features(name: str, stride: int, text: str, sources: tuple[str, ...]) -> Stop:
@@ -123,6 +133,8 @@ STOPS: tuple[Stop, ...] = (
         "N x d",
         (),
         lambda model: [(Transformer.forward, "self.decoder(")],
+        with_points=" Each also has a point of the image, where it looks first: the position "
+        "encoding of that point is added to the vector.",
     ),
     Stop(
         "embeddings",
@@ -149,6 +161,7 @@ STOPS: tuple[Stop, ...] = (
         "N x 4",
         ("embeddings",),
         lambda model: [(BoxHead.forward, ""), (MLP.forward, "")],
+        with_points=" Centres are relative to the queries' points.",
     ),
     Stop(
         "bbox_attention",
@@ -173,8 +186,9 @@ STOPS: tuple[Stop, ...] = (
     Stop(
         "fpn",
         "FPN-style CNN",
-        "Five 3 x 3 convolutions. Three times the map is enlarged twofold, and Res4, Res3, Res2, "
-        "brought to the same number of channels by a 1 x 1 convolution, are added.",
+        "Five 3 x 3 convolutions. Three times the map is enlarged to the size of the next finer "
+        "stage: Res4, Res3, Res2, brought to its number of channels by a 1 x 1 convolution, are "
+        "added.",
         "N x d/16 x H/4 x W/4",
         ("concat", "res4", "res3", "res2"),
         lambda model: [
@@ -226,8 +240,17 @@ def _mask_parts(model: Detr) -> tuple[type[nn.Module], type[nn.Module]]:
 
 
 def stops_of(model: Detr) -> list[Stop]:
-    """The stops that a model has: all, or without masks only those up to the boxes."""
-    return [stop for stop in STOPS if isinstance(model, PanopticDetr) or not stop.mask_stage]
+    """The stops that a model has, as they are in it: without masks only those up to the boxes."""
+    return [
+        replace(
+            stop,
+            symbol=at_stride(stop.symbol, model.stride),
+            text=at_stride(stop.text, model.stride)
+            + (stop.with_points if model.reference_points else ""),
+        )
+        for stop in STOPS
+        if isinstance(model, PanopticDetr) or not stop.mask_stage
+    ]
 
 
 def stop_code(stop: Stop, model: Detr) -> list[dict[str, Any]]:

@@ -58,3 +58,28 @@ def test_per_head_maps_add_up_to_one_each():
     facts = build_payload(record_pass(predictor, tiny_image(), PALETTE)).meta["facts"]
     assert facts["joint_sum"] == pytest.approx(8, abs=1e-4)
     assert facts["head_sums"] == ", ".join(["1.00"] * 8)
+
+
+def test_a_dilated_model_with_points_is_not_told_as_the_published_one():
+    predictor = tiny_predictor(dilation=2, REFERENCE_POINTS=True)
+    meta = build_payload(record_pass(predictor, tiny_image(), PALETTE)).meta
+    stops = {stop["id"]: stop for stop in meta["stops"]}
+    assert meta["model"]["stride"] == 16
+    assert stops["res5"]["symbol"] == "128 x H/16 x W/16" and stops["res5"]["shape"] == [128, 6, 9]
+    assert "16 x 16 pixels" in stops["res5"]["text"]
+    assert stops["bbox_attention"]["symbol"] == "N x M x H/16 x W/16"
+    assert stops["encoded"]["symbol"] == "d x H/16 x W/16"
+    assert "point of the image" in stops["queries"]["text"]
+    assert "relative to the queries' points" in stops["boxes"]["text"]
+    texts = [q["title"] + q["answer"] for q in meta["questions"]]
+    texts += [m["fact"] for m in meta["misunderstandings"]]
+    assert not any("/32" in text or "32 x 32" in text for text in texts)
+    assert texts[0].startswith("Where does the d x H/16 x W/16 encoded image come from?")
+
+
+def test_the_published_model_has_no_points_and_cells_of_32_pixels(recorded):
+    meta = build_payload(recorded).meta
+    stops = {stop["id"]: stop for stop in meta["stops"]}
+    assert meta["model"]["stride"] == 32
+    assert stops["encoded"]["symbol"] == "d x H/32 x W/32"
+    assert not any("point" in stops[name]["text"] for name in ("queries", "boxes"))

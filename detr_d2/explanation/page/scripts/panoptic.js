@@ -45,7 +45,7 @@ function sizeKey({ model, image }) {
     ["n", "N", model.queries, "queries: the slots in which objects can be found"],
     ["m", "M", model.maps, "attention maps of a query, one a head"],
     ["d", "d", model.d, "channels inside the transformer"],
-    ["s", "H \u00d7 W", image.network.join(" \u00d7 "), "pixels that the network sees; H/32 \u00d7 W/32 are the cells of the encoded image"],
+    ["s", "H \u00d7 W", image.network.join(" \u00d7 "), `pixels that the network sees; H/${model.stride} \u00d7 W/${model.stride} are the cells of the encoded image`],
     ["c", "K", model.classes, "classes, things and stuff"],
   ].filter(([, , value]) => value !== null && value !== undefined);
   return make("dl", { class: "key" }, letters.map(([kind, letter, value, text]) => make("div", {},
