@@ -13,9 +13,9 @@ from detr_d2.data.coco_panoptic import load_records, read_panoptic_json, spot_ch
 
 if TYPE_CHECKING:
     # Only named in annotations: the converters are loaded when they are needed.
-    from detr_d2.conversion.convert import Split
     from detr_d2.conversion.formats import AnnotationFormat
     from detr_d2.conversion.rasterize import Rules
+    from detr_d2.conversion.splits import Split
 
 Path = str | os.PathLike[str]
 Loader = Callable[[], list[dict[str, Any]]]

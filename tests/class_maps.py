@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from detr_d2.conversion.convert import ConversionReport, convert_set
+from detr_d2.conversion.convert import convert_set
 from detr_d2.conversion.formats import open_format
+from detr_d2.conversion.report import ConversionReport
 
 
 def write_class_maps(root: Path, count: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from detr_d2.conversion.convert import ConversionReport
+from detr_d2.conversion.report import ConversionReport
 from detr_d2.ops.panoptic_ids import read_ids
 
 

@@ -18,29 +18,23 @@ from pathlib import Path
 from typing import Any
 
 from detr_d2.conversion.classes import parse_value
-from detr_d2.conversion.convert import ConversionReport, Split, convert_set, describe_groups
+from detr_d2.conversion.convert import convert_set
 from detr_d2.conversion.formats import FORMATS, AnnotationFormat, open_format
 from detr_d2.conversion.formats.guess import guess_format
-from detr_d2.conversion.formats.matching import Match
+from detr_d2.conversion.formats.matching import Match, describe_matches
 from detr_d2.conversion.rasterize import ORDERS, THINGS, Rules
-from detr_d2.conversion.splits import BY_HASH
+from detr_d2.conversion.report import ConversionReport, describe_report
+from detr_d2.conversion.splits import BY_HASH, Split
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_panoptic import load_records, read_panoptic_json
 from detr_d2.utils.files import read_json
-from detr_d2.utils.progress import progress_bar
-from detr_d2.visualization import (
-    Palette,
-    image_grid,
-    read_image,
-    render_ground_truth,
-    save_picture,
-)
-from detr_d2.visualization.overlay import resize_image
-from detr_d2.visualization.samples import cover_classes
+from detr_d2.utils.progress import BYTES, Progress, progress_bar
+from detr_d2.visualization import Palette, save_picture
+from detr_d2.visualization.samples import cover_classes, file_cell, pair_grid
 
 EXIT_NOTHING, EXIT_SKIPPED, EXIT_STOPPED = 2, 3, 130
 MATCHES_SHOWN = 5
-ROWS, PICTURE_WIDTH = 4, 420
+IMAGES_SHOWN, PICTURE_WIDTH = 8, 420
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -147,82 +141,36 @@ def _add_result(parser: argparse.ArgumentParser) -> None:
     result.add_argument("--no-sheet", action="store_true", help="no picture of random results")
 
 
-def make_format(args: argparse.Namespace) -> AnnotationFormat:
+def make_format(args: argparse.Namespace, progress: Progress | None = None) -> AnnotationFormat:
     """Make the annotation format that the arguments describe."""
     fields = FORMATS[args.annotation_format].__dataclass_fields__
     options = {key: getattr(args, key) for key in fields if getattr(args, key, None) is not None}
     if "min_area" in fields:
         options |= {"min_area": args.min_area, "closing": args.closing}
         options["one_region"] = args.split_things == "region"
-    return open_format(args.annotation_format, **options)
+    return open_format(args.annotation_format, progress=progress, **options)
 
 
-def describe(report: ConversionReport, out: str, dry_run: bool) -> str:
-    """The report as text."""
-    lines = [f"{'class':30} segments  images"]
-    for name, count in report.segments.items():
-        lines.append(f"{name:30} {count:8d} {report.images_with[name]:7d}")
-    lines.append(
-        f"{report.images_out} of {report.images_in} images, {100 * report.void_share:.1f} % void"
-    )
-    if report.parts:
-        lines.append(", ".join(f"{part}: {n}" for part, n in sorted(report.parts.items())))
-    for reason, classes in report.lost_annotations.items():
-        counts = ", ".join(f"{name} {count}" for name, count in sorted(classes.items()))
-        lines.append(f"annotations {reason}: {counts}")
-    for bad in report.bad_annotations:
-        lines.append(f"bad annotations skipped: {bad.count} x {bad.example}")
-    if report.skipped:
-        lines.append(f"{len(report.skipped)} skipped, all listed in conversion.json:")
-        lines += [f"  {line}" for line in describe_groups(report.skipped)]
-    lines.append("nothing written (--dry-run)" if dry_run else f"written: {out}")
-    return "\n".join(lines)
-
-
-def draw_sheet(out: Path, seed: int) -> None:
-    """A picture of random results that shows every class at least once, `sheet.jpg`."""
+def write_grid(out: Path, seed: int) -> None:
+    """Write an image grid of random results that shows every class at least once, `sheet.jpg`."""
     path = sorted(out.glob("panoptic*.json"))[0]
     table = CategoryTable(read_panoptic_json(path)["categories"], str(path))
     records = load_records(str(path), str(out / "images"), str(out / "panoptic"), table)
     random.Random(seed).shuffle(records)
     classes = [{s["category_id"] for s in record["segments_info"]} for record in records]
-    chosen = [records[i] for i in cover_classes(classes, 2 * ROWS)]
     palette = Palette.from_categories(table.categories)
-    cells, captions = [], []
-    for record in chosen:
-        image = read_image(record["file_name"])
-        pair = [resize_image(image, PICTURE_WIDTH)]
-        pair.append(render_ground_truth(image, record, palette, PICTURE_WIDTH))
-        cells.append(pair)
-        captions.append(os.path.relpath(record["file_name"], out / "images"))
-    if len(cells) % 2:
-        cells.append([cells[0][0] * 0 + 250] * 2)
-        captions.append("")
-    pairs = range(0, len(cells), 2)
-    found = {s["category_id"] for record in chosen for s in record["segments_info"]}
-    sheet = image_grid(
-        [cells[i] + cells[i + 1] for i in pairs],
-        ["image", "segments"] * 2,
-        palette=palette,
-        categories=found,
-        captions=[[captions[i], "", captions[i + 1], ""] for i in pairs],
-    )
-    save_picture(out / "sheet.jpg", sheet)
+    cells = []
+    for record in (records[i] for i in cover_classes(classes, IMAGES_SHOWN)):
+        name = os.path.relpath(record["file_name"], out / "images")
+        cells.append(file_cell(record, palette, PICTURE_WIDTH, name))
+    save_picture(out / "sheet.jpg", pair_grid(cells, ("image", "segments"), palette))
 
 
-def describe_matches(annotation_format: AnnotationFormat, all_of_them: bool) -> str:
-    """How the names of masks were read: the first, or all of them; "" for other formats."""
+def show_matches(annotation_format: AnnotationFormat, all_of_them: bool) -> None:
+    """Print how the names of masks were read, where there was anything to read in them."""
     matches: list[Match] = getattr(annotation_format, "matched", [])
-    if not matches or (annotation_format.pattern == "{image}" and not all_of_them):
-        return ""
-    shown = matches if all_of_them else matches[:MATCHES_SHOWN]
-    rows = [(m.mask, m.image, m.label or "", m.number or "") for m in shown]
-    rows.insert(0, ("mask", "image", "class", "n"))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-    if len(matches) > len(shown):
-        lines.append(f"... and {len(matches) - len(shown)} more (--show-matches)")
-    return "\n".join(lines)
+    if matches and (annotation_format.pattern != "{image}" or all_of_them):
+        print(describe_matches(matches, None if all_of_them else MATCHES_SHOWN))
 
 
 def propose(folder: str) -> int:
@@ -241,9 +189,9 @@ def convert(args: argparse.Namespace) -> ConversionReport:
     """Carry out the command."""
     split = Split(args.split, args.seed, args.group_by) if args.split is not None else None
     rules = Rules(args.order, args.split_things, args.min_area, args.closing, args.background_class)
-    annotation_format = make_format(args)
-    if matches := describe_matches(annotation_format, args.show_matches):
-        print(matches)
+    with progress_bar("reading", args.quiet, BYTES) as reading:
+        annotation_format = make_format(args, reading)
+    show_matches(annotation_format, args.show_matches)
     base = read_json(args.base_categories) if args.base_categories else []
     with progress_bar(quiet=args.quiet) as progress:
         return convert_set(
@@ -273,8 +221,9 @@ def main(arguments: list[str] | None = None) -> int:
         print("stopped; the same command continues from here", file=sys.stderr)
         return EXIT_STOPPED
     if not args.dry_run and not args.no_sheet:
-        draw_sheet(Path(args.out), args.seed)
-    print(describe(report, args.out, args.dry_run))
+        write_grid(Path(args.out), args.seed)
+    print(describe_report(report))
+    print("nothing written (--dry-run)" if args.dry_run else f"written: {args.out}")
     return EXIT_SKIPPED if report.skipped else 0
 
 

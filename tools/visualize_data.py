@@ -6,7 +6,7 @@ python tools/visualize_data.py --config-file configs/... --dataset NAME IMAGES P
 
 import argparse
 import sys
-from typing import Any, NamedTuple
+from typing import Any
 
 from detr_d2.data.categories import check_same_classes
 from detr_d2.data.mapper import DetrMapper
@@ -14,14 +14,11 @@ from detr_d2.engine import command_line
 from detr_d2.engine.training_records import objects_of, training_records
 from detr_d2.visualization import (
     Palette,
-    image_grid,
-    read_image,
-    render_ground_truth,
     render_targets,
     resize_image,
     save_picture,
 )
-from detr_d2.visualization.samples import cover_classes
+from detr_d2.visualization.samples import Cell, cover_classes, file_cell, pair_grid
 
 import numpy as np
 from detectron2.config import CfgNode
@@ -30,7 +27,6 @@ from detectron2.data.detection_utils import convert_image_to_rgb
 from detectron2.utils.env import seed_all_rng
 from tqdm import tqdm
 
-PAIRS_A_ROW = 2
 # Random crops of one image, of which the one with most classes is shown.
 TRIES = 8
 
@@ -55,15 +51,6 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", default="output/data.png", help="the image grid, PNG or JPEG")
     command_line.add_dataset_option(parser)
     return parser
-
-
-class Cell(NamedTuple):
-    """One image of the grid: without and with its objects, the classes in it, its caption."""
-
-    image: np.ndarray
-    targets: np.ndarray
-    classes: set[int]
-    caption: str
 
 
 def choose_records(cfg: CfgNode, count: int) -> list[dict[str, Any]]:
@@ -94,15 +81,6 @@ def fed_cell(record: dict[str, Any], cfg: CfgNode, palette: Palette, width: int)
     return Cell(resize_image(pixels, width), targets, classes, caption)
 
 
-def file_cell(record: dict[str, Any], palette: Palette, width: int) -> Cell:
-    """An image as it is on disk."""
-    image = read_image(record["file_name"])
-    ground_truth = render_ground_truth(image, record, palette, width)
-    classes = {one["category_id"] for one in objects_of(record)}
-    caption = f"{record['file_name']} {image.shape[1]}x{image.shape[0]}"
-    return Cell(resize_image(image, width), ground_truth, classes, caption)
-
-
 def make_grid(cfg: CfgNode, args: argparse.Namespace) -> tuple[np.ndarray, int]:
     """Two images a row, each beside its targets; the grid and the number of images."""
     records = choose_records(cfg, args.count)
@@ -110,23 +88,14 @@ def make_grid(cfg: CfgNode, args: argparse.Namespace) -> tuple[np.ndarray, int]:
         raise ValueError(f"--count {args.count}: nothing to show")
     palette = Palette.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
     fed = args.source == "loader"
-    shown = [
-        fed_cell(record, cfg, palette, args.width)
-        if fed
-        else file_cell(record, palette, args.width)
-        for record in tqdm(records, unit=" images", disable=args.quiet or None)
-    ]
-    pairs = min(PAIRS_A_ROW, len(shown))
-    rows, captions = [], []
-    for start in range(0, len(shown), pairs):
-        part = shown[start : start + pairs]
-        blanks = [np.full_like(shown[0].image, 250)] * 2 * (pairs - len(part))
-        rows.append([*(picture for cell in part for picture in cell[:2]), *blanks])
-        captions.append([*(c for cell in part for c in (cell.caption, "")), *[""] * len(blanks)])
-    headings = ["fed" if fed else "image", "targets"] * pairs
-    classes = set().union(*(cell.classes for cell in shown))
-    grid = image_grid(rows, headings, palette=palette, categories=classes, captions=captions)
-    return grid, len(shown)
+    cells = []
+    for record in tqdm(records, unit=" images", disable=args.quiet or None):
+        if fed:
+            cells.append(fed_cell(record, cfg, palette, args.width))
+        else:
+            cells.append(file_cell(record, palette, args.width, record["file_name"]))
+    headings = ("fed" if fed else "image", "targets")
+    return pair_grid(cells, headings, palette), len(cells)
 
 
 def main(args: argparse.Namespace) -> None:

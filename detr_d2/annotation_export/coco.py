@@ -25,7 +25,7 @@ class CocoWriter(SingleFileWriter):
             entry = {
                 "category_id": self.category(shape.segment).id,
                 "segmentation": [[value for corner in shape.corners for value in corner]],
-                "area": int(shape.mask.sum()),
+                "area": shape.area,
                 "bbox": [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)],
                 "iscrowd": 0,
             }

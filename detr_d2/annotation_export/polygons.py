@@ -25,11 +25,11 @@ Corners = list[tuple[float, float]]
 class Shape:
     """One polygon of a segment.
 
-    `mask` (H, W) bool is what it covers, `corners` (x, y) in pixels.
+    `area` is the number of pixels that it covers, `corners` (x, y) in pixels.
     """
 
     segment: Mapping[str, Any]
-    mask: np.ndarray
+    area: int
     corners: Corners
 
 
@@ -47,7 +47,7 @@ def whole_shapes(id_map: np.ndarray, segments: Sequence[Mapping[str, Any]]) -> l
     for segment in segments:
         mask = id_map == segment["id"]
         if mask.any():
-            shapes.append(Shape(segment, mask, _simplified(outline_parts(mask))))
+            shapes.append(Shape(segment, int(mask.sum()), _simplified(outline_parts(mask))))
     return shapes
 
 
@@ -70,8 +70,8 @@ def layered_shapes(id_map: np.ndarray, segments: Sequence[Mapping[str, Any]]) ->
             if part.holes:
                 covered = _piece_at(covered & (id_map != 0), part)
                 (part,) = outline_parts(covered)
-            shapes.append(Shape(segment, covered, _simplified([part])))
-    return sorted(shapes, key=lambda shape: -int(shape.mask.sum()))
+            shapes.append(Shape(segment, int(covered.sum()), _simplified([part])))
+    return sorted(shapes, key=lambda shape: -shape.area)
 
 
 def rasterize(corners: Sequence[Sequence[float]], size: tuple[int, ...]) -> np.ndarray:

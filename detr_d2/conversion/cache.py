@@ -10,15 +10,16 @@ from typing import Any
 
 from iopath.common.file_io import file_lock
 
-from detr_d2.conversion.convert import REPORT, Split, convert_set
+from detr_d2.conversion.convert import REPORT, convert_set
 from detr_d2.conversion.formats import AnnotationFormat, open_format
 from detr_d2.conversion.plan import complete_rules, conversion_fingerprint
 from detr_d2.conversion.rasterize import Rules
+from detr_d2.conversion.splits import Split
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_panoptic import load_records
 from detr_d2.data.detectron2_records import derive
 from detr_d2.utils.files import write_text
-from detr_d2.utils.progress import progress_bar
+from detr_d2.utils.progress import BYTES, progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -49,11 +50,12 @@ def convert_into_cache(
     """
     if (part is None) != (split is None) or part not in (None, "train", "val"):
         raise ValueError(f"{name}: with split, part must be 'train' or 'val'; found {part!r}")
-    if isinstance(annotation_format, str):
-        annotation_format = open_format(annotation_format, **options)
-    elif options:
-        raise ValueError(f"{name}: options {sorted(options)} need the annotation format's name")
-    annotation_format.scan()
+    with progress_bar(name, unit=BYTES) as reading:
+        if isinstance(annotation_format, str):
+            annotation_format = open_format(annotation_format, progress=reading, **options)
+        elif options:
+            raise ValueError(f"{name}: options {sorted(options)} need the annotation format's name")
+        annotation_format.scan(reading)
     fingerprint = conversion_fingerprint(
         annotation_format, complete_rules(annotation_format, rules), split
     )

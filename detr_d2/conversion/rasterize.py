@@ -15,14 +15,14 @@ Rules, in the order in which they are carried out:
 """
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import cv2
 import numpy as np
 
-from detr_d2.conversion.formats.base import HIDDEN, TOO_SMALL, VOID, ImageAnnotation, Region
+from detr_d2.conversion.image_annotation import HIDDEN, TOO_SMALL, VOID, ImageAnnotation, Region
 from detr_d2.data.coco_writer import describe_segments
 from detr_d2.ops.panoptic_ids import compact
 
@@ -147,7 +147,7 @@ def rasterize(
         else:
             group = region.group if region.group is not None else ("region", number)
             segment_id = segments.segment_id(by_key[region.key], group, region.crowd)
-        region.window(segments.ids)[region.mask] = segment_id
+        region.fill(segments.ids, segment_id)
     if background_id is not None:
         unlabelled = segments.ids == UNLABELLED
         if unlabelled.any():
@@ -175,12 +175,13 @@ def _add_class_map(
                 split.append((label, target))
     segments.ids[:] = table[class_map + 1]
     for label, target in split:
-        components, small = split_components(class_map == label, rules.min_area, rules.closing)
-        if small:
-            segments.lost[TOO_SMALL, target.category_id] += len(small)
-        for number, (top, left, mask) in enumerate(components):
+        for number, (top, left, mask) in enumerate(components(class_map == label, rules.closing)):
+            if mask.sum() < rules.min_area:
+                segments.lost[TOO_SMALL, target.category_id] += 1
+                continue
             segment_id = segments.segment_id(target, ("component", number), False)
-            Region(target.key, mask, (top, left)).window(segments.ids)[mask] = segment_id
+            height, width = mask.shape
+            segments.ids[top : top + height, left : left + width][mask] = segment_id
 
 
 def _add_instance_map(
@@ -208,22 +209,21 @@ def _bottom_to_top(
     """Regions with their numbers, the lowest first."""
     numbered = list(enumerate(regions))
     if order == "area":
-        numbered.sort(key=lambda pair: -int(pair[1].mask.sum()))
+        numbered.sort(key=lambda pair: -pair[1].area)
     elif order == "class":
         # Void, which is no class, lies on top.
         numbered.sort(key=lambda pair: ranks.get(pair[1].key, len(ranks)))
     return numbered
 
 
-def split_components(
-    mask: np.ndarray, min_area: int = 0, closing: int = 0
-) -> tuple[list[Component], list[Component]]:
+def components(mask: np.ndarray, closing: int = 0) -> Iterator[Component]:
     """Split a mask (H, W) bool into its connected components, 8 neighbours.
 
     Closing only decides which pixels belong together: it adds none.
 
-    Returns:
-        Those of `min_area` pixels or more, and the smaller ones: (row, column, (h, w) bool).
+    Yields:
+        (row, column, (h, w) bool) of each, one at a time: long ones that lie across an image may
+        overlap so much that all of them would not fit into memory.
     """
     closed = mask.astype(np.uint8)
     if closing:
@@ -233,13 +233,9 @@ def split_components(
         # Closing with an even disc may lose a pixel at the edge: what was there stays.
         closed = closed[border:-border, border:-border] | mask.astype(np.uint8)
     _, numbers, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
-    kept: list[Component] = []
-    small: list[Component] = []
     for number in range(1, len(stats)):
         left, top, width, height = (int(v) for v in stats[number, :4])
         window = (slice(top, top + height), slice(left, left + width))
         component = (numbers[window] == number) & mask[window]
-        area = int(component.sum())
-        if area:
-            (kept if area >= min_area else small).append((top, left, component))
-    return kept, small
+        if component.any():
+            yield top, left, component

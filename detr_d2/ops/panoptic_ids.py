@@ -71,7 +71,9 @@ def id_to_rgb(ids: np.ndarray) -> np.ndarray:
         raise ValueError(f"expected an (H, W) integer array, found {ids.shape} {ids.dtype}")
     if ids.size and (ids.min() < 0 or ids.max() > MAX_ID):
         raise ValueError(f"ids must be in 0..{MAX_ID}, found {ids.min()}..{ids.max()}")
-    return np.stack([ids & 255, (ids >> 8) & 255, ids >> 16], axis=-1).astype(np.uint8)
+    # The lower three of the four bytes of a little-endian integer.
+    octets = np.ascontiguousarray(ids, "<i4").view(np.uint8).reshape(*ids.shape, 4)
+    return np.ascontiguousarray(octets[..., :3])
 
 
 def compact(values: np.ndarray) -> tuple[list[int], np.ndarray]:

@@ -9,6 +9,7 @@ from detectron2.data import MetadataCatalog
 
 from detr_d2.conversion.classes import SourceClass, assign_ids
 from detr_d2.data.categories import CategoryTable, contiguous_ids
+from detr_d2.pseudo_labels.coco_stuff import SUPERCATEGORY
 
 logger = logging.getLogger(__name__)
 
@@ -134,6 +135,22 @@ def plan_classes(
             f"{THING_CHOICES}"
         )
     mapping = dict(mapping or {})
+    _check_mapping(mapping, custom, model)
+    _check_supercategories(model, stuff, mapping)
+    wanted = {(c.isthing, c.index): _target(c, stuff, things, mapping) for c in model}
+    entries, ids = assign_ids(_source_classes(model, wanted), custom.to_json())
+    return LabelPlan(
+        table=CategoryTable(entries, "classes of the labels"),
+        custom=frozenset(c.id for c in custom.categories),
+        model={key: None if target is None else ids[target] for key, target in wanted.items()},
+        names={(c.isthing, c.index): c.name for c in model},
+        ids={(c.isthing, c.index): c.id for c in model},
+    )
+
+
+def _check_mapping(
+    mapping: Mapping[str, str | None], custom: CategoryTable, model: Sequence[ModelClass]
+) -> None:
     names = {c.name for c in model}
     unknown = sorted(set(mapping) - names - {ALL_OTHERS})
     if unknown:
@@ -149,8 +166,17 @@ def plan_classes(
             f"mapping: {wrong}: must be the name of a stuff class, or null for void; not one of "
             f"your own classes {sorted(own)}, whose masks stay as they are"
         )
-    _check_supercategories(model, stuff, mapping)
-    wanted = {(c.isthing, c.index): _target(c, stuff, things, mapping) for c in model}
+
+
+def _source_classes(
+    model: Sequence[ModelClass], wanted: Mapping[tuple[bool, int], tuple[str, bool] | None]
+) -> list[SourceClass]:
+    """The classes that those of the model become, each once, keyed by name and kind.
+
+    Args:
+        model: the classes of the model.
+        wanted: name and kind of what each becomes, by (isthing, index); None for void.
+    """
     sources: dict[tuple[str, bool], SourceClass] = {}
     for c in model:
         target = wanted[c.isthing, c.index]
@@ -160,14 +186,7 @@ def plan_classes(
             sources[target] = SourceClass(
                 target, *target, c.id if same else None, c.color if same else None
             )
-    entries, ids = assign_ids(list(sources.values()), custom.to_json())
-    return LabelPlan(
-        table=CategoryTable(entries, "classes of the labels"),
-        custom=frozenset(c.id for c in custom.categories),
-        model={key: None if target is None else ids[target] for key, target in wanted.items()},
-        names={(c.isthing, c.index): c.name for c in model},
-        ids={(c.isthing, c.index): c.id for c in model},
-    )
+    return list(sources.values())
 
 
 def _target(
@@ -199,46 +218,3 @@ def _check_supercategories(
             f"stuff classes {unknown}: COCO has no such classes and so no supercategories; use a "
             "mapping, or the names"
         )
-
-
-# Source: the `supercategory` of panoptic_coco_categories.json of the COCO panoptic task, without
-# its ending "-stuff".
-COCO_STUFF: dict[str, tuple[str, ...]] = {
-    "water": ("river", "sea", "water-other"),
-    "ground": (
-        *("gravel", "platform", "playingfield", "railroad", "road", "sand", "snow"),
-        *("pavement-merged", "dirt-merged"),
-    ),
-    "solid": ("mountain-merged", "rock-merged"),
-    "sky": ("sky-other-merged",),
-    "plant": ("flower", "tree-merged", "grass-merged"),
-    "structural": ("net", "fence-merged"),
-    "building": ("bridge", "house", "roof", "tent", "building-other-merged"),
-    "food": ("fruit", "food-other-merged"),
-    "textile": ("banner", "blanket", "curtain", "pillow", "towel", "rug-merged"),
-    "furniture": (
-        *("counter", "door-stuff", "light", "mirror-stuff", "shelf", "stairs"),
-        *("cabinet-merged", "table-merged"),
-    ),
-    "window": ("window-blind", "window-other"),
-    "floor": ("floor-wood", "floor-other-merged"),
-    "ceiling": ("ceiling-merged",),
-    "wall": ("wall-brick", "wall-stone", "wall-tile", "wall-wood", "wall-other-merged"),
-    "raw-material": ("cardboard", "paper-merged"),
-}
-
-
-def plain_name(name: str) -> str:
-    """A name as Detectron2's separated stuff lists have it: "sky" of "sky-other-merged"."""
-    for ending in ("-other", "-merged"):
-        name = name.replace(ending, "")
-    return name
-
-
-# Under both names.
-SUPERCATEGORY = {
-    name: group
-    for group, members in COCO_STUFF.items()
-    for member in members
-    for name in (member, plain_name(member))
-}

@@ -120,20 +120,32 @@ def write_review(
     if not worst:
         raise ValueError("no image to review")
     with replacing_folder(folder) as partial:
-        entries, rows = [], []
-        for number, item in enumerate(worst, start=1):
-            image = read_image(item.custom["file_name"])
-            rendered = render_item(item, image, custom_palette, palette, ENLARGED * width)
-            entries.append(_save(partial, number, item, rendered))
-            if number <= ROWS_OF_GRID:
-                small = render_item(item, image, custom_palette, palette, width)
-                rows.append(list(small.values()))
-            if progress is not None:
-                progress(number, len(worst))
-        grid = _grid(worst[:ROWS_OF_GRID], rows, summary, custom_palette, palette)
-        save_picture(partial / WORST, grid)
-        write_text(partial / PAGE, review_page(entries, summary, custom_palette, palette))
+        _write_files(partial, worst, summary, custom_palette, palette, progress)
     return Path(folder) / PAGE
+
+
+def _write_files(
+    folder: Path,
+    worst: list[ReviewItem],
+    summary: Summary,
+    custom_palette: Palette,
+    palette: Palette,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Write the page, its pictures and the image grid."""
+    entries, rows = [], []
+    for number, item in enumerate(worst, start=1):
+        image = read_image(item.custom["file_name"])
+        rendered = render_item(item, image, custom_palette, palette, ENLARGED * summary.width)
+        entries.append(_save(folder, number, item, rendered))
+        if number <= ROWS_OF_GRID:
+            small = render_item(item, image, custom_palette, palette, summary.width)
+            rows.append(list(small.values()))
+        if progress is not None:
+            progress(number, len(worst))
+    grid = _grid(worst[:ROWS_OF_GRID], rows, summary, custom_palette, palette)
+    save_picture(folder / WORST, grid)
+    write_text(folder / PAGE, review_page(entries, summary, custom_palette, palette))
 
 
 def _check_folder(folder: Path) -> None:

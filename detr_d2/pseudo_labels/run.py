@@ -12,10 +12,8 @@ is done.
 """
 
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,8 +23,6 @@ from detectron2.utils import comm
 from torch import distributed as dist
 
 from detr_d2.conversion.formats.base import Skipped
-from detr_d2.data.categories import CategoryTable
-from detr_d2.data.coco_writer import write_panoptic_json
 from detr_d2.data.image_io import check_image_mode
 from detr_d2.pseudo_labels.classes import model_classes, plan_classes
 from detr_d2.pseudo_labels.label_images import (
@@ -38,33 +34,14 @@ from detr_d2.pseudo_labels.label_images import (
     fingerprint_of,
     images_of,
     label_images,
-    open_journals,
 )
 from detr_d2.pseudo_labels.merge import MergeRules
-from detr_d2.pseudo_labels.review import review_labels
+from detr_d2.pseudo_labels.result import LabellingReport, write_result
 from detr_d2.utils.files import read_json, write_json
 from detr_d2.utils.partial_folder import PartialFolder
 
 REPORT = "labelling.json"
 PATIENCE = timedelta(days=365)
-
-
-@dataclass
-class LabellingReport:
-    """Counts of a finished labelling.
-
-    Attributes:
-        images: images labelled.
-        segments: of each class in the result.
-        shares: of all pixels: "custom", "model" (as predicted), "filled" (given to stuff) and
-            "void".
-        skipped: images that gave no labels, with the reason.
-    """
-
-    images: int = 0
-    segments: dict[str, int] = field(default_factory=dict)
-    shares: dict[str, float] = field(default_factory=dict)
-    skipped: list[Skipped] = field(default_factory=list)
 
 
 def label_stuff(
@@ -128,7 +105,21 @@ def label_stuff(
         "review": review,
     }
     folder = PartialFolder(out, REPORT, (JOURNALS,))
-    fingerprint = fingerprint_of(tasks, [settings, plan.mapping(), _model_settings(cfg)])
+    labelling = Labelling(cfg, folder.path, custom, plan, rules, images)
+    return _label(labelling, tasks, folder, settings, replace, progress)
+
+
+def _label(
+    labelling: Labelling,
+    tasks: Sequence[LabelTask],
+    folder: PartialFolder,
+    settings: dict[str, Any],
+    replace: bool,
+    progress: Progress | None,
+) -> LabellingReport | None:
+    """Label in every process; the main one writes the result and returns the report."""
+    decisive = [settings, labelling.plan.mapping(), _model_settings(labelling.cfg)]
+    fingerprint = fingerprint_of(tasks, decisive)
     finished = _finished_report(folder.target, fingerprint, replace)
     # None prepares before all have looked, and none works before it is prepared.
     comm.synchronize()
@@ -137,15 +128,14 @@ def label_stuff(
     if comm.is_main_process():
         folder.prepare(fingerprint)
     comm.synchronize()
-    labelling = Labelling(cfg, folder.path, custom, plan, rules, images)
     group = patient_group()
-    skipped_here = label_images(labelling, tasks, batch, progress)
+    skipped_here = label_images(labelling, tasks, settings["batch"], progress)
     # It arrives when all processes are done.
     gathered: list[list[Skipped]] = comm.gather(skipped_here, group=group)
     if not comm.is_main_process():
         return None
     skipped = [item for part in gathered for item in part]
-    report = _finish(folder.path, labelling, tasks, skipped, review)
+    report = write_result(folder.path, labelling, tasks, skipped, settings["review"])
     content = {"fingerprint": fingerprint, "settings": settings, **asdict(report)}
     write_json(folder.path / REPORT, content, indent=1)
     folder.finish()
@@ -193,55 +183,3 @@ def _model_settings(cfg: CfgNode) -> list[Any]:
     path = own.MODEL.WEIGHTS
     state = os.stat(path) if os.path.isfile(path) else None
     return [own.MODEL.dump(), own.INPUT.dump(), state and (state.st_size, state.st_mtime_ns)]
-
-
-def _finish(
-    folder: Path,
-    labelling: Labelling,
-    tasks: Sequence[LabelTask],
-    skipped: list[Skipped],
-    review: int,
-) -> LabellingReport:
-    """Write JSONs and review from the journals, and count."""
-    report = LabellingReport(skipped=sorted(skipped, key=lambda item: item.name))
-    with ExitStack() as stack:
-        journals = {name: j for j in open_journals(folder, stack) for name in j}
-        done = [image for image in tasks if image.name in journals]
-        if not done:
-            reasons = "; ".join(f"{item.name}: {item.reason}" for item in report.skipped[:5])
-            raise ValueError(f"no image could be labelled: {reasons}")
-
-        def entry(image: LabelTask, key: str) -> Any:
-            return journals[image.name].read(image.name)[key]
-
-        counts: Counter[int] = Counter()
-        pixels: Counter[str] = Counter()
-        for image in done:
-            pixels.update(entry(image, "pixels"))
-            counts.update(s["category_id"] for s in entry(image, "annotation")["segments_info"])
-        table = _used(labelling, counts)
-        sets = list(dict.fromkeys(image.dataset for image in tasks))
-        for name in sets:
-            part = [image for image in done if image.dataset == name]
-            write_panoptic_json(
-                folder / (f"panoptic_{name}.json" if len(sets) > 1 else "panoptic.json"),
-                images=(entry(image, "image") for image in part),
-                annotations=(entry(image, "annotation") for image in part),
-                categories=table,
-                description=f"{name}, with pseudo-labels for stuff by detr_d2",
-            )
-        if review:
-            lines = ((image, journals[image.name].read(image.name)) for image in done)
-            review_labels(folder, lines, labelling.custom, table, review)
-    report.images = len(done)
-    report.segments = {c.name: counts[c.id] for c in table.categories}
-    total = sum(pixels.values())
-    report.shares = {key: round(count / total, 4) for key, count in pixels.items()}
-    write_json(folder / "classes.json", labelling.plan.mapping(), indent=1)
-    return report
-
-
-def _used(labelling: Labelling, counts: Mapping[int, int]) -> CategoryTable:
-    """The custom classes, and of the model's those that occur."""
-    kept = labelling.plan.custom | {id_ for id_, count in counts.items() if count}
-    return CategoryTable(c for c in labelling.plan.table.to_json() if c["id"] in kept)

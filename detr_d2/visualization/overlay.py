@@ -16,6 +16,8 @@ from detr_d2.visualization.palette import Color, Palette
 VOID = -1
 THING_ALPHA, STUFF_ALPHA, VOID_ALPHA = 0.62, 0.5, 0.72
 BORDER = 8
+# Rows that are blended at a time.
+STRIP = 256
 
 
 def resize_image(image: np.ndarray, width: int | None) -> np.ndarray:
@@ -141,12 +143,19 @@ def _blend(
 ) -> np.ndarray:
     # Row 0 of both tables is void: index -1 + 1.
     table = np.array([(34, 36, 40), *colors], dtype=np.float32)
-    alphas = [void_alpha, *(THING_ALPHA if s["isthing"] else STUFF_ALPHA for s in segments)]
-    alpha = np.array(alphas, dtype=np.float32)[index_map + 1][..., None]
-    grey = cv2.cvtColor(base, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
-    # Half of the image's own colour is taken away so that it does not compete with the classes'.
-    muted = 0.5 * base + 0.5 * grey
-    return (alpha * table[index_map + 1] + (1 - alpha) * muted).astype(np.uint8)
+    kinds = [void_alpha, *(THING_ALPHA if s["isthing"] else STUFF_ALPHA for s in segments)]
+    alphas = np.array(kinds, dtype=np.float32)
+    picture = np.empty_like(base)
+    # In strips: the floats of a whole image of 24 megapixels would take two gigabytes.
+    for top in range(0, len(base), STRIP):
+        pixels, index = base[top : top + STRIP], index_map[top : top + STRIP] + 1
+        alpha = alphas[index][..., None]
+        grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
+        # Half of the image's own colour is taken away so that it does not compete with the
+        # classes'.
+        muted = 0.5 * pixels + 0.5 * grey
+        picture[top : top + STRIP] = alpha * table[index] + (1 - alpha) * muted
+    return picture
 
 
 def _outline_segments(

@@ -14,9 +14,11 @@ import pytest
 from converted_sets import Result, save_image, save_mask
 
 from detr_d2.conversion import workers
-from detr_d2.conversion.convert import Split, convert_set, describe_groups
+from detr_d2.conversion.convert import convert_set
 from detr_d2.conversion.formats import AnnotationFormat, Skipped, open_format
 from detr_d2.conversion.rasterize import Rules
+from detr_d2.conversion.report import describe_groups
+from detr_d2.conversion.splits import Split
 
 SIZE = (12, 16)
 

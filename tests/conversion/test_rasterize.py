@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from detr_d2.conversion.formats.base import VOID, ImageAnnotation, Region
-from detr_d2.conversion.rasterize import Rules, TargetClass, rasterize, split_components
+from detr_d2.conversion.image_annotation import VOID, ImageAnnotation, Region
+from detr_d2.conversion.rasterize import Rules, TargetClass, components, rasterize
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_writer import write_id_png
 from detr_d2.evaluation.pq import panoptic_quality
@@ -45,7 +45,22 @@ def test_regions_are_cropped_to_the_smallest_window():
     (region,) = annotation.regions
     assert (region.key, region.top_left, region.mask.shape) == ("nut", (1, 1), (2, 3))
     assert region.mask.all() and region.crowd and region.group == "g"
-    assert region.window(mask).all()
+    assert region.area == 6
+    ids = np.zeros((4, 6), int)
+    region.fill(ids, 5)
+    assert (ids == 5 * mask).all()
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (5, 1), (7, 4)])
+def test_masks_come_back_from_their_code(size, order):
+    mask = np.asarray(np.random.default_rng(3).random(size) < 0.6, order=order)
+    mask[0, 0] = True
+    region = Region("nut", mask)
+    assert region.area == mask.sum()
+    np.testing.assert_array_equal(region.mask, mask)
+    crop = np.pad(mask, 2)[2:-2, 2:-2]
+    np.testing.assert_array_equal(Region("nut", crop).mask, mask)
 
 
 def test_class_order_is_that_of_the_list():
@@ -113,11 +128,10 @@ def test_closing_joins_what_is_near_and_adds_no_pixel():
     mask = np.zeros((9, 20), bool)
     mask[2:7, 2:6] = mask[2:7, 8:12] = True
     mask[3, 18] = True
-    assert [len(part) for part in split_components(mask)] == [3, 0]
-    assert [len(part) for part in split_components(mask, min_area=2)] == [2, 1]
-    joined, small = split_components(mask, min_area=2, closing=4)
-    assert [int(piece.sum()) for _, _, piece in joined] == [40]
-    assert [(row, column) for row, column, _ in small] == [(3, 18)]
+    pieces = [(row, column, int(piece.sum())) for row, column, piece in components(mask)]
+    assert pieces == [(2, 2, 20), (2, 8, 20), (3, 18, 1)]
+    joined = [(row, column, int(piece.sum())) for row, column, piece in components(mask, 4)]
+    assert joined == [(2, 2, 40), (3, 18, 1)]
 
 
 @pytest.mark.parametrize(("things", "count"), [("components", 2), ("region", 1), ("void", 0)])

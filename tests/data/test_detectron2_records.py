@@ -20,8 +20,8 @@ from detectron2.modeling import build_model
 from detectron2.utils.events import EventStorage
 from PIL import Image
 
-from detr_d2.conversion.convert import Split
 from detr_d2.conversion.rasterize import Rules
+from detr_d2.conversion.splits import Split
 from detr_d2.evaluation.panoptic import PanopticEvaluator
 from detr_d2.register import register_masks
 

@@ -4,14 +4,8 @@ import pytest
 from detectron2.data import MetadataCatalog
 
 from detr_d2.data.categories import CategoryTable
-from detr_d2.pseudo_labels.classes import (
-    COCO_STUFF,
-    SUPERCATEGORY,
-    ModelClass,
-    model_classes,
-    plain_name,
-    plan_classes,
-)
+from detr_d2.pseudo_labels.classes import ModelClass, model_classes, plan_classes
+from detr_d2.pseudo_labels.coco_stuff import COCO_STUFF, SUPERCATEGORY, plain_name
 
 CUSTOM = CategoryTable(
     [

@@ -129,7 +129,7 @@ def test_panoptic_fpn_of_detectron2_labels_a_set(tmp_path, register, fill):
 
 
 def model_groups():
-    from detr_d2.pseudo_labels.classes import COCO_STUFF
+    from detr_d2.pseudo_labels.coco_stuff import COCO_STUFF
 
     return set(COCO_STUFF)
 

@@ -3,7 +3,8 @@
 import io
 import sys
 
-from detr_d2.utils.progress import progress_bar
+from detr_d2.utils import progress as progress_module
+from detr_d2.utils.progress import BYTES, progress_bar
 
 
 class Terminal(io.StringIO):
@@ -27,3 +28,16 @@ def test_a_terminal_gets_a_bar_that_ends_full(monkeypatch):
 def test_a_file_and_the_quiet_get_none(monkeypatch):
     assert shown(monkeypatch, io.StringIO()) == ""
     assert shown(monkeypatch, Terminal(), quiet=True) == ""
+
+
+def test_bytes_have_prefixes_and_are_shown_only_where_it_takes_time(monkeypatch):
+    def reading():
+        terminal = Terminal()
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with progress_bar("reading", unit=BYTES) as progress:
+            progress(250_000_000, 500_000_000)
+        return terminal.getvalue()
+
+    assert reading() == ""
+    monkeypatch.setattr(progress_module, "BYTES_DELAY", 0)
+    assert "reading: 0.00B" in reading()

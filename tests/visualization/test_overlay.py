@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from detr_d2.visualization import Palette, render_boxes, render_segments, resize_image
+from detr_d2.visualization import (
+    Palette,
+    overlay,
+    render_boxes,
+    render_segments,
+    resize_image,
+)
 from detr_d2.visualization.overlay import STUFF_ALPHA, THING_ALPHA
 
 RED, GREEN = (220, 20, 20), (20, 200, 20)
@@ -119,3 +125,12 @@ def test_of_two_labels_at_one_place_only_one_is_rendered():
     two = render_boxes(grey(120, 200), np.repeat(box, 2, axis=0), [THING, STUFF], PALETTE)
     # The second box changes the rectangle's colour, not the first label's letters.
     assert (two > 240).sum() == (one > 240).sum() > 0
+
+
+def test_strips_leave_no_trace(monkeypatch):
+    ids = np.zeros((41, 60), np.int32)
+    ids[3:30, 5:25], ids[10:41, 30:] = 7, 9
+    image = np.random.default_rng(0).integers(0, 256, (41, 60, 3), dtype=np.uint8)
+    whole = render_segments(image, ids, [THING, STUFF], PALETTE)
+    monkeypatch.setattr(overlay, "STRIP", 7)
+    np.testing.assert_array_equal(render_segments(image, ids, [THING, STUFF], PALETTE), whole)

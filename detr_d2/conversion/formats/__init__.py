@@ -21,6 +21,7 @@ from detr_d2.conversion.formats.semantic_png import SemanticPng
 from detr_d2.conversion.formats.supervisely import Supervisely
 from detr_d2.conversion.formats.via import Via
 from detr_d2.conversion.formats.yolo import Yolo
+from detr_d2.utils.progress import Progress
 
 FORMATS: dict[str, type[AnnotationFormat]] = {
     annotation_format.name: annotation_format
@@ -69,11 +70,17 @@ __all__ = [
 ]
 
 
-def open_format(annotation_format: str, **options: Any) -> AnnotationFormat:
+def open_format(
+    annotation_format: str, *, progress: Progress | None = None, **options: Any
+) -> AnnotationFormat:
     """Make an annotation format by its name, and scan its files.
 
-    Options are the fields of its class. Lists of classes may be text, see `classes.parse_classes`;
-    classes without `isthing` are things in formats of instances, else stuff.
+    Args:
+        annotation_format: its name.
+        progress: called with (bytes read, bytes in all) of a large file.
+        **options: the fields of its class. Lists of classes may be text, see
+            `classes.parse_classes`; classes without `isthing` are things in formats of instances,
+            else stuff.
 
     Raises:
         FileNotFoundError: a file or folder is absent.
@@ -93,5 +100,5 @@ def open_format(annotation_format: str, **options: Any) -> AnnotationFormat:
             isthing = bool(options.get("isthing", kind.are_things))
             options[key] = tuple(parse_classes(options[key], isthing))
     opened = kind(**options)
-    opened.scan()
+    opened.scan(progress)
     return opened

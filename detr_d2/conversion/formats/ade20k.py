@@ -9,14 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from detr_d2.conversion.classes import SourceClass
-from detr_d2.conversion.formats.base import (
-    AnnotationFormat,
-    ImageAnnotation,
-    Sample,
-    Skipped,
-    joined,
-)
+from detr_d2.conversion.formats.base import AnnotationFormat, Sample, Skipped, joined
 from detr_d2.conversion.formats.semantic_png import read_class_map, value_labels
+from detr_d2.conversion.image_annotation import ImageAnnotation
 from detr_d2.data.image_io import ImageInfo, UnreadableError, files_below, read_values
 from detr_d2.ops.panoptic_ids import compact
 from detr_d2.utils.files import read_json

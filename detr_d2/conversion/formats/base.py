@@ -7,7 +7,7 @@ the number of images.
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,13 +17,10 @@ import cv2
 import numpy as np
 
 from detr_d2.conversion.classes import SourceClass, choose_things
+from detr_d2.conversion.image_annotation import ImageAnnotation
 from detr_d2.data.image_io import TRANSPOSED, ImageInfo, UnreadableError, apply_exif_orientation
 from detr_d2.utils.files import printable
-
-# The class key of regions that are declared as void.
-VOID = "__void__"
-# Why an annotation is lost.
-WITHOUT_PIXELS, HIDDEN, TOO_SMALL = "without pixels", "hidden by others", "smaller than min_area"
+from detr_d2.utils.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -53,57 +50,6 @@ class Skipped:
         # File systems hold names that no terminal and no JSON reader can take.
         object.__setattr__(self, "name", printable(self.name))
         object.__setattr__(self, "reason", printable(self.reason))
-
-
-@dataclass
-class Region:
-    """One annotated region: a mask (h, w) bool whose first pixel is at (row, column) `top_left`.
-
-    `key` is its class or VOID. Regions with the same class and the same `group` are one segment.
-    """
-
-    key: Hashable
-    mask: np.ndarray
-    top_left: tuple[int, int] = (0, 0)
-    group: Hashable = None
-    crowd: bool = False
-
-    def window(self, array: np.ndarray) -> np.ndarray:
-        """The part (h, w) of an array (H, W) that the mask covers, as a view."""
-        (top, left), (height, width) = self.top_left, self.mask.shape
-        return array[top : top + height, left : left + width]
-
-
-@dataclass
-class ImageAnnotation:
-    """The annotation of one image of `size` (H, W), before any rule is applied.
-
-    `class_map` (H, W): index of the class in the format's list + 1, 0 = unlabelled, -1 = void.
-    `instance_map` (H, W): numbers of instances, 0 = none, -1 = void; `instance_classes` gives
-    (class key, crowd) for each number. `regions` may overlap. `lost` has reason and class key of
-    every annotation that gave no region; `bad` says what was wrong with those that were skipped.
-    """
-
-    size: tuple[int, int]
-    class_map: np.ndarray | None = None
-    instance_map: np.ndarray | None = None
-    instance_classes: dict[int, tuple[Hashable, bool]] = field(default_factory=dict)
-    regions: list[Region] = field(default_factory=list)
-    lost: list[tuple[str, Hashable]] = field(default_factory=list)
-    bad: list[str] = field(default_factory=list)
-
-    def add_region(
-        self, mask: np.ndarray, key: Hashable, crowd: bool = False, group: Hashable = None
-    ) -> None:
-        """Add a mask (H, W) bool, cropped to its smallest window; an empty one is lost."""
-        # Masks that pycocotools has drawn lie column by column in memory: OpenCV would copy them.
-        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        if not len(rows):
-            self.lost.append((WITHOUT_PIXELS, key))
-            return
-        top, left = int(rows[0]), int(columns[0])
-        cropped = mask[top : rows[-1] + 1, left : columns[-1] + 1]
-        self.regions.append(Region(key, cropped, (top, left), group, crowd))
 
 
 @dataclass
@@ -140,10 +86,14 @@ class AnnotationFormat(ABC):
         self.classes: list[SourceClass] = []
         self.samples: list[Sample] = []
         self.skipped: list[Skipped] = []
+        self.progress: Progress | None = None
         self._scanned = False
 
-    def scan(self) -> None:
+    def scan(self, progress: Progress | None = None) -> None:
         """Find the images and the classes, once: later calls do nothing.
+
+        Args:
+            progress: called with (bytes read, bytes in all) where a large file is read.
 
         Raises:
             ValueError: the settings contradict each other or the files.
@@ -152,9 +102,15 @@ class AnnotationFormat(ABC):
         if self._scanned:
             return
         self.classes, self.samples, self.skipped = [], [], []
+        self.progress = progress
         self._add_samples(self.find_samples())
+        self.progress = None
         self.classes = choose_things(self.classes, self.things, self.stuff)
         self._scanned = True
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle without the samples: a worker process gets only those that it converts."""
+        return {**self.__dict__, "samples": [], "skipped": []}
 
     @abstractmethod
     def find_samples(self) -> Sequence[Sample]:
@@ -208,32 +164,46 @@ class AnnotationFormat(ABC):
         transposed = self.exif == "stored" and info.orientation in TRANSPOSED
         return info.size[::-1] if transposed else info.size
 
+    def misfit(self, size: tuple[int, ...], info: ImageInfo) -> str | None:
+        """What to do about an annotation of another size (H, W) than its image; None = nothing.
+
+        An annotation that lies where the image stands is turned, which no scaling repairs.
+        """
+        height, width = self.annotated_size(info)
+        if tuple(size) == (height, width):
+            return None
+        lies = (size[0] - size[1]) * (height - width) < 0
+        if lies and info.orientation in TRANSPOSED:
+            if self.exif == "upright":
+                return "the image is turned by EXIF and the annotation is not: use --exif stored"
+            return "the annotation is turned as the image is by EXIF: use --exif upright"
+        return None if self.resize else "scale it with --resize"
+
     def align(
         self, values: np.ndarray, info: ImageInfo, path: str | os.PathLike[str]
     ) -> np.ndarray:
         """Bring a mask to the upright image's orientation and size, or reject it.
 
         Raises:
-            UnreadableError: another size than the image's, and `resize` is not set.
+            UnreadableError: another size than the image's, and `resize` is not set; or the mask
+                is turned against its image.
         """
+        if hint := self.misfit(values.shape, info):
+            height, width = self.annotated_size(info)
+            raise UnreadableError(
+                f"{path}: {values.shape[1]}x{values.shape[0]} pixels, but its image has "
+                f"{width}x{height}; {hint}"
+            )
         if self.exif == "stored":
             values = apply_exif_orientation(values, info.orientation)
         if values.shape == info.size:
             return values
-        height, width = info.size
-        if self.resize:
-            # The only type of OpenCV's that holds every id exactly and can be resized.
-            scaled = cv2.resize(
-                values.astype(np.float64), (width, height), interpolation=cv2.INTER_NEAREST_EXACT
-            )
-            return scaled.astype(values.dtype)
-        hint = "scale it with --resize"
-        if values.shape == (width, height) and info.orientation != 1 and self.exif == "upright":
-            hint = "the image is rotated by EXIF and the mask is not: use --exif stored"
-        raise UnreadableError(
-            f"{path}: {values.shape[1]}x{values.shape[0]} pixels, but its image has "
-            f"{width}x{height}; {hint}"
+        # Of OpenCV's types that can be resized, double is the one that holds every id exactly.
+        exact = np.uint8 if values.dtype in (np.bool_, np.uint8) else np.float64
+        scaled = cv2.resize(
+            values.astype(exact), info.size[::-1], interpolation=cv2.INTER_NEAREST_EXACT
         )
+        return scaled.astype(values.dtype)
 
 
 def files_of(samples: Iterable[Sample]) -> Iterator[str]:

@@ -10,17 +10,11 @@ from typing import ClassVar
 import numpy as np
 
 from detr_d2.conversion.classes import SourceClass
-from detr_d2.conversion.formats.base import (
-    TOO_SMALL,
-    VOID,
-    ImageAnnotation,
-    Region,
-    Sample,
-    joined,
-)
+from detr_d2.conversion.formats.base import Sample, joined
 from detr_d2.conversion.formats.image_folder import ImageFolderFormat
 from detr_d2.conversion.formats.matching import Match, Pattern
-from detr_d2.conversion.rasterize import split_components
+from detr_d2.conversion.image_annotation import TOO_SMALL, ImageAnnotation, Region
+from detr_d2.conversion.rasterize import components
 from detr_d2.data.image_io import ImageInfo, read_binary
 
 
@@ -90,11 +84,12 @@ class BinaryMasks(ImageFolderFormat):
 
     def _add_components(self, annotation: ImageAnnotation, mask: np.ndarray, key: Hashable) -> None:
         """Add the components of a thing's mask as regions; small ones are void below them."""
-        kept, small = split_components(mask, self.min_area, self.closing)
-        annotation.regions += [Region(key, part, (top, left)) for top, left, part in kept]
-        if small and annotation.class_map is None:
+        if annotation.class_map is None:
             annotation.class_map = np.zeros(mask.shape, np.int16)
-        for top, left, part in small:
-            assert annotation.class_map is not None
-            Region(VOID, part, (top, left)).window(annotation.class_map)[part] = -1
+        for top, left, part in components(mask, self.closing):
+            if part.sum() >= self.min_area:
+                annotation.regions.append(Region(key, part, (top, left)))
+                continue
+            height, width = part.shape
+            annotation.class_map[top : top + height, left : left + width][part] = -1
             annotation.lost.append((TOO_SMALL, key))

@@ -9,16 +9,11 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from detr_d2.conversion.classes import SourceClass
-from detr_d2.conversion.formats.base import (
-    AnnotationFormat,
-    ImageAnnotation,
-    Sample,
-    Skipped,
-    joined,
-)
+from detr_d2.conversion.formats.base import AnnotationFormat, Sample, Skipped, joined
 from detr_d2.conversion.formats.instance_ids import read_divided
 from detr_d2.conversion.formats.recognize import CITYSCAPES, recognize_json
 from detr_d2.conversion.formats.semantic_png import value_labels
+from detr_d2.conversion.image_annotation import ImageAnnotation
 from detr_d2.data.image_io import ImageInfo, UnreadableError, files_below, read_values
 from detr_d2.data.segmentations import check_points, check_size
 from detr_d2.utils.files import read_json

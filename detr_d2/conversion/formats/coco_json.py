@@ -1,5 +1,6 @@
 """COCO instance JSON with polygons or RLE, and optionally semantic PNGs for stuff."""
 
+from array import array
 from collections import Counter
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
@@ -8,18 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from detr_d2.conversion.classes import NOT_A_CLASS, SourceClass
-from detr_d2.conversion.formats.base import (
-    VOID,
-    AnnotationFormat,
-    ImageAnnotation,
-    Sample,
-    Skipped,
-    joined,
-)
+from detr_d2.conversion.formats.base import AnnotationFormat, Sample, Skipped, joined
+from detr_d2.conversion.formats.coco_index import CocoIndex
 from detr_d2.conversion.formats.image_folder import ImageFinder
 from detr_d2.conversion.formats.matching import masks_by_image
-from detr_d2.conversion.formats.recognize import COCO, read_coco
 from detr_d2.conversion.formats.semantic_png import read_class_map, value_labels
+from detr_d2.conversion.image_annotation import VOID, ImageAnnotation
 from detr_d2.data.image_io import ImageInfo, UnreadableError
 from detr_d2.data.segmentations import check_size, rasterize_segmentation
 
@@ -33,7 +28,7 @@ class CocoJson(AnnotationFormat):
     annotated categories of one name are an error. `__ignore__` and `_background_` are void.
 
     Args:
-        annotations: the JSON. It is held in memory as a whole.
+        annotations: the JSON. Only the places of its annotations are held in memory.
         images: folder of the images; file names are looked for in its subfolders too.
         semantic, semantic_pattern: folder and names of semantic masks for what lies under the
             annotations; `values` are their classes, `void` and `background` as in `SemanticPng`. A
@@ -52,12 +47,14 @@ class CocoJson(AnnotationFormat):
     background: tuple[int, ...] | None = None
 
     def find_samples(self) -> list[Sample]:
-        """Read the JSON, choose the categories and find the images."""
-        content = read_coco(self.annotations, COCO)
-        annotations = self._sound_annotations(content["annotations"])
-        for kind, needed in (("images", ("id", "file_name")), ("categories", ("id", "name"))):
-            _check_entries(content[kind], needed, f"{self.annotations}: {kind}")
-        categories = _sound_categories(content["categories"], annotations, self.annotations)
+        """Index the JSON, choose the categories and find the images."""
+        index = CocoIndex(self.annotations, self.progress)
+        self._file = index.file
+        reason = "has no image_id or no category_id"
+        self.skipped += [
+            Skipped(f"{self.annotations}: annotation {place}", reason) for place in index.incomplete
+        ]
+        categories = _sound_categories(index.categories, index.counts, self.annotations)
         self._void_keys = {c["id"] for c in categories if c["name"] in NOT_A_CLASS}
         classes = [_source_class(c) for c in categories if c["id"] not in self._void_keys]
         own = {c.name: c.key for c in classes}
@@ -66,29 +63,10 @@ class CocoJson(AnnotationFormat):
         extra = [c for c in self.values if c.name not in own]
         classes += [replace(c, key=("value", c.key), wanted_id=None) for c in extra]
         self.classes = classes
-        # By text: older versions of VIA write ids of images as numbers in one list, as text in
-        # the other.
-        by_image: dict[str, list[Mapping[str, Any]]] = {}
-        for annotation in annotations:
-            by_image.setdefault(str(annotation["image_id"]), []).append(annotation)
-        return self._find_images(content["images"], by_image)
-
-    def _sound_annotations(self, annotations: list[Any]) -> list[Mapping[str, Any]]:
-        """Those annotations that belong to an image and a category; the others are skipped."""
-        sound = []
-        for place, entry in enumerate(annotations):
-            keys = ("image_id", "category_id")
-            if isinstance(entry, Mapping) and all(
-                isinstance(entry.get(key), (int, str)) for key in keys
-            ):
-                sound.append(entry)
-                continue
-            reason = "has no image_id or no category_id"
-            self.skipped.append(Skipped(f"{self.annotations}: annotation {place}", reason))
-        return sound
+        return self._find_images(index.images, index.places)
 
     def _find_images(
-        self, images: list[dict[str, Any]], by_image: dict[str, list[Mapping[str, Any]]]
+        self, images: list[dict[str, Any]], by_image: "dict[str, array[int]]"
     ) -> list[Sample]:
         finder = ImageFinder(self.images)
         masks = self._semantic_masks(finder.names)
@@ -106,7 +84,7 @@ class CocoJson(AnnotationFormat):
                 self.skipped.append(Skipped(str(image["file_name"]), reason))
                 continue
             size = (image.get("height"), image.get("width"))
-            source = (size, by_image.pop(str(image["id"]), []), masks.get(name))
+            source = (size, by_image.pop(str(image["id"]), array("q")), masks.get(name))
             inputs = (masks[name],) if name in masks else ()
             samples.append(
                 Sample(
@@ -119,7 +97,7 @@ class CocoJson(AnnotationFormat):
             )
         known = set(map(str, ids))
         for image_id in [i for i in by_image if i not in known]:
-            reason = f"{len(by_image[image_id])} annotations of an image that is not listed"
+            reason = f"{len(by_image[image_id]) // 2} annotations of an image that is not listed"
             self.skipped.append(Skipped(f"{self.annotations}: image_id {image_id}", reason))
         unlisted = sorted(set(finder.names) - {sample.name for sample in samples})
         unlisted = [joined(self.images, name) for name in unlisted if name not in masks]
@@ -135,22 +113,22 @@ class CocoJson(AnnotationFormat):
 
     def read(self, sample: Sample, info: ImageInfo) -> ImageAnnotation:
         """Rasterize the annotations of one image."""
-        size, entries, semantic = sample.source
+        size, places, semantic = sample.source
         expected = self.annotated_size(info)
-        if None not in size and tuple(size) != expected and not self.resize:
+        said = expected if None in size else check_size(size, self.annotations)
+        if hint := self.misfit(said, info):
             raise UnreadableError(
-                f"{self.annotations}: says that {sample.name} has {size[1]}x{size[0]} pixels, but "
-                f"the image has {expected[1]}x{expected[0]}; scale the annotations with --resize"
+                f"{self.annotations}: says that {sample.name} has {said[1]}x{said[0]} pixels, but "
+                f"the image has {expected[1]}x{expected[0]}; {hint}"
             )
-        height, width = expected if None in size else check_size(size, self.annotations)
         annotation = ImageAnnotation(info.size)
         if semantic is not None:
             class_map = read_class_map(self, semantic, info, self._labels)
             annotation.class_map = self._renumber(class_map)
         keys = {c.key for c in self.classes}
-        for entry in entries:
+        for entry in self._file.read(places):
             with self.one_annotation(annotation):
-                self._add_region(annotation, entry, (height, width), sample, info, keys)
+                self._add_region(annotation, entry, said, sample, info, keys)
         return annotation
 
     def _add_region(
@@ -180,25 +158,16 @@ class CocoJson(AnnotationFormat):
         return table[labels + 1]
 
 
-def _check_entries(entries: list[Any], needed: tuple[str, ...], where: str) -> None:
-    """Raise ValueError for an entry without id (a number or text) or without a name (text)."""
-    for place, entry in enumerate(entries):
-        sound = isinstance(entry, Mapping) and isinstance(entry.get(needed[0]), (int, str))
-        if not sound or not isinstance(entry.get(needed[1]), str):
-            raise ValueError(f"{where}: entry {place} needs {' and '.join(needed)}; it is {entry}")
-
-
 def _sound_categories(
-    categories: list[dict[str, Any]], annotations: list[Mapping[str, Any]], path: str
+    categories: list[dict[str, Any]], counts: Mapping[int | str, int], path: str
 ) -> list[dict[str, Any]]:
-    """The categories without placeholders."""
-    counts = Counter(annotation["category_id"] for annotation in annotations)
+    """The categories without placeholders, by the number of annotations of each."""
     names = Counter(c["name"] for c in categories)
     parents = {c.get("supercategory") for c in categories if c.get("supercategory") != c["name"]}
     kept = [
         c
         for c in categories
-        if counts[c["id"]] or (names[c["name"]] == 1 and c["name"] not in parents)
+        if counts.get(c["id"]) or (names[c["name"]] == 1 and c["name"] not in parents)
     ]
     for what in ("name", "id"):
         twice = [value for value, n in Counter(c[what] for c in kept).items() if n > 1]

@@ -7,15 +7,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from detr_d2.conversion.classes import SourceClass
-from detr_d2.conversion.formats.base import (
-    AnnotationFormat,
-    ImageAnnotation,
-    Sample,
-    Skipped,
-    joined,
-)
+from detr_d2.conversion.formats.base import AnnotationFormat, Sample, Skipped, joined
 from detr_d2.conversion.formats.image_folder import ImageFinder
 from detr_d2.conversion.formats.recognize import PANOPTIC, read_coco
+from detr_d2.conversion.image_annotation import ImageAnnotation
 from detr_d2.data.image_io import ImageInfo, UnreadableError
 from detr_d2.ops.panoptic_ids import read_ids
 

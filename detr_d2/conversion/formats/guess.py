@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from detr_d2.conversion.formats.base import joined
-from detr_d2.conversion.formats.layouts import guess_layout
+from detr_d2.conversion.formats.layouts import guess_layout, via_options
 from detr_d2.conversion.formats.matching import image_keys
 from detr_d2.conversion.formats.recognize import (
     COCO,
@@ -38,9 +38,8 @@ from detr_d2.utils.files import read_json
 LOOKED_AT, MASK_VALUES = 6, 256
 VALUES_SHOWN = 20
 JSON = frozenset({".json"})
-# Format and further options of JSON files that list the images of a folder.
-OPTIONS = {kind: ["via", "--attribute", "NAME"] for kind in (VIA_1, VIA_2, VIA_PROJECT)}
-OPTIONS |= {LABEL_STUDIO: ["label-studio"]}
+# Formats of JSON files that list the images of a folder.
+LISTS = {**dict.fromkeys((VIA_1, VIA_2, VIA_PROJECT), "via"), LABEL_STUDIO: "label-studio"}
 
 
 @dataclass
@@ -107,10 +106,11 @@ def _from_json(root: str, files: Sequence[str], guess: Guess) -> None:
     elif COCO in found:
         path = joined(root, found[COCO])
         guess.arguments = ["coco-json", "--annotations", path, "--images", images]
-    elif kind := next((kind for kind in found if kind in OPTIONS), None):
-        name, *options = OPTIONS[kind]
+    elif kind := next((kind for kind in found if kind in LISTS), None):
         path = joined(root, found[kind])
-        guess.arguments = [name, "--annotations", path, "--images", images, *options]
+        options, seen = via_options(path) if LISTS[kind] == "via" else ([], [])
+        guess.arguments = [LISTS[kind], "--annotations", path, "--images", images, *options]
+        guess.seen += seen
     elif found:
         guess.seen.append("convert it into COCO JSON with its own program first")
 
@@ -177,6 +177,8 @@ def _from_masks(root: str, files: Sequence[str], guess: Guess) -> None:
     if len(values) <= 2:
         guess.arguments = ["binary-masks", *folders]
         guess.arguments += [] if "{class}" in pattern else ["--class", "NAME"]
+        # Who numbers them wants them apart, as stuff never is.
+        guess.arguments += ["--all-things"] if "{n}" in pattern else []
     elif len(values) <= MASK_VALUES and max(values) < MASK_VALUES:
         classes = ",".join(f"{value}=NAME{value}" for value in listed[:VALUES_SHOWN])
         guess.arguments = ["semantic-png", *folders, "--classes", classes]
@@ -199,6 +201,10 @@ def _hex(value: int) -> str:
     return bytes([value & 255, value >> 8 & 255, value >> 16]).hex()
 
 
+def _around(text: str, found: re.Match[str]) -> tuple[str, str]:
+    return text[: found.start()], text[found.end() :]
+
+
 def _pattern_of(images: Sequence[str], masks: Sequence[str]) -> str:
     """The pattern of the masks' names: what varies beside the image is a class or a number."""
     keys = sorted(image_keys(images), key=len, reverse=True)
@@ -206,9 +212,12 @@ def _pattern_of(images: Sequence[str], masks: Sequence[str]) -> str:
     after: set[str] = set()
     for mask in masks:
         stem = os.path.splitext(mask)[0]
-        key = next((key for key in keys if key in stem), None)
-        if key is not None:
-            start, end = stem.split(key, 1)
+        inside = [key for key in keys if key in stem]
+        # "b_loader" is a mask of b, though there is an "a" in it too.
+        words = (re.search(rf"(?<![^\W_]){re.escape(key)}(?![^\W_])", stem) for key in inside)
+        if inside:
+            word = next(filter(None, words), None)
+            start, end = stem.split(inside[0], 1) if word is None else _around(stem, word)
             before.add(start)
             after.add(end)
     if len(before) > 1:

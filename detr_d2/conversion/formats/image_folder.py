@@ -39,6 +39,10 @@ class ImageFolderFormat(AnnotationFormat):
         # How every mask's name was read, for users to look at.
         self.matched: list[Match] = []
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle without the table of names, which may be as long as the samples."""
+        return {**super().__getstate__(), "matched": []}
+
     def matches(
         self, classes: Iterable[str] | None = None
     ) -> tuple[dict[str, list[Match]], list[str]]:

@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from detr_d2.conversion.formats.base import ImageAnnotation, Sample, Skipped, joined
+from detr_d2.conversion.formats.base import Sample, Skipped, joined
 from detr_d2.conversion.formats.image_folder import ImageFinder
 from detr_d2.conversion.formats.shapes import ShapeFormat
+from detr_d2.conversion.image_annotation import ImageAnnotation
 from detr_d2.data.image_io import ImageInfo
 
 

@@ -7,10 +7,11 @@ from typing import ClassVar
 import numpy as np
 
 from detr_d2.conversion.classes import SourceClass
-from detr_d2.conversion.formats.base import ImageAnnotation, Sample, Skipped, joined
+from detr_d2.conversion.formats.base import Sample, Skipped, joined
 from detr_d2.conversion.formats.image_folder import ImageFolderFormat
 from detr_d2.conversion.formats.matching import Match, masks_by_image
 from detr_d2.conversion.formats.semantic_png import read_class_map, value_labels
+from detr_d2.conversion.image_annotation import ImageAnnotation
 from detr_d2.data.image_io import ImageInfo, UnreadableError, read_values
 from detr_d2.ops.panoptic_ids import compact
 

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 from detr_d2.conversion.formats.base import joined
 from detr_d2.conversion.formats.recognize import LABELBOX, recognize_json
+from detr_d2.conversion.formats.via import attributes_of, read_via
 from detr_d2.data.image_io import IMAGE_SUFFIXES
 from detr_d2.utils.files import read_json
 
@@ -134,9 +135,23 @@ def _via_csv(root: str, files: Sequence[str]) -> tuple[list[str], list[str]]:
     for name in _ending(files, ".csv"):
         path = joined(root, name)
         if all(column in _first_line(path) for column in VIA_HEADER):
+            options, seen = via_options(path)
             arguments = ["via", "--annotations", path, "--images", _images(root, files)]
-            return [*arguments, "--attribute", "NAME"], [f"{name}: a CSV of VIA"]
+            return [*arguments, *options], [f"{name}: a CSV of VIA", *seen]
     return [], []
+
+
+def via_options(path: str) -> tuple[list[str], list[str]]:
+    """The options that say what the class is in a file of VIA, and what they are chosen from."""
+    try:
+        names = sorted(attributes_of(read_via(path)))
+    except ValueError as error:
+        return [], [str(error)]
+    if len(names) == 1:
+        return [], [f"the class is its only attribute, {names[0]}"]
+    if not names:
+        return ["--class", "NAME"], ["its regions have no attributes: give the class of all"]
+    return ["--attribute", "NAME"], [f"the class is one of its attributes: {', '.join(names)}"]
 
 
 def _labelbox(root: str, files: Sequence[str]) -> tuple[list[str], list[str]]:

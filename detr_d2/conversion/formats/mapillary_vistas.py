@@ -9,14 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from detr_d2.conversion.classes import SourceClass
-from detr_d2.conversion.formats.base import (
-    AnnotationFormat,
-    ImageAnnotation,
-    Sample,
-    Skipped,
-    joined,
-)
+from detr_d2.conversion.formats.base import AnnotationFormat, Sample, Skipped, joined
 from detr_d2.conversion.formats.coco_panoptic import CocoPanoptic
+from detr_d2.conversion.image_annotation import ImageAnnotation
 from detr_d2.data.image_io import (
     IMAGE_SUFFIXES,
     ImageInfo,

@@ -10,7 +10,7 @@ is for masks of that extension only. Examples: `{image}_label`, `{class}/{image}
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from detr_d2.data.image_io import MASK_SUFFIXES, files_below
@@ -152,3 +152,14 @@ def image_keys(images: Iterable[str]) -> dict[str, str]:
         bare.setdefault(stem.rsplit("/", 1)[-1], []).append(image)
     unique = {name: found[0] for name, found in bare.items() if len(found) == 1}
     return unique | by_path
+
+
+def describe_matches(matches: Sequence[Match], shown: int | None = None) -> str:
+    """Write a table of how the names of masks were read: the first `shown`, or all of them."""
+    rows = [(m.mask, m.image, m.label or "", m.number or "") for m in matches[:shown]]
+    rows.insert(0, ("mask", "image", "class", "n"))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    if len(matches) >= len(rows):
+        lines.append(f"... and {len(matches) - len(rows) + 1} more (--show-matches)")
+    return "\n".join(lines)

@@ -9,15 +9,10 @@ from typing import ClassVar
 import numpy as np
 
 from detr_d2.conversion.classes import NOT_A_CLASS, SourceClass
-from detr_d2.conversion.formats.base import (
-    AnnotationFormat,
-    ImageAnnotation,
-    Sample,
-    Skipped,
-    joined,
-)
+from detr_d2.conversion.formats.base import AnnotationFormat, Sample, Skipped, joined
 from detr_d2.conversion.formats.instance_ids import read_majority
 from detr_d2.conversion.formats.semantic_png import read_class_map, value_labels
+from detr_d2.conversion.image_annotation import ImageAnnotation
 from detr_d2.data.image_io import IMAGE_SUFFIXES, ImageInfo, files_below, read_values
 from detr_d2.ops.panoptic_ids import compact
 

@@ -73,8 +73,13 @@ def read_coco(path: str | os.PathLike[str], wanted: str) -> dict[str, Any]:
         ValueError: not valid JSON, of another format, or a list is missing.
     """
     content = read_json(path)
+    check_format(content, path, wanted)
+    return content
+
+
+def check_format(content: Any, path: str | os.PathLike[str], wanted: str) -> None:
+    """Raise ValueError unless a JSON's content is COCO or PANOPTIC, whichever is wanted."""
     found = recognize_json(content)
     if found not in (None, wanted):
         raise ValueError(f"{path}: this is {found}, not {wanted}")
     check_coco_lists(content, path, wanted)
-    return content

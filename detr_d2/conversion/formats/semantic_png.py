@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 
 from detr_d2.conversion.classes import SourceClass
-from detr_d2.conversion.formats.base import AnnotationFormat, ImageAnnotation, Sample, joined
+from detr_d2.conversion.formats.base import AnnotationFormat, Sample, joined
 from detr_d2.conversion.formats.image_folder import ImageFolderFormat
 from detr_d2.conversion.formats.matching import Match
+from detr_d2.conversion.image_annotation import ImageAnnotation
 from detr_d2.data.image_io import ImageInfo, UnreadableError, read_values
 from detr_d2.ops.panoptic_ids import compact
 

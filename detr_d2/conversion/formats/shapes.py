@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from detr_d2.conversion.classes import NOT_A_CLASS, SourceClass
-from detr_d2.conversion.formats.base import VOID, AnnotationFormat, ImageAnnotation
+from detr_d2.conversion.formats.base import AnnotationFormat
+from detr_d2.conversion.image_annotation import VOID, ImageAnnotation
 from detr_d2.data.image_io import ImageInfo, UnreadableError
 from detr_d2.data.segmentations import SHORTEST, check_points, check_size, rasterize_polygons
 
@@ -88,10 +89,10 @@ class ShapeFormat(AnnotationFormat):
         expected = self.annotated_size(info)
         height, width = said or expected
         size = check_size((height or expected[0], width or expected[1]), where)
-        if size != expected and not self.resize:
+        if hint := self.misfit(size, info):
             raise UnreadableError(
                 f"{where}: says that its image has {size[1]}x{size[0]} pixels, but it has "
-                f"{expected[1]}x{expected[0]}; scale the annotation with --resize"
+                f"{expected[1]}x{expected[0]}; {hint}"
             )
         annotation = ImageAnnotation(info.size)
         known = {c.key for c in self.classes}

@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
-from detr_d2.conversion.formats.base import ImageAnnotation, Sample, Skipped, joined
+from detr_d2.conversion.formats.base import Sample, Skipped, joined
 from detr_d2.conversion.formats.embedded import decode_base64
 from detr_d2.conversion.formats.recognize import SUPERVISELY, recognize_json
 from detr_d2.conversion.formats.shapes import ShapeFormat, fill_polygon, fill_rectangle
+from detr_d2.conversion.image_annotation import ImageAnnotation
 from detr_d2.data.image_io import IMAGE_SUFFIXES, ImageInfo, UnreadableError, files_below
 from detr_d2.data.segmentations import check_size
 from detr_d2.utils.files import read_json

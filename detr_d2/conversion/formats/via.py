@@ -51,15 +51,8 @@ class Via(ImageListFormat):
         if self.attribute is not None and self.label is not None:
             raise ValueError("via: give an attribute or a class, not both")
         images = [(file, *image) for file in self._files() for image in read_via(file)]
-        names = {
-            name
-            for _, _, regions in images
-            for region in regions
-            if isinstance(region, Mapping) and isinstance(region.get("region_attributes"), Mapping)
-            for name in region["region_attributes"]
-        }
         if self.label is None:
-            self._attribute = self._choose(names)
+            self._attribute = self._choose(attributes_of((n, r) for _, n, r in images))
         found = set(finder.names)
         listed = []
         for file, name, regions in images:
@@ -156,6 +149,17 @@ def read_via(path: str | os.PathLike[str]) -> list[tuple[str, list[Any]]]:
         listed = list(regions.values()) if isinstance(regions, Mapping) else regions
         images.append((entry["filename"], listed))
     return images
+
+
+def attributes_of(images: Iterable[tuple[str, list[Any]]]) -> set[str]:
+    """Names of the attributes of all regions of `read_via`."""
+    return {
+        name
+        for _, regions in images
+        for region in regions
+        if isinstance(region, Mapping) and isinstance(region.get("region_attributes"), Mapping)
+        for name in region["region_attributes"]
+    }
 
 
 def _read_csv(path: str | os.PathLike[str]) -> list[tuple[str, list[Any]]]:

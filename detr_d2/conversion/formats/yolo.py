@@ -7,9 +7,10 @@ from typing import ClassVar
 import numpy as np
 
 from detr_d2.conversion.classes import SourceClass
-from detr_d2.conversion.formats.base import ImageAnnotation, Sample, joined
+from detr_d2.conversion.formats.base import Sample, joined
 from detr_d2.conversion.formats.image_folder import ImageFolderFormat
 from detr_d2.conversion.formats.matching import Match
+from detr_d2.conversion.image_annotation import ImageAnnotation
 from detr_d2.data.image_io import ImageInfo, UnreadableError
 from detr_d2.data.segmentations import rasterize_polygons
 

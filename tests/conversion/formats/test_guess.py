@@ -50,7 +50,9 @@ def test_masks(images, names, values, format_name, pattern):
             save_mask(images / f"masks/{name.format(number)}.png", blocks(*values))
     guess = guess_format(images)
     assert guess.arguments[0] == format_name
-    options = dict(zip(guess.arguments[1::2], guess.arguments[2::2], strict=True))
+    assert ("--all-things" in guess.arguments) == ("{n}" in pattern)
+    words = [word for word in guess.arguments if word != "--all-things"]
+    options = dict(zip(words[1::2], words[2::2], strict=True))
     assert options["--pattern"] == pattern
     assert options["--images"] == str(images / "images")
     assert options["--masks"] == str(images / "masks")
