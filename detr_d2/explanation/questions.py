@@ -111,10 +111,11 @@ QUESTIONS = (
         "merge",
         ("merge", "masks", "panoptic"),
         "How do N mask logits at H/4 x W/4 become one panoptic map?",
-        'Queries whose best class beats "no object" and scores above the threshold compete. Their '
-        "logits are enlarged to the size of the image, and at every pixel the largest one wins "
-        "(argmax). Segments with too few pixels are dropped and argmax is repeated without them. "
-        "Then the segments of one stuff class are united.",
+        'Queries whose best class beats "no object" and scores above the threshold compete, but '
+        "for duplicates where `DUPLICATE_IOU` is below 1. Their logits are enlarged to the size of "
+        "the image, and at every pixel the largest one wins (argmax). Segments with too few pixels "
+        "are dropped and argmax is repeated without them. Then the segments of one stuff class are "
+        "united.",
         "Here {above_threshold} queries compete, {dropped} are dropped, {segments} segments "
         "remain.",
     ),

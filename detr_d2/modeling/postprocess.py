@@ -196,7 +196,7 @@ def find_duplicates(
 ) -> Tensor:
     """Find candidates whose object has a better candidate of the same class.
 
-    One comparison of all pairs, as Fast NMS (arXiv:1904.02689, section 3.3): what is itself a
+    One comparison of all pairs, as Fast NMS (YOLACT, arXiv:1904.02689): what is itself a
     duplicate still outdoes others, so that the score threshold changes nothing here.
 
     Args:

@@ -90,6 +90,7 @@ def test_it_is_named(trained, tiny_set, run):
 
 def test_it_is_named_by_the_labelling(trained, tiny_set, capsys):
     register_dataset(EVALUATED, **tiny_set.paths())
-    arguments = ["--dataset", EVALUATED, "--config-file", str(trained), "--out", "none"]
+    out = str(trained / "out")
+    arguments = ["--dataset", EVALUATED, "--config-file", str(trained), "--out", out]
     assert label_stuff.main([*arguments, "--categories", str(trained / "renamed.json")]) == 2
     assert "lacks the classes tube" in capsys.readouterr().err
