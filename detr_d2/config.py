@@ -103,8 +103,7 @@ def _add_computation_keys(detr: CfgNode) -> None:
     # Set what lies beyond each image of a padded batch to zero after every convolution, and let the
     # mask head see each image's own cells: an image then gives the same alone and in any batch,
     # also in training. False as published: what is learnt from padding is missing at evaluation,
-    # where images of one size run together. Norms that take statistics from the batch (RESNETS.NORM
-    # "BN") count the zeros in training.
+    # where images of one size run together. Batch norms count the images' own cells alone.
     detr.ERASE_PADDING = False
 
 

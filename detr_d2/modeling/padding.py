@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import torch
 from detectron2.structures import ImageList
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from detr_d2.ops.masks import Size, padding_mask
 
@@ -20,13 +21,28 @@ from detr_d2.ops.masks import Size, padding_mask
 class PaddingEraser:
     """Sets to zero what lies beyond each image, after every convolution of a backbone.
 
-    Exact for convolutions and norms with fixed statistics, as FrozenBN; a norm that takes its
-    statistics from the batch in training counts the zeros.
+    A batch norm in training takes its statistics from the cells of the images alone. GroupNorm,
+    which would count the padding of each image, is rejected.
     """
 
     def __init__(self, backbone: nn.Module) -> None:
-        """Watch the convolutions and stages of a backbone whose strides are powers of two."""
+        """Watch the convolutions, batch norms and stages of a backbone of halving strides.
+
+        Raises:
+            ValueError: the backbone has a GroupNorm.
+        """
         self._batch: tuple[Sequence[Size], Size] | None = None
+        # Cells beyond the images, while a batch norm works on the others.
+        self._beyond: Tensor | None = None
+        for module in backbone.modules():
+            if isinstance(module, nn.GroupNorm):
+                raise ValueError(
+                    "MODEL.DETR.ERASE_PADDING is True and the backbone has a GroupNorm, which "
+                    "counts padding: allowed values of MODEL.RESNETS.NORM are FrozenBN, BN, SyncBN"
+                )
+            if isinstance(module, _BatchNorm):
+                module.register_forward_pre_hook(self._gather)
+                module.register_forward_hook(self._scatter)
         convolutions = [m for m in backbone.modules() if isinstance(m, nn.Conv2d)]
         for module in {*convolutions, *backbone.children()}:
             module.register_forward_hook(self._after)
@@ -44,12 +60,28 @@ class PaddingEraser:
     def _after(self, module: nn.Module, inputs: object, output: Tensor) -> Tensor:
         return output if self._batch is None else erase_padding(output, *self._batch)
 
+    def _gather(self, module: nn.Module, inputs: tuple[Tensor]) -> Tensor | None:
+        """Features (N, C, h, w) to those of the images' own cells, (1, C, cells, 1)."""
+        self._beyond = None
+        if self._batch is None or not module.training:
+            return None
+        self._beyond = beyond_images(inputs[0], *self._batch)
+        return inputs[0].movedim(1, -1)[~self._beyond].T[None, :, :, None]
+
+    def _scatter(self, module: nn.Module, inputs: object, output: Tensor) -> Tensor | None:
+        if self._beyond is None:
+            return None
+        features = output.new_zeros(*self._beyond.shape, output.shape[1])
+        features[~self._beyond] = output[0, :, :, 0].T
+        return features.movedim(-1, 1)
+
 
 def build_eraser(backbone: nn.Module, crop_padding: bool) -> PaddingEraser:
     """Make the eraser of a backbone.
 
     Raises:
-        ValueError: the padding is not cropped either, so that it would be shown.
+        ValueError: the padding is not cropped either, so that it would be shown; and as
+            `PaddingEraser`.
     """
     if not crop_padding:
         raise ValueError(
@@ -61,9 +93,13 @@ def build_eraser(backbone: nn.Module, crop_padding: bool) -> PaddingEraser:
 
 def erase_padding(x: Tensor, image_sizes: Sequence[Size], padded_size: Size) -> Tensor:
     """Set the cells of features (N, C, h, w) that lie beyond each image to zero."""
+    return x.masked_fill(beyond_images(x, image_sizes, padded_size)[:, None], 0.0)
+
+
+def beyond_images(x: Tensor, image_sizes: Sequence[Size], padded_size: Size) -> Tensor:
+    """Which cells of features (N, C, h, w) lie beyond each image, bool (N, h, w)."""
     shape = (x.shape[-2], x.shape[-1])
-    mask = padding_mask(image_sizes, shape, stride_of(padded_size, shape), x.device)
-    return x.masked_fill(mask[:, None], 0.0)
+    return padding_mask(image_sizes, shape, stride_of(padded_size, shape), x.device)
 
 
 def stride_of(padded_size: Size, shape: Size) -> Size:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from detectron2.layers import FrozenBatchNorm2d
 from tiny_model import build, make_input, tiny_cfg
+from torch import nn
 
 from detr_d2.modeling.padding import PaddingEraser, own_cells, stride_of
 
@@ -103,6 +104,36 @@ def test_losses_of_a_padded_batch_are_those_of_its_images(freeze):
     published = build(tiny_cfg()).train()
     published.load_state_dict(model.state_dict())
     assert not torch.allclose(published(inputs)["loss_dice"], together["loss_dice"], atol=1e-4)
+
+
+def test_batch_norms_count_the_cells_of_the_images_alone():
+    """Statistics of 2 x 3 + 4 x 2 cells, not of 2 x 4 x 3; in evaluation nothing is counted."""
+    norm = nn.BatchNorm2d(5, momentum=1.0)
+    norm.weight.data.uniform_(1, 2)
+    norm.bias.data.normal_()
+    eraser = PaddingEraser(nn.Sequential(norm))
+    batch = torch.randn(2, 5, 4, 3)
+    own = torch.cat([batch[0, :, :2].flatten(1), batch[1, :, :, :2].flatten(1)], dim=1)
+    with eraser.images([(2, 3), (4, 2)], (4, 3)):
+        together = norm(batch)
+        torch.testing.assert_close(norm.running_mean, own.mean(1))
+        torch.testing.assert_close(norm.running_var, own.var(1))
+        scale = norm.weight / (own.var(1, correction=0) + norm.eps).sqrt()
+        expected = (batch - own.mean(1)[:, None, None]) * scale[:, None, None]
+        expected += norm.bias[:, None, None]
+        torch.testing.assert_close(together[0, :, :2], expected[0, :, :2])
+        torch.testing.assert_close(together[1, :, :, :2], expected[1, :, :, :2])
+        assert together[0, :, 2:].eq(0).all()
+        before = norm.running_mean.clone()
+        norm.eval()(batch + 7)
+        assert norm.running_mean.equal(before)
+    whole = norm.train()(batch)
+    assert whole.mean((0, 2, 3)).allclose(norm.bias, atol=1e-5)
+
+
+def test_a_group_norm_is_rejected():
+    with pytest.raises(ValueError, match=r"allowed .* are FrozenBN, BN, SyncBN"):
+        PaddingEraser(nn.Sequential(nn.Conv2d(3, 4, 1), nn.GroupNorm(2, 4)))
 
 
 def test_padding_cannot_be_erased_and_shown():

@@ -24,7 +24,7 @@ METHODS = ("published", "ours")
 def make_merge(method: str, count: int, size: Size) -> Callable[[], Any]:
     """Merge things of one class, from logits at a quarter of 800 x 1066."""
     noise = torch.randn(count, *CELLS, generator=torch.Generator().manual_seed(1))
-    masks = segment_logits(noise) + 0.05 * noise
+    masks = segment_logits(noise.shape, noise.device, noise.dtype) + 0.05 * noise
     found = predict_classes(torch.tensor([[1.0, 0.0, -9.0]]).repeat(count, 1))
     things = frozenset({0, 1})
     if method == "published":

@@ -8,6 +8,7 @@ and once without.
 """
 
 import ctypes
+import functools
 import json
 import platform
 import re
@@ -20,12 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from detr_d2 import add_detr_config
-from detr_d2.modeling import PanopticDetr
+from detr_d2.modeling import Detr
 from detr_d2.modeling.box_head import ClassPredictions
 from detr_d2.utils.device import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, keep_freed_memory
 
 import torch
-from detectron2.config import get_cfg
+from detectron2.config import CfgNode, get_cfg
+from detectron2.modeling import META_ARCH_REGISTRY
 from published import PublishedDetr
 from synthetic_input import synthetic_input
 from torch import Tensor
@@ -43,35 +45,47 @@ def first_queries(found: ClassPredictions) -> Tensor:
 
 def with_segments(predict: Callable[..., list[Tensor]]) -> Callable[..., list[Tensor]]:
     """Add round segments to the masks: with random weights those of all queries are the same."""
+    drawn = functools.cache(segment_logits)
 
     def predict_segments(*args: Any) -> list[Tensor]:
-        return [masks + segment_logits(masks) for masks in predict(*args)]
+        return [m + drawn(m.shape, m.device, m.dtype) for m in predict(*args)]
 
     return predict_segments
 
 
-def segment_logits(like: Tensor) -> Tensor:
+def segment_logits(shape: torch.Size, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Logits (Q, h, w) of round segments, each in a place of its own."""
     generator = torch.Generator().manual_seed(0)
-    count, *shape = like.shape
-    centers = torch.rand(count, 2, 1, 1, generator=generator) * torch.tensor(shape)[:, None, None]
-    place = torch.stack(torch.meshgrid(*map(torch.arange, shape), indexing="ij"))
-    return (8 - (place - centers).square().sum(1).sqrt() / 4).to(like)
+    count, *size = shape
+    centers = torch.rand(count, 2, 1, 1, generator=generator) * torch.tensor(size)[:, None, None]
+    place = torch.stack(torch.meshgrid(*map(torch.arange, size), indexing="ij"))
+    return (8 - (place - centers).square().sum(1).sqrt() / 4).to(device, dtype)
 
 
-def build(method: str, device: str, opts: Sequence[Any] = ()) -> PanopticDetr:
-    """DETR R-50 panoptic, frozen, with random weights and every query an object."""
+def configure(
+    method: str, config: str = "detr_panoptic_R_50_25ep.yaml", opts: Sequence[Any] = ()
+) -> CfgNode:
+    """Config of R-50 with 250 classes and the switches of a method."""
     cfg = get_cfg()
     add_detr_config(cfg)
-    cfg.merge_from_file(str(CONFIGS / "COCO-PanopticSegmentation/detr_panoptic_R_50_25ep.yaml"))
+    cfg.merge_from_file(str(CONFIGS / "COCO-PanopticSegmentation" / config))
     detr = cfg.MODEL.DETR
     detr.NUM_CLASSES, detr.SCORE_THRESH, detr.INSTANCE_ON = 250, 0.0, False
     detr.FOLD_FROZEN_NORMS = method != "published"
     detr.BF16_INFERENCE = method == "ours_bf16"
     cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = ()
     cfg.merge_from_list(list(opts))
+    return cfg
+
+
+def build(method: str, device: str, cfg: CfgNode | None = None) -> Detr:
+    """The model, by default panoptic and frozen, with random weights and every query an object."""
+    cfg = cfg or configure(method)
     torch.manual_seed(0)
-    model = PublishedDetr(cfg).prepare() if method == "published" else PanopticDetr(cfg)
+    if method == "published":
+        model: Detr = PublishedDetr(cfg).prepare()
+    else:
+        model = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)(cfg)
     model.postprocess.needed_queries = first_queries
     model.predict_masks = with_segments(model.predict_masks)
     model.box_head.class_embed.bias.data[-1] = -10.0

@@ -11,7 +11,7 @@ import detr_d2  # noqa: F401
 from detr_d2.utils.device import keep_freed_memory
 
 import torch
-from model_speed import build, spread, wall_clock
+from model_speed import build, configure, spread, wall_clock
 from synthetic_input import synthetic_input
 
 SIZES = ((480, 640), (640, 480), (427, 640), (512, 512))
@@ -20,7 +20,8 @@ SEGMENTS = 7
 
 def make_work(mode: str, erase: bool, device: str) -> Callable[[], Any]:
     """The work to measure: a step of all losses, or inference, of the batch."""
-    model = build("ours", device, ["MODEL.DETR.ERASE_PADDING", erase, "MODEL.DETR.FREEZE", False])
+    opts = ["MODEL.DETR.ERASE_PADDING", erase, "MODEL.DETR.FREEZE", False]
+    model = build("ours", device, configure("ours", opts=opts))
     batch = [synthetic_input(s, SEGMENTS, sides=(90, 110), step=(40, 50)) for s in SIZES]
     if mode == "inference":
         return torch.no_grad()(lambda: model.eval()(batch))
