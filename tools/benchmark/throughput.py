@@ -9,6 +9,7 @@ that of train_net.py without the loading of images. Prints one line of JSON a ro
 """
 
 import argparse
+import gc
 import itertools
 import json
 import statistics
@@ -97,6 +98,9 @@ def main() -> None:
         print(json.dumps({"card": card, "torch": torch.__version__}), flush=True)
     for mode, precision, batch in itertools.product(args.modes, args.precisions, args.batches):
         row: dict[str, Any] = {"mode": mode, "precision": precision, "batch": batch}
+        # The last row's model, which refers to itself, would count as memory of this one.
+        work = None
+        gc.collect()
         try:
             work = make_work(mode, precision, batch, args.compile, args.device)
             row |= measure(work, batch, args.seconds, args.device)
