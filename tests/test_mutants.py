@@ -67,13 +67,15 @@ def test_a_change_belongs_to_its_whole_statement(tool, line, lines):
 def test_the_test_of_the_modules_name_is_tried_first_then_the_fastest(measured):
     seconds = {"tests/a/test_slow.py": 9.0, "tests/a/test_m.py": 5.0, "tests/a/test_fast.py": 1.0}
     slow, own, fast = seconds
-    lines = {"detr_d2/a/m.py": {3: [slow, own], 4: [fast, own], 7: [slow]}}
+    lines = {"detr_d2/a/m.py": {1: [], 3: [fast, own], 4: [own], 7: [fast]}}
     found = measured.Measured(lines, seconds)
-    assert found.related("detr_d2/a/m.py", 3, 4) == [own, fast, slow]
-    assert found.related("detr_d2/a/m.py", 7, 7) == [slow]
+    assert found.related("detr_d2/a/m.py", 3, 4) == [own, fast]
+    assert found.related("detr_d2/a/m.py", 7, 7) == [fast]
     # What runs at import: all tests of the file.
-    assert found.related("detr_d2/a/m.py", 1, 2) == [own, fast, slow]
-    assert found.related("detr_d2/a/other.py", 1, 9) == []
+    assert found.related("detr_d2/a/m.py", 1, 2) == [own, fast]
+    # What no test executes itself.
+    assert found.related("detr_d2/a/m.py", 9, 9) == [own, fast, slow]
+    assert found.related("detr_d2/a/other.py", 1, 9) == [fast, own, slow]
 
 
 @pytest.mark.parametrize(

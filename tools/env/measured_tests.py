@@ -27,11 +27,15 @@ class Measured:
     def related(self, path: str, first: int, last: int) -> list[str]:
         """Test files that execute one of these lines, in the order in which to try them.
 
-        Lines that run at import, or in processes of their own, belong to all tests of the file.
+        What runs at import belongs to all tests that execute something of the file. What no test
+        executes may run in processes that tests start, so that all of them are tried.
         """
         lines = self.lines.get(path, {})
-        found = {test for line in range(first, last + 1) for test in lines.get(line, ())}
-        found = found or {test for tests in lines.values() for test in tests}
+        executed = [lines[line] for line in range(first, last + 1) if line in lines]
+        found = {test for tests in executed for test in tests}
+        if executed and not found:
+            found = {test for tests in lines.values() for test in tests}
+        found = found or set(self.seconds)
         name = f"test_{Path(path).stem}"
         return sorted(found, key=lambda test: (Path(test).stem != name, self.seconds[test]))
 
