@@ -86,11 +86,11 @@ def evaluate_part(
 
 
 def share_of_records(name: str) -> list[dict[str, Any]]:
-    """The records of this process: two, none and the rest in three processes."""
+    """The records of this process: one, none and the rest in three processes."""
     records = DatasetCatalog.get(name)
     if comm.get_world_size() == 1:
         return records
-    return (records[:2], [], records[2:])[comm.get_rank()]
+    return (records[:1], [], records[1:])[comm.get_rank()]
 
 
 def evaluate_in_process(args: Namespace) -> None:

@@ -44,6 +44,16 @@ def test_a_segment_that_the_png_does_not_show_is_skipped(tiny_set, register):
     assert len(content["annotations"]) == 3
 
 
+def test_the_ground_truth_of_an_earlier_set_is_replaced(tiny_set, register, evaluate, tmp_path):
+    name = register(**tiny_set.paths())
+    (tmp_path / "inference").mkdir()
+    earlier = tmp_path / "inference/instances_ground_truth.json"
+    content = instances_from_panoptic(name)
+    earlier.write_text(json.dumps({**content, "annotations": content["annotations"][:2]}))
+    evaluate(name, ["box"])
+    assert json.loads(earlier.read_text()) == content
+
+
 def test_nothing_found_scores_0_and_not_nan(tiny_set, register, evaluate):
     def nothing(record, output):
         return {"instances": output["instances"][:0]}
