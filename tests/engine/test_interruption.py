@@ -8,7 +8,7 @@ import torch
 from detectron2.engine import HookBase
 from toy_model import ToyModel  # noqa: F401  registers itself
 
-from detr_d2.engine import DetrTrainer
+from detr_d2.engine import DetrTrainer, interruption
 
 
 class SendSignal(HookBase):
@@ -92,3 +92,22 @@ def test_a_signal_in_the_last_step_ends_without_the_evaluation(toy_cfg, monkeypa
         train(toy_cfg, [SendSignal(signal.SIGTERM, 3)])
     assert evaluated == []
     assert "model_final.pth" in os.listdir(toy_cfg.OUTPUT_DIR)
+
+
+def test_a_second_signal_ends_at_once_unless_it_is_the_first_sent_twice(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(interruption.time, "monotonic", lambda: now[0])
+    hook = interruption.InterruptionHook(None, torch.device("cpu"))
+    hook.before_train()
+    try:
+        receive = signal.getsignal(signal.SIGINT)
+        receive(signal.SIGINT, None)
+        now[0] = 105.0
+        receive(signal.SIGINT, None)
+        now[0] = 105.1
+        for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+            with pytest.raises(SystemExit) as ended:
+                receive(number, None)
+            assert ended.value.code == status
+    finally:
+        hook.after_train()

@@ -21,6 +21,14 @@ def test_best_class_is_never_no_object():
     assert found.select(torch.tensor([1])).classes.tolist() == [1]
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_scores_of_16_bits_are_those_of_the_same_numbers_in_32(dtype):
+    logits = torch.tensor([[2.3, 0.1, 0.7], [0.0, 1.9, 1.8]]).to(dtype)
+    found, expected = predict_classes(logits), predict_classes(logits.float())
+    assert found.scores.dtype == found.probabilities.dtype == torch.float32
+    assert torch.equal(found.scores, expected.scores)
+
+
 def test_instances_are_pixels_clipped_to_the_image():
     boxes = torch.tensor([[0.5, 0.5, 0.5, 0.5], [0.9, 0.5, 0.4, 1.2]])
     masks = torch.full((2, 2, 8), -5.0)
