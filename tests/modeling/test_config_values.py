@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from tiny_model import build, tiny_cfg
+from tiny_model import build, make_input, tiny_cfg
 from torch import nn
 
 from detr_d2.modeling.criterion import SetCriterion
@@ -106,3 +106,13 @@ def test_each_channel_is_normalised_by_its_own_mean_and_deviation():
     assert batch[0, :, 32, 39].tolist() == [50.0, 10.0, 3.0]
     assert batch[1, :, 0, 0].tolist() == [1.0, 1.0, 1.0]
     assert batch[0, :, 0, 40:].abs().sum() == 0 and batch[1, :, 32:].abs().sum() == 0
+
+
+def test_the_temperature_of_positions_is_that_of_the_config():
+    boxes = {}
+    for temperature in (20.0, 10000.0):
+        model = build(cfg_with(POSITION_TEMPERATURE=temperature)).eval()
+        boxes[temperature] = model.raw_outputs([make_input(64, 96, 0)]).boxes
+    assert (boxes[20.0] - boxes[10000.0]).abs().max() > 1e-4
+    model = build(cfg_with(POSITION_TEMPERATURE=20.0, REFERENCE_POINTS=True))
+    assert model.reference_points.temperature == 20.0

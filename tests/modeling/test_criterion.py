@@ -153,6 +153,14 @@ def test_target_classes_are_no_object_but_for_the_matched():
     assert classes.tolist() == [[[2, 2, 1], [2, 2, 2]]]
 
 
+def test_the_matching_is_that_of_the_first_group():
+    """Query 2 is right in the first group, query 0 in the second; two layers each."""
+    logits, boxes = perfect_outputs()
+    groups = [torch.stack([x, x.flip(2)]) for x in (logits, boxes)]
+    _, matching = make_criterion().group_losses(*groups, half_empty())
+    assert matching.query.tolist() == [[2], [2]] and matching.target.tolist() == [[0], [0]]
+
+
 def test_metrics_are_percent_and_counts():
     logits, boxes = perfect_outputs(layers=1)
     targets = half_empty()
