@@ -16,9 +16,9 @@ from detr_d2.conversion.rasterize import Rules
 HEIGHT, WIDTH = 40, 60
 
 
-def encode(mask: np.ndarray) -> str:
+def encode(mask: np.ndarray, inside: int = 255) -> str:
     stream = io.BytesIO()
-    Image.fromarray(np.uint8(mask) * 255).save(stream, "PNG")
+    Image.fromarray(np.uint8(mask) * inside).save(stream, "PNG")
     return base64.b64encode(stream.getvalue()).decode()
 
 
@@ -117,7 +117,7 @@ def test_embedded_masks_lie_at_their_first_point(tmp_path, converted, left, top)
 
 
 def test_a_corner_of_an_embedded_mask_between_pixels_is_rounded(tmp_path, converted):
-    found = shape("mask", [[11.6, 7.4], [18.6, 12.4]], mask=encode(TRIANGLE))
+    found = shape("mask", [[11.6, 7.4], [18.6, 12.4]], mask=encode(TRIANGLE, inside=1))
     labels = converted("labelme", folder=write(tmp_path / "in", found)).labels("a.png")
     expected = np.zeros((HEIGHT, WIDTH), bool)
     expected[7:13, 12:20] = TRIANGLE
