@@ -63,6 +63,20 @@ def test_nothing_found_scores_0_and_not_nan(tiny_set, register, evaluate):
     assert results["segm"]["AP"] == 0
 
 
+@pytest.mark.parametrize("crowds", [0, 1])
+def test_where_all_things_are_crowds_there_is_nothing_to_find(tiny_set, register, evaluate, crowds):
+    for annotation in tiny_set.content["annotations"]:
+        for segment in annotation["segments_info"]:
+            segment["iscrowd"] = crowds
+    tiny_set.write()
+
+    def nothing(record, output):
+        return {"instances": output["instances"][:0]}
+
+    found = evaluate(register(**tiny_set.paths()), ["box"], nothing)["bbox"]["AP"]
+    assert np.isnan(found) if crowds else found == 0
+
+
 def test_a_box_off_by_half_and_a_class_mistaken_lower_the_score(tiny_set, register, evaluate):
     def worsen(record, output):
         instances = output["instances"]
