@@ -136,7 +136,10 @@ def test_changes_are_counted_and_the_code_is_as_before(tool, code, measured, mon
     assert tried == [(["test_m.py"], 38.0, True)] * 6
     assert code.read_text() == before
     shown = capsys.readouterr().out
-    assert shown.count("tried with test_m.py") == 2 and "ops: 4 of 6 noticed" in shown
+    assert (
+        shown.count("tried with test_m.py") == 2
+        and "ops: 4 of 6 noticed, 2 of them by the time" in shown
+    )
 
 
 def test_tests_that_fail_without_a_change_are_an_error(tool, code, monkeypatch, capsys):

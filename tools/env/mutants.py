@@ -7,7 +7,8 @@ python tools/env/mutants.py modeling ops --count 20 --seed 3
 The tests first run without a change, and have to pass: else every change would count as noticed.
 That run also finds which test files execute which lines, so that a change is tried with those
 that execute it, the one of the module's name first, up to the first that fails. cosmic-ray
-makes the changes, in a copy. Tests that take too long have noticed too.
+makes the changes, in a copy. Tests that take four times as long as without a change have noticed
+it too, so that nothing else should keep the machine busy.
 Exit status: 0 at least --wanted per cent were noticed, 1 fewer, 2 not run.
 """
 
@@ -132,18 +133,18 @@ def choose(found: list[Change], count: int, seed: int) -> list[Change]:
     return list(itertools.islice(sound, count))
 
 
-def try_change(spec: Any, measured: Measured) -> tuple[bool, str]:
-    """Make one change: whether it is noticed, and its diff."""
+def try_change(spec: Any, measured: Measured) -> tuple[int | None, str]:
+    """Make one change: what `run_tests` gives, and its diff."""
     path, before, after = str(spec.module_path), spec.module_path.read_text(), changed_code(spec)
     tests = measured.related(path, *statement_lines(before, spec.start_pos[0]))
     seconds = 30 + 4 * sum(measured.seconds[test] for test in tests)
     spec.module_path.write_text(after)
-    noticed = run_tests(tests, seconds) != 0
+    status = run_tests(tests, seconds)
     spec.module_path.write_text(before)
     lines = difflib.unified_diff(
         before.split("\n"), after.split("\n"), path, path, n=1, lineterm=""
     )
-    return noticed, "\n".join([*lines, f"tried with {' '.join(tests)}"])
+    return status, "\n".join([*lines, f"tried with {' '.join(tests)}"])
 
 
 def run_parts(parts: list[str], count: int, seed: int) -> tuple[int, int]:
@@ -162,13 +163,14 @@ def run_parts(parts: list[str], count: int, seed: int) -> tuple[int, int]:
             sys.stderr.write(Path("pytest.log").read_text()[-3000:])
             print(f"error: {part}: its tests fail without a change", file=sys.stderr)
             return 0, 0
-        own = 0
+        own = late = 0
         for spec in specs:
-            is_noticed, diff = try_change(spec, measured)
-            own += is_noticed
-            if not is_noticed:
+            status, diff = try_change(spec, measured)
+            own, late = own + (status != 0), late + (status is None)
+            if status == 0:
                 print(diff, flush=True)
-        print(f"{part}: {own} of {len(specs)} noticed", flush=True)
+        # Endless loops, or a machine that others use too.
+        print(f"{part}: {own} of {len(specs)} noticed, {late} of them by the time", flush=True)
         tried, noticed = tried + len(specs), noticed + own
     return tried, noticed
 
