@@ -1,6 +1,7 @@
 """Data sets on disk that several tests share."""
 
 import json
+import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
@@ -131,6 +133,18 @@ def register(request: pytest.FixtureRequest) -> Iterator[Callable[..., str]]:
     for catalog in (DatasetCatalog, MetadataCatalog):
         if name in catalog.list():
             catalog.remove(name)
+
+
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `launch` fork its processes, each of which else imports torch for ten seconds.
+
+    They begin with `kills.start_child`, and know the catalogs as they are here. Threads of a GPU do
+    not survive a fork: with one, processes are started as always.
+    """
+    if not torch.cuda.is_available():
+        context = multiprocessing.get_context("fork")
+        monkeypatch.setattr(multiprocessing, "get_context", lambda method: context)
 
 
 @pytest.fixture

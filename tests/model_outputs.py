@@ -1,6 +1,7 @@
 """Outputs of a model that knows the ground truth, and their evaluation in several processes."""
 
 import json
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Boxes, Instances
 from detectron2.utils import comm
+from kills import start_child
 from PIL import Image
 
 from detr_d2.config import add_detr_config
 from detr_d2.evaluation import build_evaluators
+from detr_d2.evaluation.build import NAMES
 from detr_d2.ops.panoptic_ids import rgb_to_id
-from detr_d2.register import register_dataset
 
 
 def output_of_ground_truth(record: dict[str, Any], classes: int) -> dict[str, Any]:
@@ -84,16 +86,15 @@ def evaluate_part(
 
 
 def share_of_records(name: str) -> list[dict[str, Any]]:
-    """The records of this process: two, none and the rest in three processes."""
+    """The records of this process: one, none and the rest in three processes."""
     records = DatasetCatalog.get(name)
     if comm.get_world_size() == 1:
         return records
-    return (records[:2], [], records[2:])[comm.get_rank()]
+    return (records[:1], [], records[1:])[comm.get_rank()]
 
 
-def evaluate_in_process(name: str, paths: dict[str, Path], folder: Path) -> None:
+def evaluate_in_process(args: Namespace) -> None:
     """Evaluate worsened outputs as one of several processes; each writes its results."""
-    torch.set_num_threads(1)
-    register_dataset(name, **paths)
-    results = evaluate_part(name, ["panoptic", "box", "mask", "semantic"], folder, worsen)
-    (folder / f"results.{comm.get_rank()}.json").write_text(json.dumps(results))
+    start_child()
+    results = evaluate_part(args.name, list(NAMES), args.folder, worsen)
+    (args.folder / f"results.{comm.get_rank()}.json").write_text(json.dumps(results))

@@ -1,6 +1,7 @@
 """A model that sees by colour, and images for it, so that labels can be known beforehand."""
 
 import json
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,12 @@ import torch
 from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.utils import comm
+from kills import start_child
 from PIL import Image
 from tiny_model import give_weights
 from torch import nn
 
-from detr_d2 import add_detr_config, register_dataset
+from detr_d2 import add_detr_config
 from detr_d2.data.coco_writer import describe_segments, write_id_png
 from detr_d2.engine import use_model_categories
 from detr_d2.pseudo_labels import label_stuff
@@ -112,17 +114,12 @@ def files_of(folder: Path) -> dict[str, bytes]:
     }
 
 
-def label_in_process(name: str, root: str) -> None:
-    """Register and label, as every process of a launch does."""
-    folder = Path(root)
-    register_dataset(
-        name,
-        image_root=folder / "images",
-        panoptic_root=folder / "panoptic",
-        panoptic_json=folder / "panoptic.json",
-    )
+def label_in_process(args: Namespace) -> None:
+    """Label as one of several processes."""
+    start_child()
+    folder = args.folder
 
     def report(done: int, total: int) -> None:
         (folder / f"seen.{comm.get_rank()}").write_text(f"{done} of {total}")
 
-    label_stuff(colour_cfg(folder), [name], folder / "two", batch=2, progress=report)
+    label_stuff(colour_cfg(folder), [args.name], folder / "two", batch=2, progress=report)

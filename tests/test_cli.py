@@ -35,10 +35,18 @@ def test_without_a_known_command_the_status_is_2(capsys):
     assert "did you mean 'train'?" in capsys.readouterr().err
 
 
-def test_a_command_is_its_tool_with_the_arguments():
-    command = [sys.executable, "-m", "detr_d2.cli", "convert", "labelme", "--help"]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "usage: convert_masks.py labelme" in shown and "--min-area" in shown
+def test_a_command_is_its_tool_with_the_arguments(monkeypatch):
+    class Replaced(Exception):
+        """This process would be another program from here on."""
+
+    def replace(program, words):
+        raise Replaced(program, words)
+
+    monkeypatch.setattr(os, "execv", replace)
+    with pytest.raises(Replaced) as ended:
+        cli.main(["convert", "labelme", "--help"])
+    tool = str(ROOT / "tools/convert_masks.py")
+    assert ended.value.args == (sys.executable, [sys.executable, tool, "labelme", "--help"])
 
 
 def test_installed_without_the_checkout(tmp_path):
@@ -62,17 +70,11 @@ def test_installed_without_the_checkout(tmp_path):
             [script, *words], cwd=tmp_path, capture_output=True, text=True, env=clean, check=False
         )
 
-    shown = run("--help")
-    assert shown.returncode == 0 and "\n  train " in shown.stdout, shown.stderr
+    assert (site / "detr_d2/tools/convert_masks.py").is_file()
     (tmp_path / "empty").mkdir()
     guessed = run("convert", "guess", "empty")
     assert guessed.returncode == 2, guessed.stderr
     assert "no format recognized" in guessed.stdout
-    where = "import detr_d2.cli; print(detr_d2.cli.TOOLS)"
-    ran = subprocess.run(
-        [python, "-c", where], cwd=tmp_path, capture_output=True, text=True, env=clean, check=True
-    )
-    assert ran.stdout.strip() == str(site / "detr_d2/tools")
 
 
 def copied_source(folder):

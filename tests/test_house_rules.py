@@ -333,7 +333,7 @@ def test_import_registers_models_and_no_data_set():
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY
 before = set(DatasetCatalog.list()), set(MetadataCatalog.list())
-import detr_d2
+import detr_d2, detr_d2.register, detr_d2.data.mapper
 assert (set(DatasetCatalog.list()), set(MetadataCatalog.list())) == before
 assert "Detr" in META_ARCH_REGISTRY and "PanopticDetr" in META_ARCH_REGISTRY
 assert all(hasattr(detr_d2, name) for name in detr_d2.__all__)

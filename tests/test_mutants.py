@@ -1,90 +1,156 @@
-"""Which changes of the code are tried, and how they are counted; cosmic-ray itself is not run."""
+"""Which changes of the code are tried, with which tests, and how they are counted."""
 
-import importlib.util
-import random
-import sqlite3
+import importlib
+import itertools
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-TOOL = Path(__file__).resolve().parents[1] / "tools/env/mutants.py"
-# Two changes of each of ten files, and one that no test can notice.
-SPECS = [(f"m{n}.py", "core/NumberReplacer", occurrence) for n in range(10) for occurrence in "01"]
-SPECS += [("m0.py", "core/ReplaceBinaryOperator_BitOr_Add", "0")]
+FOLDER = Path(__file__).resolve().parents[1] / "tools/env"
+SOURCE = '''"""A module."""
+
+
+@cached(size=2)
+def area(
+    height: int | None,
+    width: int = 2,
+) -> int | None:
+    logger.info("%d", height * 3)
+    if (
+        height
+        < width
+    ):
+        return (
+            height * width
+        )
+    return sum(a for a, _ in zip(height, width, strict=True))
+'''
 
 
 @pytest.fixture
-def tool():
-    spec = importlib.util.spec_from_file_location("mutants", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module("mutants")
 
 
-def write_session(path, order):
-    """A session as cosmic-ray writes it, in the order that it has found the files."""
-    with sqlite3.connect(path) as database:
-        database.execute("CREATE TABLE work_items (job_id)")
-        database.execute(
-            "CREATE TABLE mutation_specs "
-            "(module_path, operator_name, operator_args, occurrence, job_id)"
-        )
-        database.execute("CREATE TABLE work_results (test_outcome, diff, job_id)")
-        specs = list(SPECS)
-        random.Random(order).shuffle(specs)
-        for name, operator, occurrence in specs:
-            job = f"{order} {name} {operator} {occurrence}"
-            database.execute("INSERT INTO work_items VALUES (?)", [job])
-            values = [name, operator, "{}", occurrence, job]
-            database.execute("INSERT INTO mutation_specs VALUES (?, ?, ?, ?, ?)", values)
+@pytest.fixture
+def measured(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module("measured_tests")
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "length", "harmless"),
+    [
+        (4, 0, 15, True),  # the decorator
+        (6, 16, 1, True),  # int | None
+        (7, 17, 1, False),  # the default 2
+        (8, 9, 1, True),  # what it returns
+        (9, 22, 10, True),  # a message for the log
+        (12, 8, 1, False),  # <
+        (17, 48, 11, True),  # strict=True of zip
+    ],
+)
+def test_annotations_decorators_and_messages_are_not_changed(tool, line, column, length, harmless):
+    start, end = (line, column), (line, column + length)
+    assert any(a <= start and end <= b for a, b in tool.harmless_spans(SOURCE)) is harmless
+
+
+@pytest.mark.parametrize(
+    ("line", "lines"), [(12, (10, 13)), (15, (14, 16)), (17, (17, 17)), (7, (5, 8)), (2, (2, 2))]
+)
+def test_a_change_belongs_to_its_whole_statement(tool, line, lines):
+    assert tool.statement_lines(SOURCE, line) == lines
+
+
+def test_the_test_of_the_modules_name_is_tried_first_then_the_fastest(measured):
+    seconds = {"tests/a/test_slow.py": 9.0, "tests/a/test_m.py": 5.0, "tests/a/test_fast.py": 1.0}
+    slow, own, fast = seconds
+    lines = {"detr_d2/a/m.py": {1: [], 3: [fast, own], 4: [own], 7: [fast]}}
+    found = measured.Measured(lines, seconds)
+    assert found.related("detr_d2/a/m.py", 3, 4) == [own, fast]
+    assert found.related("detr_d2/a/m.py", 7, 7) == [fast]
+    # What runs at import: all tests of the file.
+    assert found.related("detr_d2/a/m.py", 1, 2) == [own, fast]
+    # What no test executes itself.
+    assert found.related("detr_d2/a/m.py", 9, 9) == [own, fast, slow]
+    assert found.related("detr_d2/a/other.py", 1, 9) == [fast, own, slow]
+
+
+@pytest.mark.parametrize(
+    ("body", "seconds", "expected"),
+    [("assert 1", 60, 0), ("assert 0", 60, 1), ("__import__('time').sleep(60)", 1, None)],
+)
+def test_tests_pass_fail_or_take_too_long(measured, tmp_path, monkeypatch, body, seconds, expected):
+    (tmp_path / "test_it.py").write_text(f"def test_it():\n    {body}\n")
+    monkeypatch.chdir(tmp_path)
+    assert measured.run_tests(["test_it.py", "-p", "no:cacheprovider"], seconds) == expected
+
+
+@pytest.fixture
+def code(tool, tmp_path, monkeypatch):
+    """Ten changes of a file that adds ten numbers: each makes one of them negative."""
+    monkeypatch.chdir(tmp_path)
+    path = Path("m.py")
+    path.write_text("x = 0 + 1 + 2 + 3 + 4 + 5 + 6 + 7 + 8 + 9\n")
+
+    def changed_code(spec):
+        number = spec.occurrence
+        # One of them is no Python.
+        return None if number == 5 else path.read_text().replace(f"{number}", f"-{number}")
+
+    monkeypatch.setattr(tool, "changed_code", changed_code)
+    specs = [
+        SimpleNamespace(module_path=path, start_pos=(1, 4 * n), occurrence=n) for n in range(10)
+    ]
+    monkeypatch.setattr(tool, "possible_changes", lambda part: [(part, spec) for spec in specs])
     return path
 
 
-def left(session):
-    with sqlite3.connect(session) as database:
-        query = "SELECT module_path, operator_name, occurrence FROM mutation_specs"
-        specs = database.execute(query).fetchall()
-        (items,) = database.execute("SELECT count(*) FROM work_items").fetchone()
-    assert items == len(specs)
-    return set(specs)
+def numbers(changes):
+    return [spec.occurrence for _, spec in changes]
 
 
-def test_a_seed_chooses_the_same_changes_in_any_order_of_the_files(tool, tmp_path):
-    chosen = []
-    for number, seed in enumerate((0, 0, 1)):
-        sessions = {
-            part: write_session(tmp_path / f"{number}{part}", f"{number}{part}") for part in "ab"
-        }
-        counts = tool.choose(sessions, 12, seed)
-        found = {part: left(session) for part, session in sessions.items()}
-        assert counts == {part: len(specs) for part, specs in found.items()}
-        assert sum(counts.values()) == 12
-        chosen.append(found)
-    assert chosen[0] == chosen[1] != chosen[2]
-    assert "core/ReplaceBinaryOperator_BitOr_Add" not in str(chosen)
+def test_a_seed_chooses_changes_that_are_code(tool, code):
+    found = list(tool.possible_changes("ops"))
+    assert numbers(tool.choose(found, 4, 1)) == numbers(tool.choose(found, 4, 1))
+    assert numbers(tool.choose(found, 4, 1)) != numbers(tool.choose(found, 4, 2))
+    assert sorted(numbers(tool.choose(found, 100, 0))) == [0, 1, 2, 3, 4, 6, 7, 8, 9]
 
 
-def test_more_than_there_are_is_all(tool, tmp_path):
-    session = write_session(tmp_path / "all", "all")
-    assert tool.choose({"a": session}, 100, 0) == {"a": 20}
-    assert len(left(session)) == 20
+def test_changes_are_counted_and_the_code_is_as_before(tool, code, measured, monkeypatch, capsys):
+    before = code.read_text()
+    found = measured.Measured({"m.py": {1: ["test_m.py"]}}, {"test_m.py": 2.0})
+    monkeypatch.setattr(tool, "measure", lambda tests: found)
+    tried = []
+
+    def run_tests(tests, seconds):
+        tried.append((tests, seconds, code.read_text() != before))
+        # Noticed by a failure, by none, and by the time.
+        return next(outcomes)
+
+    outcomes = itertools.cycle([1, 0, None])
+    monkeypatch.setattr(tool, "run_tests", run_tests)
+    assert tool.run_parts(["ops"], 6, 0) == (6, 4)
+    assert tried == [(["test_m.py"], 38.0, True)] * 6
+    assert code.read_text() == before
+    shown = capsys.readouterr().out
+    assert (
+        shown.count("tried with test_m.py") == 2
+        and "ops: 4 of 6 noticed, 2 of them by the time" in shown
+    )
 
 
-def test_what_could_not_be_tried_counts_neither_way(tool, tmp_path):
-    session = write_session(tmp_path / "done", "done")
-    rows = [("KILLED", "a", 1), ("SURVIVED", "b", 2), ("INCOMPETENT", None, 3), (None, None, 4)]
-    with sqlite3.connect(session) as database:
-        database.executemany("INSERT INTO work_results VALUES (?, ?, ?)", [*rows, rows[0]])
-    assert tool.outcomes(session) == (2, ["b"])
-
-
-def test_tests_that_fail_without_a_change_are_an_error(tool, monkeypatch, capsys, tmp_path):
+def test_tests_that_fail_without_a_change_are_an_error(tool, code, monkeypatch, capsys):
     """Else all changes would count as noticed."""
-    monkeypatch.setattr(tool, "prepare", lambda folder, part: write_session(tmp_path / part, part))
-    monkeypatch.setattr(tool.shutil, "copytree", lambda *_: None)
-    monkeypatch.setattr(tool.shutil, "copyfile", lambda *_: None)
-    commands = []
-    monkeypatch.setattr(tool, "run", lambda folder, *words, **_: commands.append(words[0]) or 1)
-    assert tool.main(["ops", "--count", "4"]) == 2
-    assert commands == ["baseline"]
-    assert "ops: its tests fail without a change" in capsys.readouterr().err
+    monkeypatch.setattr(tool, "measure", lambda tests: None)
+    Path("pytest.log").write_text("FAILED test_it")
+    assert tool.run_parts(["ops"], 6, 0) == (0, 0)
+    shown = capsys.readouterr().err
+    assert "FAILED test_it" in shown and "ops: its tests fail without a change" in shown
+
+
+def test_an_unknown_part_is_named(tool, capsys):
+    assert tool.main(["oops"]) == 2
+    assert "unknown parts ['oops']" in capsys.readouterr().err

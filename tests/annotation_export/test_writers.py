@@ -73,6 +73,10 @@ def test_pycocotools_reads_the_coco_file(write, findings, capsys):
             assert annotation["score"] == round(segment["score"], 4)
             mask, expected = coco.annToMask(annotation), finding.id_map == segment["id"]
             assert annotation["area"] == expected.sum()
+            x, y, width, height = annotation["bbox"]
+            columns, rows = (np.flatnonzero(expected.any(axis)) for axis in (0, 1))
+            ends = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+            np.testing.assert_allclose([x, y, x + width, y + height], ends, atol=1)
             assert (mask & expected).sum() / (mask | expected).sum() > 0.9
     capsys.readouterr()
 

@@ -1,17 +1,16 @@
 """Whole conversions: faults, interruption, splits, classes that clash, workers."""
 
 import errno
+import functools
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from converted_sets import Result, save_image, save_mask
+from kills import run_and_kill
 
 from detr_d2.conversion import workers
 from detr_d2.conversion.convert import convert_set
@@ -222,33 +221,22 @@ def test_a_full_disk_stops_and_the_rest_follows_later(source, tmp_path, monkeypa
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "source"]
 
 
-def test_a_killed_conversion_leaves_the_earlier_result_and_goes_on(source, tmp_path):
+def test_a_killed_conversion_leaves_the_earlier_result_and_goes_on(source, tmp_path, monkeypatch):
     out = tmp_path / "out"
     convert_set(semantic(source), out)
     save_mask(source / "masks/00.png", np.ones(SIZE, np.uint8))
-    program = f"""
-import sys, time
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from detr_d2.conversion import workers
-from test_convert import convert_set, semantic, Path
-write = workers.write_id_png
-def slow(path, ids):
-    if path.name == "03.png":
-        time.sleep(600)
-    write(path, ids)
-workers.write_id_png = slow
-convert_set(semantic(Path({str(source)!r})), {str(out)!r})
-"""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", program], env=environment)
+    write = workers.write_id_png
+
+    def stop_at_the_fourth(path, ids):
+        if path.name == "03.png":
+            os.kill(os.getpid(), signal.SIGKILL)
+        write(path, ids)
+
+    monkeypatch.setattr(workers, "write_id_png", stop_at_the_fourth)
+    run_and_kill(functools.partial(convert_set, semantic(source), out), tmp_path, -1)
+    monkeypatch.undo()
     journal = tmp_path / ".out.partial/new/done.jsonl"
-    for _ in range(1200):
-        if journal.is_file() and journal.read_text().count("\n") == 3:
-            break
-        assert process.poll() is None
-        time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert journal.read_text().count("\n") == 3
     assert Result(out, None).segments("00.jpg")[0]["area"] < 12 * 16
     convert_set(semantic(source), out)
     assert Result(out, None).segments("00.jpg")[0]["area"] == 12 * 16

@@ -87,6 +87,12 @@ def test_crowds_of_a_class_are_one():
     assert sorted((s["iscrowd"], s["area"]) for s in segments) == [(0, 1), (1, 2)]
 
 
+def test_stuff_is_never_a_crowd():
+    annotation = ImageAnnotation((3, 9), regions=[Region("sky", full(2, 2), crowd=True)])
+    _, segments, _ = rasterize(annotation, CLASSES, Rules())
+    assert [(s["category_id"], s["iscrowd"], s["area"]) for s in segments] == [(7, 0, 4)]
+
+
 def test_declared_void_is_not_filled_with_the_background_class():
     annotation = ImageAnnotation(
         (4, 6), regions=[Region(VOID, full(4, 1), (0, 5)), Region("nut", full(1, 1))]

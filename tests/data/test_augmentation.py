@@ -32,6 +32,9 @@ def test_test_time_only_resizes(cfg):
 
     assert found.image.shape == (24, 48, 3)
     assert found.image[0, 0, 0] < found.image[0, -1, 0]
+    # 24 rows would have 360 columns, over 100: 20/3 rows, rounded.
+    long = augment(build_augmentation(cfg, is_train=False), np.zeros((20, 300, 3), np.uint8))
+    assert long.image.shape == (7, 100, 3)
 
 
 def test_training_draws_one_of_the_sizes_and_keeps_the_longer_side_within_bounds(cfg):

@@ -68,6 +68,8 @@ def test_all_faults_are_told_at_once_with_the_source():
         entry(5, "e", 0, color=[1, 2, 256]),
         entry(6, "f", 0),
         entry(6, "g", 0),
+        entry(7, "h", 0, color=[1, 2, 3, 4]),
+        entry(8, "i", 0, color=[1, 2]),
     ]
 
     with pytest.raises(ValueError, match=r"my\.json") as caught:
@@ -76,6 +78,7 @@ def test_all_faults_are_told_at_once_with_the_source():
     text = str(caught.value)
     for part in ("id -1", "id '7'", "name ''", "isthing 2", "[1, 2, 256]", "id 6 occurs"):
         assert part in text
+    assert "[1, 2, 3, 4], must be three integers" in text and "[1, 2], must be" in text
 
 
 def test_an_empty_list_is_rejected():

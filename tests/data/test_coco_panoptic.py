@@ -133,6 +133,9 @@ def test_long_lists_of_faults_are_cut():
 
     assert str(caught.value).count("fault number") == FAULTS_SHOWN
     assert "and 10 more" in str(caught.value)
+    with pytest.raises(ValueError, match="2 fault") as caught:
+        raise_faults("x.json", ["one", "two"])
+    assert str(caught.value).endswith("one\n  two")
     raise_faults("x.json", [])
 
 
@@ -150,6 +153,7 @@ def test_png_faults(tiny_set):
     assert find_png_faults(second) == []
 
     assert "size 24x16, the JSON says 24x17" in find_png_faults({**first, "height": 17})[0]
+    assert "size 24x16, the JSON says 23x16" in find_png_faults({**first, "width": 23})[0]
     *others, brick_last = [s for s in first["segments_info"] if s["id"] != 70000] + [
         {**first["segments_info"][2], "id": 70001}
     ]

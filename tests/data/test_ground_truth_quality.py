@@ -1,7 +1,7 @@
 """Ground truth fed back as prediction must score 100: it shows that ids, types, categories and
 files mean to Detectron2's evaluator what they mean to us."""
 
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -39,9 +39,16 @@ def quality_of_ground_truth(name, change=lambda segments: segments):
     return evaluator.evaluate()["panoptic_seg"]
 
 
-def run_script(name, *arguments):
-    script = str(REPOSITORY / "datasets" / name)
-    subprocess.run([sys.executable, script, *arguments], check=True, cwd=REPOSITORY)
+@pytest.fixture
+def run_script(monkeypatch):
+    """Run a script of `datasets/` with its arguments."""
+
+    def run(name, *arguments):
+        script = str(REPOSITORY / "datasets" / name)
+        monkeypatch.setattr(sys, "argv", [script, *arguments])
+        runpy.run_path(script, run_name="__main__")
+
+    return run
 
 
 def check_hundred(name):
@@ -67,7 +74,7 @@ def test_the_measure_notices_a_class_mistaken(tiny_set, register):
     assert results["PQ_th"] == pytest.approx(100 / 3)
 
 
-def test_site_set(tmp_path, register):
+def test_site_set(tmp_path, register, run_script):
     run_script(
         "prepare_site.py", "--out", str(tmp_path), "--train", "0", "--val", "6", "--workers", "1"
     )
@@ -81,7 +88,7 @@ def test_site_set(tmp_path, register):
 
 
 @pytest.mark.parametrize("options", [[], ["--all-categories"]])
-def test_coco_samples(test_data, tmp_path, register, options):
+def test_coco_samples(test_data, tmp_path, register, run_script, options):
     run_script("prepare_coco_samples.py", "--data", test_data, "--out", str(tmp_path), *options)
     name = register(
         image_root=tmp_path / "images",

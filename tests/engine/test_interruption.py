@@ -2,13 +2,15 @@
 
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
 from detectron2.engine import HookBase
+from detectron2.utils import comm
 from toy_model import ToyModel  # noqa: F401  registers itself
 
-from detr_d2.engine import DetrTrainer
+from detr_d2.engine import DetrTrainer, interruption
 
 
 class SendSignal(HookBase):
@@ -92,3 +94,47 @@ def test_a_signal_in_the_last_step_ends_without_the_evaluation(toy_cfg, monkeypa
         train(toy_cfg, [SendSignal(signal.SIGTERM, 3)])
     assert evaluated == []
     assert "model_final.pth" in os.listdir(toy_cfg.OUTPUT_DIR)
+
+
+def test_a_second_signal_ends_at_once_unless_it_is_the_first_sent_twice(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(interruption.time, "monotonic", lambda: now[0])
+    hook = interruption.InterruptionHook(None, torch.device("cpu"))
+    hook.before_train()
+    try:
+        receive = signal.getsignal(signal.SIGINT)
+        receive(signal.SIGINT, None)
+        now[0] = 105.0
+        receive(signal.SIGINT, None)
+        now[0] = 105.1
+        for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+            with pytest.raises(SystemExit) as ended:
+                receive(number, None)
+            assert ended.value.code == status
+    finally:
+        hook.after_train()
+
+
+@pytest.mark.parametrize(("own", "other"), [(signal.SIGTERM, 0), (0, signal.SIGTERM)])
+def test_all_processes_end_when_one_has_got_a_signal(monkeypatch, own, other):
+    """This one believes to be the second of two: the first would write the checkpoint."""
+    monkeypatch.setattr(comm, "get_world_size", lambda: 2)
+    monkeypatch.setattr(comm, "get_rank", lambda: 1)
+    monkeypatch.setattr(comm, "synchronize", lambda: None)
+    choices = {torch.distributed.ReduceOp.MAX: max, torch.distributed.ReduceOp.MIN: min}
+
+    def all_reduce(flag, operation):
+        flag.fill_(choices[operation](int(flag), int(other)))
+
+    monkeypatch.setattr(torch.distributed, "all_reduce", all_reduce)
+    hook = interruption.InterruptionHook(None, torch.device("cpu"))
+    hook.trainer = SimpleNamespace(iter=3)
+    hook.before_train()
+    try:
+        if own:
+            signal.getsignal(own)(own, None)
+        with pytest.raises(SystemExit) as ended:
+            hook.after_step()
+        assert ended.value.code == 143
+    finally:
+        hook.after_train()

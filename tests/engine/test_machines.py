@@ -2,7 +2,6 @@
 
 import json
 import logging
-import multiprocessing
 import os
 import signal
 import socket
@@ -75,13 +74,8 @@ def torchrun(size, machines=1):
 
 
 @pytest.fixture
-def run_all(tmp_path, monkeypatch):
-    """Run a function in all processes that a way of starting has: exit status and output of each.
-
-    They are forked, which saves ten seconds a process for importing torch.
-    """
-    forked = multiprocessing.get_context("fork")
-    monkeypatch.setattr(multiprocessing, "get_context", lambda method: forked)
+def run_all(tmp_path, forked):
+    """Run a function in all processes of a way of starting: exit status and output of each."""
 
     def run(way, work, cfg):
         with socket.socket() as probe:

@@ -5,13 +5,15 @@ import signal
 
 import pytest
 import torch
+from detectron2.data import DatasetCatalog
 from detectron2.engine import HookBase
 from detectron2.utils import comm
+from kills import start_child
 from one_size import one_size_cfg, results_of, train
 from tiny_model import processes
 
 from detr_d2 import register_dataset
-from detr_d2.engine import launch
+from detr_d2.engine import launch, launcher
 
 
 @pytest.fixture
@@ -19,13 +21,15 @@ def cfg(tiny_set, register, tmp_path):
     return one_size_cfg(register(**tiny_set.paths()), tmp_path / "one")
 
 
-def train_in_process(args):
-    register_dataset(args.cfg.DATASETS.TRAIN[0], **args.register)
-    torch.set_num_threads(1)
-    train(args.cfg)
+def train_in_process(args, hooks=()):
+    start_child()
+    if args.cfg.DATASETS.TRAIN[0] not in DatasetCatalog:
+        register_dataset(args.cfg.DATASETS.TRAIN[0], **args.register)
+    train(args.cfg, hooks)
 
 
 def test_two_processes_with_half_the_batch_each_learn_what_one_learns(cfg, tiny_set, tmp_path):
+    """Started as users' are, not forked."""
     train(cfg)
     cfg.OUTPUT_DIR = str(tmp_path / "two")
     launch(train_in_process, processes(2, cfg=cfg, register=tiny_set.paths()))
@@ -49,20 +53,18 @@ class Dies(HookBase):
 
 
 def die_in_process(args):
-    register_dataset(args.cfg.DATASETS.TRAIN[0], **args.register)
-    torch.set_num_threads(1)
-    train(args.cfg, [Dies()])
+    train_in_process(args, [Dies()])
 
 
-def test_a_process_that_is_killed_ends_the_others_and_is_named(cfg, tiny_set):
+@pytest.mark.usefixtures("forked")
+def test_a_process_that_is_killed_ends_the_others_and_is_named(cfg, tiny_set, monkeypatch):
+    monkeypatch.setattr(launcher, "SECONDS_TO_END", 1.0)
     with pytest.raises(SystemExit, match=r"process 1 of 2 on .* ended with signal SIGKILL; the"):
         launch(die_in_process, processes(2, cfg=cfg, register=tiny_set.paths()))
 
 
 def interrupt_in_process(args):
-    register_dataset(args.cfg.DATASETS.TRAIN[0], **args.register)
-    torch.set_num_threads(1)
-    train(args.cfg, [SignalsParent()])
+    train_in_process(args, [SignalsParent()])
 
 
 class SignalsParent(HookBase):
@@ -73,6 +75,7 @@ class SignalsParent(HookBase):
             os.kill(os.getppid(), signal.SIGTERM)
 
 
+@pytest.mark.usefixtures("forked")
 def test_sigterm_to_the_first_process_stops_all_with_a_checkpoint(cfg, tiny_set):
     cfg.SOLVER.MAX_ITER = 100_000
     with pytest.raises(SystemExit) as ended:

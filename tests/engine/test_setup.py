@@ -9,11 +9,13 @@ from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import DefaultPredictor
 from detectron2.modeling import build_model
+from detectron2.utils import comm
 from tiny_model import give_weights, tiny_cfg
 
 from detr_d2.config import add_detr_config
 from detr_d2.data.categories import CategoryTable
 from detr_d2.engine import registered_categories, setup, setup_job
+from detr_d2.engine.randomness import fix_seed
 
 
 def test_job_leaves_config_environment_and_categories_beside_the_weights(toy_cfg, tiny_set):
@@ -71,6 +73,38 @@ def test_the_seed_makes_runs_alike(toy_cfg):
     first = torch.rand(1)
     setup_job(toy_cfg, argparse.Namespace())
     assert torch.equal(torch.rand(1), first)
+
+
+def test_each_process_has_random_numbers_of_its_own(toy_cfg, monkeypatch):
+    drawn = []
+    for rank in (0, 1, 1):
+        monkeypatch.setattr(comm, "get_rank", lambda rank=rank: rank)
+        setup_job(toy_cfg, argparse.Namespace())
+        drawn.append((torch.rand(1).item(), np.random.rand()))
+    assert drawn[0] != drawn[1] == drawn[2]
+
+
+def test_a_drawn_seed_is_that_of_the_first_process(toy_cfg, monkeypatch):
+    monkeypatch.setattr(comm, "all_gather", lambda own: [41, own])
+    toy_cfg.SEED = -1
+    fix_seed(toy_cfg)
+    assert toy_cfg.SEED == 41
+
+
+def test_processes_of_one_machine_share_its_cores(monkeypatch):
+    """Eight processes on four machines of six cores: two each, with three threads."""
+    taken = []
+    monkeypatch.setattr(comm, "get_world_size", lambda: 8)
+    monkeypatch.setattr(comm, "get_local_size", lambda: 2)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
+    monkeypatch.setattr(torch, "set_num_threads", taken.append)
+    setup.share_cores("cuda")
+    assert taken == []
+    setup.share_cores("cpu")
+    assert taken == [3]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    setup.share_cores("cpu")
+    assert taken == [3, 1]
 
 
 def test_environment_is_told_even_where_detectron2_cannot_collect_it(monkeypatch):

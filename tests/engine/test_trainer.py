@@ -5,12 +5,13 @@ import os
 import numpy as np
 import pytest
 import torch
-from detectron2.engine import launch
 from detectron2.utils import comm
+from kills import start_child
 from PIL import Image
+from tiny_model import processes
 from toy_model import ToyModel  # noqa: F401  registers itself, in every process
 
-from detr_d2.engine import DetrTrainer
+from detr_d2.engine import DetrTrainer, launch
 
 
 class SameBatches(DetrTrainer):
@@ -151,16 +152,13 @@ def test_batch_schedule_and_rate_follow_the_number_of_processes(toy_cfg):
     assert trainer.max_iter == 8
 
 
-def two_processes(cfg, register_arguments, path):
+def two_processes(args):
     """Train in one of two processes; the main one writes the weights."""
-    from detr_d2 import register_dataset
-
-    register_dataset(cfg.DATASETS.TRAIN[0], **register_arguments)
-    torch.set_num_threads(1)
-    trainer = RankBatches(cfg)
+    start_child()
+    trainer = RankBatches(args.cfg)
     trainer.train()
     if comm.is_main_process():
-        torch.save(trainer.checkpointer.model.state_dict(), path)
+        torch.save(trainer.checkpointer.model.state_dict(), args.path)
 
 
 class RankBatches(DetrTrainer):
@@ -177,7 +175,8 @@ class RankBatches(DetrTrainer):
         return itertools.cycle([own[start::parts] for start in range(parts)])
 
 
-def test_two_processes_on_cpu_with_accumulation_learn_what_one_learns(toy_cfg, tiny_set, tmp_path):
+@pytest.mark.usefixtures("forked")
+def test_two_processes_on_cpu_with_accumulation_learn_what_one_learns(toy_cfg, tmp_path):
     toy_cfg.DATASETS.TEST = ()
     toy_cfg.SOLVER.IMS_PER_BATCH = 8
     toy_cfg.SOLVER.ACCUMULATE = 2
@@ -186,8 +185,7 @@ def test_two_processes_on_cpu_with_accumulation_learn_what_one_learns(toy_cfg, t
     toy_cfg.SOLVER.OPTIMIZER = "SGD"
     toy_cfg.SOLVER.EMA.ENABLED = True
     path = str(tmp_path / "weights.pth")
-    arguments = (toy_cfg, tiny_set.paths(), path)
-    launch(two_processes, 2, dist_url="auto", args=arguments)
+    launch(two_processes, processes(2, cfg=toy_cfg, path=path))
 
     toy_cfg.SOLVER.ACCUMULATE = 1
     one = RankBatches(toy_cfg)

@@ -44,6 +44,16 @@ def test_a_segment_that_the_png_does_not_show_is_skipped(tiny_set, register):
     assert len(content["annotations"]) == 3
 
 
+def test_the_ground_truth_of_an_earlier_set_is_replaced(tiny_set, register, evaluate, tmp_path):
+    name = register(**tiny_set.paths())
+    (tmp_path / "inference").mkdir()
+    earlier = tmp_path / "inference/instances_ground_truth.json"
+    content = instances_from_panoptic(name)
+    earlier.write_text(json.dumps({**content, "annotations": content["annotations"][:2]}))
+    evaluate(name, ["box"])
+    assert json.loads(earlier.read_text()) == content
+
+
 def test_nothing_found_scores_0_and_not_nan(tiny_set, register, evaluate):
     def nothing(record, output):
         return {"instances": output["instances"][:0]}
@@ -51,6 +61,20 @@ def test_nothing_found_scores_0_and_not_nan(tiny_set, register, evaluate):
     results = evaluate(register(**tiny_set.paths()), ["box", "mask"], nothing)
     assert results["bbox"]["AP"] == 0
     assert results["segm"]["AP"] == 0
+
+
+@pytest.mark.parametrize("crowds", [0, 1])
+def test_where_all_things_are_crowds_there_is_nothing_to_find(tiny_set, register, evaluate, crowds):
+    for annotation in tiny_set.content["annotations"]:
+        for segment in annotation["segments_info"]:
+            segment["iscrowd"] = crowds
+    tiny_set.write()
+
+    def nothing(record, output):
+        return {"instances": output["instances"][:0]}
+
+    found = evaluate(register(**tiny_set.paths()), ["box"], nothing)["bbox"]["AP"]
+    assert np.isnan(found) if crowds else found == 0
 
 
 def test_a_box_off_by_half_and_a_class_mistaken_lower_the_score(tiny_set, register, evaluate):

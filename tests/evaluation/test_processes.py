@@ -2,19 +2,21 @@
 
 import json
 
-from detectron2.engine import launch
+import pytest
 from model_outputs import evaluate_in_process, worsen
+from tiny_model import processes
 
-ALL = ["panoptic", "box", "mask", "semantic"]
+from detr_d2.engine import launch
+from detr_d2.evaluation.build import NAMES
 
 
+@pytest.mark.usefixtures("forked")
 def test_three_processes_of_which_one_has_no_image(tiny_set, register, evaluate, tmp_path):
-    paths = tiny_set.paths()
-    name = register(**paths)
-    expected = evaluate(name, ALL, worsen)
+    name = register(**tiny_set.paths())
+    expected = evaluate(name, list(NAMES), worsen)
     folder = tmp_path / "processes"
     folder.mkdir()
-    launch(evaluate_in_process, 3, dist_url="auto", args=(f"{name}_many", paths, folder))
+    launch(evaluate_in_process, processes(3, name=name, folder=folder))
     results = [json.loads((folder / f"results.{rank}.json").read_text()) for rank in range(3)]
     assert 0 < expected["panoptic_seg"]["PQ"] < 100
     assert 0 < expected["segm"]["AP"] < 100

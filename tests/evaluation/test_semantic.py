@@ -66,6 +66,17 @@ def test_a_class_that_no_image_shows_is_nan_and_not_averaged(tiny_set, register,
     assert figures["mIoU"] == pytest.approx(100)
 
 
+def test_the_last_of_256_classes_is_not_void(tiny_set, register, evaluate):
+    categories = [{"id": i, "name": f"c{i}", "isthing": 0} for i in range(1, 257)]
+    tiny_set.content["categories"] = categories
+    for annotation in tiny_set.content["annotations"]:
+        for segment in annotation["segments_info"]:
+            segment |= {"category_id": 256 if segment["id"] == 5 else 1, "iscrowd": 0}
+    tiny_set.write()
+    figures = evaluate(register(**tiny_set.paths()), ["semantic"])["sem_seg"]
+    assert (figures["IoU-c256"], figures["IoU-c1"]) == (100, 100)
+
+
 @pytest.mark.parametrize(
     ("part", "shape"),
     [

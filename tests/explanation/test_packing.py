@@ -26,6 +26,27 @@ def test_bytes_of_small_arrays():
     assert raw_bytes(packer, "ids") == [7, 0]
 
 
+def test_levels_are_multiples_of_the_step():
+    packer = Packer()
+    packer.add("a", np.array([0.0, -0.3, 1.1, 0.2]), "", step=0.5)
+    assert packer.values("a").tolist() == [0.0, -0.5, 1.0, 0.0]
+
+
+@pytest.mark.parametrize(("highest", "dtype"), [(255.0, "uint8"), (256.0, "uint16")])
+def test_the_type_is_the_smallest_that_holds_all_levels(highest, dtype):
+    packer = Packer()
+    packer.add("a", np.array([0.0, highest]), "", step=1.0)
+    assert packer.arrays["a"].description["dtype"] == dtype
+    assert packer.values("a").tolist() == [0.0, highest]
+
+
+def test_the_step_grows_where_16_bits_would_not_hold_all_levels():
+    packer = Packer()
+    values = np.array([-3e5, 2e5, 7e5])
+    packer.add("a", values, "", step=1.0)
+    np.testing.assert_allclose(packer.values("a"), values, atol=1e6 / 65534)
+
+
 @pytest.mark.parametrize("delta", [False, True])
 @pytest.mark.parametrize("leading", [0, 1, 2])
 def test_values_come_back_within_the_stated_tolerance(leading, delta):

@@ -63,7 +63,9 @@ def run_demo(folder: Path, tiny_set) -> None:
 def run_explain(folder: Path, tiny_set) -> None:
     (folder / "renamed.json").rename(folder / "categories.json")
     arguments = ["--config-file", str(folder), "--input", str(tiny_set.root / "images/a.jpg")]
-    explain.main(explain.argument_parser().parse_args([*arguments, "--output", "none.html"]))
+    explain.main(
+        explain.argument_parser().parse_args([*arguments, "--output", str(folder / "a.html")])
+    )
 
 
 def predict(folder: Path, tiny_set) -> None:
@@ -90,7 +92,7 @@ def test_it_is_named(trained, tiny_set, run):
 
 def test_it_is_named_by_the_labelling(trained, tiny_set, capsys):
     register_dataset(EVALUATED, **tiny_set.paths())
-    out = str(trained / "out")
-    arguments = ["--dataset", EVALUATED, "--config-file", str(trained), "--out", out]
+    arguments = ["--dataset", EVALUATED, "--config-file", str(trained)]
+    arguments += ["--out", str(trained / "labels")]
     assert label_stuff.main([*arguments, "--categories", str(trained / "renamed.json")]) == 2
     assert "lacks the classes tube" in capsys.readouterr().err

@@ -1,8 +1,10 @@
 """Result folders: the user's own stay, two writers never meet, kills leave nothing behind."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -68,28 +70,27 @@ def test_a_kill_before_the_marker_does_not_block_the_next_run(tmp_path):
     assert contents(tmp_path) == {f"out/{REPORT}": "new"}
 
 
-HOLD = f"""
-import sys
-from detr_d2.utils.partial_folder import PartialFolder
-folder = PartialFolder(sys.argv[1], {REPORT!r})
-folder.prepare("theirs")
-print("ready", flush=True)
-sys.stdin.readline()
-"""
+def hold(target, ready):
+    """Work on a folder until killed."""
+    folder = PartialFolder(target, REPORT)
+    folder.prepare("theirs")
+    ready.set()
+    time.sleep(60)
 
 
 def test_a_second_process_cannot_work_on_the_same_folder(tmp_path):
     target = tmp_path / "out"
-    command = [sys.executable, "-c", HOLD, str(target)]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
-        assert other.stdout.readline() == "ready\n"
-        for make in (make_result, replace_once):
-            with pytest.raises(BlockingIOError, match=f"another process is writing {target}"):
-                make(target, "mine")
-        assert contents(target.with_name(".out.partial"))["new/fingerprint"] == "theirs"
-        other.kill()
+    fork = multiprocessing.get_context("fork")
+    ready = fork.Event()
+    other = fork.Process(target=hold, args=(target, ready))
+    other.start()
+    assert ready.wait(60)
+    for make in (make_result, replace_once):
+        with pytest.raises(BlockingIOError, match=f"another process is writing {target}"):
+            make(target, "mine")
+    assert contents(target.with_name(".out.partial"))["new/fingerprint"] == "theirs"
+    other.kill()
+    other.join()
     # The lock goes with the process; its half result has another fingerprint and goes too.
     make_result(target, "mine")
     assert contents(tmp_path) == {f"out/{REPORT}": "mine"}

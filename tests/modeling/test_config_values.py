@@ -4,12 +4,16 @@ import math
 
 import pytest
 import torch
-from tiny_model import build, tiny_cfg
+from tiny_model import build, make_input, tiny_cfg
 from torch import nn
 
+from detr_d2.modeling import Detr, PanopticDetr
+from detr_d2.modeling.bbox_attention import BBoxAttention
 from detr_d2.modeling.criterion import SetCriterion
 from detr_d2.modeling.matcher import HungarianMatcher, Targets
 from detr_d2.modeling.padding import batch_images
+from detr_d2.modeling.postprocess import PostProcess
+from detr_d2.modeling.transformer import Transformer
 
 
 def cfg_with(**keys):
@@ -31,14 +35,90 @@ def outputs():
     return logits, torch.rand(1, 1, 1, 4, 4, generator=generator) * 0.4 + 0.2
 
 
-@pytest.mark.parametrize("name", ["CLASS", "L1", "GIOU"])
-def test_each_cost_of_the_matching_has_its_own_key(name):
-    keys = {"COST_CLASS": 0.0, "COST_L1": 0.0, "COST_GIOU": 0.0, f"COST_{name}": 3.0}
-    matcher = HungarianMatcher(cfg_with(**keys))
-    own = {"CLASS": "cost_class", "L1": "cost_l1", "GIOU": "cost_giou"}
-    assert {key: getattr(matcher, attribute) for key, attribute in own.items()} == {
-        key: 3.0 if key == name else 0.0 for key in own
+# No value is a default, and none occurs twice where keys could be mistaken for each other.
+VALUES = {
+    "NUM_QUERIES": 9,
+    "QUERY_GROUPS": 2,
+    "REFERENCE_POINTS": True,
+    "HIDDEN_DIM": 48,
+    "NHEADS": 6,
+    "DIM_FEEDFORWARD": 40,
+    "ENC_LAYERS": 3,
+    "DEC_LAYERS": 5,
+    "DROPOUT": 0.35,
+    "POSITION_TEMPERATURE": 20.0,
+    "PRE_NORM": True,
+    "NO_OBJECT_WEIGHT": 0.4,
+    "DEEP_SUPERVISION": False,
+    "COST_CLASS": 3.0,
+    "COST_L1": 7.0,
+    "COST_GIOU": 11.0,
+    "FOLD_FROZEN_NORMS": False,
+    "BF16_INFERENCE": True,
+    "ERASE_PADDING": True,
+    "FREEZE": True,
+    "MASK_TRAIN_SCORE_THRESH": 0.15,
+    "BBOX_ATTENTION.NHEADS": 4,
+    "BBOX_ATTENTION.NORMALIZE": "per_head",
+    "MASK_HEAD.IN_FEATURES": ["res3", "res2"],
+    "INSTANCE_ON": False,
+    "INSTANCE_SCORE_THRESH": 0.25,
+    "PANOPTIC_ON": False,
+    "SEM_SEG_ON": True,
+    "SCORE_THRESH": 0.65,
+    "DUPLICATE_IOU": 0.55,
+    "MIN_AREA": 17,
+    "POSTPROCESS.CROP_PADDING": False,
+    "POSTPROCESS.UNITE_STUFF": "before_filtering",
+    "POSTPROCESS.RESIZE": "ids",
+}
+DETR = ("num_queries", "query_groups", "reference_points", "position_temperature")
+DETR += ("fold_frozen_norms", "bf16_inference", "erase_padding")
+# Arguments that are called as their key; others with it.
+ARGUMENTS = {
+    HungarianMatcher: {name: name for name in ("cost_class", "cost_l1", "cost_giou")},
+    SetCriterion: {
+        "no_object_weight": "no_object_weight",
+        "deep_supervision": "deep_supervision",
+        "mask_score_thresh": "mask_train_score_thresh",
+    },
+    Transformer: {
+        name: name
+        for name in ("hidden_dim", "nheads", "dim_feedforward", "enc_layers", "dec_layers")
     }
+    | {"dropout": "dropout", "pre_norm": "pre_norm"},
+    BBoxAttention: {
+        "hidden_dim": "hidden_dim",
+        "num_maps": "bbox_attention.nheads",
+        "normalize": "bbox_attention.normalize",
+    },
+    PostProcess: {
+        name: name
+        for name in ("panoptic_on", "instance_on", "sem_seg_on", "score_thresh", "duplicate_iou")
+    }
+    | {"instance_score_thresh": "instance_score_thresh", "min_area": "min_area"}
+    | {name: f"postprocess.{name}" for name in ("crop_padding", "unite_stuff", "resize")},
+    Detr: {name: name for name in DETR},
+    PanopticDetr: {name: name for name in DETR}
+    | {"freeze": "freeze", "mask_features": "mask_head.in_features"},
+}
+
+
+@pytest.mark.parametrize("kind", ARGUMENTS, ids=lambda kind: kind.__name__)
+def test_each_argument_has_the_value_of_its_own_key(kind):
+    cfg = tiny_cfg()
+    pairs = [(f"MODEL.DETR.{key}", value) for key, value in VALUES.items()]
+    assert all(cfg_value(cfg, key) != value for key, value in pairs)
+    cfg.merge_from_list([part for pair in pairs for part in pair])
+    found = kind.from_config(cfg)
+    expected = {argument: VALUES[key.upper()] for argument, key in ARGUMENTS[kind].items()}
+    assert {argument: found[argument] for argument in expected} == expected
+
+
+def cfg_value(cfg, key):
+    for part in key.split("."):
+        cfg = cfg[part]
+    return cfg
 
 
 def test_each_loss_has_its_own_weight():
@@ -106,3 +186,13 @@ def test_each_channel_is_normalised_by_its_own_mean_and_deviation():
     assert batch[0, :, 32, 39].tolist() == [50.0, 10.0, 3.0]
     assert batch[1, :, 0, 0].tolist() == [1.0, 1.0, 1.0]
     assert batch[0, :, 0, 40:].abs().sum() == 0 and batch[1, :, 32:].abs().sum() == 0
+
+
+def test_the_temperature_of_positions_is_that_of_the_config():
+    boxes = {}
+    for temperature in (20.0, 10000.0):
+        model = build(cfg_with(POSITION_TEMPERATURE=temperature)).eval()
+        boxes[temperature] = model.raw_outputs([make_input(64, 96, 0)]).boxes
+    assert (boxes[20.0] - boxes[10000.0]).abs().max() > 1e-4
+    model = build(cfg_with(POSITION_TEMPERATURE=20.0, REFERENCE_POINTS=True))
+    assert model.reference_points.temperature == 20.0

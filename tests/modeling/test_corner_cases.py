@@ -2,11 +2,13 @@
 
 import pytest
 import torch
-from detectron2.engine import create_ddp_model, launch
+from detectron2.engine import create_ddp_model
 from detectron2.structures import Boxes, Instances
 from detectron2.utils import comm
-from tiny_model import build, make_input, tiny_cfg
+from kills import start_child
+from tiny_model import build, make_input, processes, tiny_cfg
 
+from detr_d2.engine import launch
 from detr_d2.modeling.losses import class_loss
 from detr_d2.modeling.panoptic_merge import panoptic_inference
 
@@ -278,8 +280,9 @@ CASES = {
 }
 
 
-def train_in_processes(folder):
+def train_in_processes(args):
     """Two steps of each case in each of two processes; the first sees no object, the second two."""
+    start_child()
     rank = comm.get_rank()
     for case, keys in CASES.items():
         model = build(with_detr_keys(DROPOUT=0.0, **keys))
@@ -291,11 +294,12 @@ def train_in_processes(folder):
             optimizer.zero_grad()
             sum(wrapped([make_input(64, 96, 2 * rank, seed=rank)]).values()).backward()
             optimizer.step()
-        torch.save(model.state_dict(), f"{folder}/{case}{rank}.pth")
+        torch.save(model.state_dict(), args.folder / f"{case}{rank}.pth")
 
 
+@pytest.mark.usefixtures("forked")
 def test_two_processes_of_which_one_has_no_object_stay_equal(tmp_path):
-    launch(train_in_processes, 2, dist_url="auto", args=(str(tmp_path),))
+    launch(train_in_processes, processes(2, folder=tmp_path))
     for case, keys in CASES.items():
         first, second = (torch.load(tmp_path / f"{case}{rank}.pth") for rank in range(2))
         start = build(with_detr_keys(**keys)).state_dict()

@@ -122,6 +122,20 @@ def test_padding_takes_no_part_in_the_mask_losses():
     # p = 1/2, half of 32 pixels true: focal log 2 / 4 * (0.25 + 0.75) / 2; dice 1 - 17 / 33.
     assert unsure["loss_focal"].item() == pytest.approx(math.log(2) / 8)
     assert unsure["loss_dice"].item() == pytest.approx(1 - 17 / 33)
+    weighted = make_criterion(weights={"focal": 3.0, "dice": 7.0})
+    assert mask_losses(weighted, torch.zeros(1, 2, 2)) == {
+        "loss_focal": pytest.approx(3 * math.log(2) / 8),
+        "loss_dice": pytest.approx(7 * (1 - 17 / 33)),
+    }
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_masks_of_16_bits_cost_what_the_same_numbers_cost_in_32(dtype):
+    logits = torch.tensor([[[0.3, -0.2], [1.7, 0.9]]]).to(dtype)
+    found = mask_losses(make_criterion(), logits)
+    assert {loss.dtype for loss in found.values()} == {torch.float32}
+    expected = mask_losses(make_criterion(), logits.float())
+    torch.testing.assert_close(found, expected)
 
 
 def test_masks_can_be_limited_to_confident_queries():
@@ -137,6 +151,14 @@ def test_target_classes_are_no_object_but_for_the_matched():
     matching = make_criterion().matcher(logits, boxes, half_empty())
     classes = target_classes(logits, half_empty(), matching)
     assert classes.tolist() == [[[2, 2, 1], [2, 2, 2]]]
+
+
+def test_the_matching_is_that_of_the_first_group():
+    """Query 2 is right in the first group, query 0 in the second; two layers each."""
+    logits, boxes = perfect_outputs()
+    groups = [torch.stack([x, x.flip(2)]) for x in (logits, boxes)]
+    _, matching = make_criterion().group_losses(*groups, half_empty())
+    assert matching.query.tolist() == [[2], [2]] and matching.target.tolist() == [[0], [0]]
 
 
 def test_metrics_are_percent_and_counts():
@@ -173,6 +195,22 @@ def test_processes_share_the_weights_of_the_class_loss_and_the_number_of_objects
     )
     expected = 1.1 * math.log(4) / ((1.1 + 8.5) / 2)
     assert loss.tolist() == pytest.approx([expected] * 2)
+
+
+def test_every_loss_is_normalised_over_all_processes(monkeypatch):
+    """All processes hold three times what this one does: half of that is 1.5 times as much."""
+    logits, boxes = torch.zeros(2, 2, 3, 3), torch.tensor(OTHER).repeat(2, 2, 3, 1)
+
+    def all_losses():
+        found = box_losses(make_criterion(), logits, boxes, half_empty())
+        return found | mask_losses(make_criterion(), torch.zeros(1, 2, 2))
+
+    alone = all_losses()
+    monkeypatch.setattr("detectron2.utils.comm.get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda value: value.mul_(3))
+    assert len(alone) == 8
+    for name, loss in all_losses().items():
+        assert loss.item() == pytest.approx(alone[name].item() / 1.5), name
 
 
 def test_an_object_in_one_of_two_processes_counts_as_in_one_process(monkeypatch):

@@ -61,12 +61,15 @@ def test_all_images_empty():
     assert matching.query.shape == matching.target.shape == (2, 0)
 
 
-def test_cost_is_class_plus_five_l1_plus_two_giou():
+@pytest.mark.parametrize("weights", [(1.0, 5.0, 2.0), (3.0, 7.0, 11.0)])
+def test_cost_is_the_weighted_sum_of_class_l1_and_giou(weights):
     # p = 1/2; L1 distance 0.6; boxes of area 0.08, hull 0.8 x 0.4: GIoU = -(0.32 - 0.16) / 0.32.
-    cost = MATCHER._cost(
+    by_class, by_l1, by_giou = weights
+    matcher = HungarianMatcher(cost_class=by_class, cost_l1=by_l1, cost_giou=by_giou)
+    cost = matcher._cost(
         torch.zeros(1, 1, 2), torch.tensor([[LEFT]]), torch.tensor([0]), torch.tensor([RIGHT])
     )
-    assert cost.item() == pytest.approx(-0.5 + 5 * 0.6 + 2 * 0.5)
+    assert cost.item() == pytest.approx(-0.5 * by_class + 0.6 * by_l1 + 0.5 * by_giou)
 
 
 def test_a_diverged_model_is_named():

@@ -30,10 +30,17 @@ def test_strides_are_found_from_the_shape():
         stride_of((80, 97), (19, 25))
 
 
-@pytest.mark.parametrize(("fold", "dilation"), [(False, 1), (True, 2)])
-def test_features_alone_are_those_in_a_padded_batch(fold, dilation):
-    """Stem, max pooling, all stages, DC5, odd sizes; double, so that only padding can differ."""
+@pytest.mark.parametrize(
+    ("fold", "depth", "dilation"), [(False, 50, 1), (True, 50, 2), (True, 18, 1)]
+)
+def test_features_alone_are_those_in_a_padded_batch(fold, depth, dilation):
+    """Stem, max pooling, all stages, DC5, odd sizes; double, so that only padding can differ.
+
+    After the pooling ResNet-50 has 1 x 1 convolutions, which see no padding, and ResNet-18 3 x 3.
+    """
     cfg = tiny_cfg("Detr")
+    if depth == 18:
+        cfg.MODEL.RESNETS.DEPTH, cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = 18, 64
     cfg.MODEL.RESNETS.RES5_DILATION, cfg.MODEL.DETR.FOLD_FROZEN_NORMS = dilation, fold
     backbone = build(cfg).backbone.double()
     for norm in backbone.modules():
@@ -57,6 +64,17 @@ def test_features_alone_are_those_in_a_padded_batch(fold, dilation):
                 assert together[name][i, :, height:].eq(0).all()
                 assert together[name][i, :, :, width:].eq(0).all()
         assert not torch.allclose(without["res5"], together["res5"])
+
+
+@pytest.mark.parametrize("other", [(64, 70), (50, 96)], ids=["narrower", "lower"])
+def test_one_side_that_is_shorter_is_padding_enough(other):
+    model = build(erasing_cfg()).eval().double()
+    inputs = [make_input(64, 96, 0, seed=1), make_input(*other, 0, seed=2)]
+    together, alone = model.raw_outputs(inputs), model.raw_outputs(inputs[1:])
+    torch.testing.assert_close(together.boxes[1], alone.boxes[0], **EXACT)
+    # The next batch, without padding, sees no trace of it.
+    alike = model.raw_outputs([inputs[0], inputs[0]])
+    torch.testing.assert_close(alike.boxes[1], together.boxes[0], **EXACT)
 
 
 @pytest.mark.parametrize("dilation", [1, 2])

@@ -37,6 +37,9 @@ def test_ids_out_of_range_are_rejected(wrong):
 def test_wrong_shapes_and_types_are_rejected():
     with pytest.raises(ValueError, match="float"):
         id_to_rgb(np.zeros((2, 2)))
+    for shape in ((3,), (2, 2, 1)):
+        with pytest.raises(ValueError, match=r"expected an \(H, W\) integer array"):
+            id_to_rgb(np.zeros(shape, np.int32))
     with pytest.raises(ValueError, match="int32"):
         rgb_to_id(np.zeros((2, 2, 3), np.int32))
     with pytest.raises(ValueError, match=r"\(2, 2\)"):

@@ -4,10 +4,11 @@ import json
 
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.engine import launch
 from synthetic_crates import SeesByColour, colour_cfg, files_of, label_in_process, write_crates
+from tiny_model import processes
 
 from detr_d2 import register_dataset
+from detr_d2.engine import launch
 from detr_d2.ops.panoptic_ids import read_ids
 from detr_d2.pseudo_labels import MergeRules, label_stuff
 from detr_d2.pseudo_labels import label_images as label_images_module
@@ -134,9 +135,10 @@ def test_other_arguments_start_anew(crates, tmp_path, monkeypatch):
     assert report.shares["void"] == round(144 / 3136, 4)
 
 
+@pytest.mark.usefixtures("forked")
 def test_two_processes_give_the_files_of_one(crates, tmp_path):
     label_stuff(colour_cfg(tmp_path), [crates], tmp_path / "one", batch=2)
-    launch(label_in_process, 2, dist_url="auto", args=(crates, str(tmp_path)))
+    launch(label_in_process, processes(2, name=crates, folder=tmp_path))
     assert files_of(tmp_path / "two") == files_of(tmp_path / "one")
     # Three batches of two, two and one image: the second process has the second.
     seen = sorted(path.read_text() for path in tmp_path.glob("seen.*"))

@@ -16,9 +16,9 @@ from detr_d2.conversion.rasterize import Rules
 HEIGHT, WIDTH = 40, 60
 
 
-def encode(mask: np.ndarray) -> str:
+def encode(mask: np.ndarray, inside: int = 255) -> str:
     stream = io.BytesIO()
-    Image.fromarray(np.uint8(mask) * 255).save(stream, "PNG")
+    Image.fromarray(np.uint8(mask) * inside).save(stream, "PNG")
     return base64.b64encode(stream.getvalue()).decode()
 
 
@@ -90,6 +90,7 @@ def test_points_are_discs_of_radius_5(tmp_path, converted, found, centres):
     ("found", "corners"),
     [
         (shape("line", [[10, 20], [50, 20]]), [(10, 20), (50, 20)]),
+        (shape("linestrip", [[10, 10], [30, 25]]), [(10, 10), (30, 25)]),
         (shape("linestrip", [[10, 10], [30, 10], [30, 30]]), [(10, 10), (30, 10), (30, 30)]),
     ],
 )
@@ -106,16 +107,17 @@ def test_lines_are_10_pixels_wide_and_open(tmp_path, converted, found, corners):
     assert not labelled[distance >= 7].any()
 
 
-def test_embedded_masks_lie_at_their_first_point(tmp_path, converted):
-    found = shape("mask", [[12, 7], [19, 12]], mask=encode(TRIANGLE))
+@pytest.mark.parametrize(("left", "top"), [(12, 7), (0, 0), (WIDTH - 8, HEIGHT - 6)])
+def test_embedded_masks_lie_at_their_first_point(tmp_path, converted, left, top):
+    found = shape("mask", [[left, top], [left + 7, top + 5]], mask=encode(TRIANGLE))
     result = converted("labelme", folder=write(tmp_path / "in", found))
     expected = np.zeros((HEIGHT, WIDTH), bool)
-    expected[7:13, 12:20] = TRIANGLE
+    expected[top : top + 6, left : left + 8] = TRIANGLE
     np.testing.assert_array_equal(result.labels("a.png") == "x", expected)
 
 
 def test_a_corner_of_an_embedded_mask_between_pixels_is_rounded(tmp_path, converted):
-    found = shape("mask", [[11.6, 7.4], [18.6, 12.4]], mask=encode(TRIANGLE))
+    found = shape("mask", [[11.6, 7.4], [18.6, 12.4]], mask=encode(TRIANGLE, inside=1))
     labels = converted("labelme", folder=write(tmp_path / "in", found)).labels("a.png")
     expected = np.zeros((HEIGHT, WIDTH), bool)
     expected[7:13, 12:20] = TRIANGLE
@@ -156,7 +158,16 @@ def test_groups_void_and_labels_without_class(tmp_path, converted):
     [
         (shape("star", [[1, 1]]), r"a\.json: shape 0 \(x\): shape_type 'star', allowed:"),
         (shape("circle", [[1, 1]]), "1 points, a circle has 2 or more"),
-        (shape("mask", [[55, 38], [62, 43]], mask=encode(TRIANGLE)), "8x6 at 55,38 is outside"),
+        (shape("polygon", [[1, 1], [9, 1]]), "2 points, a polygon has 3 or more"),
+        (shape("rectangle", [[1, 1]]), "1 points, a rectangle has 2 or more"),
+        (shape("line", [[1, 1]]), "1 points, a line has 2 or more"),
+        (shape("linestrip", [[1, 1]]), "1 points, a linestrip has 2 or more"),
+        (shape("oriented_rectangle", [[1, 1], [9, 1], [9, 9]]), "3 points, .* has 4 or more"),
+        # Each side of the image alone: one pixel more than fits.
+        (shape("mask", [[53, 34], [60, 39]], mask=encode(TRIANGLE)), "8x6 at 53,34 is outside"),
+        (shape("mask", [[52, 35], [59, 40]], mask=encode(TRIANGLE)), "8x6 at 52,35 is outside"),
+        (shape("mask", [[-1, 34], [6, 39]], mask=encode(TRIANGLE)), "8x6 at -1,34 is outside"),
+        (shape("mask", [[0, -1], [7, 4]], mask=encode(TRIANGLE)), "8x6 at 0,-1 is outside"),
         (shape("mask", [[5, 5], [9, 9]], mask="AAAA"), "its mask is no image"),
         (shape("mask", [[5, 5], [9, 9]], mask=None), "embedded image cannot be decoded"),
     ],
