@@ -174,3 +174,14 @@ def test_a_training_is_shown_with_its_figures(tmp_path):
     # Something is on both halves.
     for half in np.split(picture, 2, axis=1):
         assert (half != half[0, 0]).any(axis=2).mean() > 0.02
+
+
+def test_losses_of_one_moment_are_seen(tmp_path):
+    """A training of 20 iterations notes its losses once: a point in the middle of the plot."""
+    write_log(tmp_path / "run", [{"iteration": 19, "total_loss": 6.0}])
+    left = training_curves.plot_training(tmp_path / "run")[:, : training_curves.PLOT_WIDTH]
+    blue = (left == (31, 119, 180)).all(axis=2)
+    # The legend is in the upper right corner.
+    rows, columns = np.nonzero(blue[:, : training_curves.PLOT_WIDTH * 6 // 10])
+    assert rows.size > 4
+    assert abs(columns.mean() - training_curves.PLOT_WIDTH / 2) < 30

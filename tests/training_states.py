@@ -21,14 +21,10 @@ def assert_same(first: str | os.PathLike, second: str | os.PathLike) -> None:
 def differences(first: Any, second: Any, path: str = "") -> list[str]:
     """Where two nested states differ; times apart."""
     if isinstance(first, dict):
-        if first.keys() != second.keys():
-            return [f"{path}: {first.keys() ^ second.keys()}"]
-        return [
-            found
-            for key in first
-            if key not in TIMES
-            for found in differences(first[key], second[key], f"{path}/{key}")
-        ]
+        keys, others = ({key for key in state if key not in TIMES} for state in (first, second))
+        if keys != others:
+            return [f"{path}: {keys ^ others}"]
+        return [f for key in keys for f in differences(first[key], second[key], f"{path}/{key}")]
     if isinstance(first, list | tuple):
         if len(first) != len(second):
             return [f"{path}: {len(first)} and {len(second)} entries"]

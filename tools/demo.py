@@ -15,7 +15,7 @@ import sys
 import tempfile
 
 from detr_d2.data.categories import CategoryTable
-from detr_d2.demo.build import make_outputs, make_writers
+from detr_d2.demo.build import choose_instances, make_outputs, make_writers
 from detr_d2.demo.camera import run_camera
 from detr_d2.demo.inputs import collect_inputs
 from detr_d2.demo.options import argument_parser, check_arguments
@@ -32,7 +32,9 @@ def load_config(args: argparse.Namespace) -> CfgNode:
     opts = [*args.more_opts, *args.opts]
     if args.confidence_threshold is not None:
         opts += ["MODEL.DETR.SCORE_THRESH", str(args.confidence_threshold)]
-    return command_line.load_config(args.config_file, opts, best=True)
+    cfg = command_line.load_config(args.config_file, opts, best=True)
+    choose_instances(cfg, rank=args.rank is not None)
+    return cfg
 
 
 def load_categories(args: argparse.Namespace, cfg: CfgNode) -> CategoryTable:

@@ -13,6 +13,11 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
+# In the info of the JSON, by which it is told from somebody's ground truth.
+FINDINGS = "found by detr_d2"
+# Modes of Pillow with 8 bits a channel: others would be read as white.
+IMAGE_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}
+
 
 class PanopticModel:
     """The folder that `export_onnx.py` wrote."""
@@ -114,6 +119,21 @@ def images_of(paths: list[Path], ids_from: str | None) -> list[dict]:
     return entries
 
 
+def check_image(path: Path) -> None:
+    """Raise OSError if a file is no image, or has more than 8 bits a channel."""
+    with Image.open(path) as image:
+        if image.mode not in IMAGE_MODES:
+            raise OSError(f"{path}: image mode {image.mode}; images must have 8 bits a channel")
+
+
+def reject_ground_truth(path: Path) -> None:
+    """Raise ValueError if a JSON is there that holds no findings of a model."""
+    if path.exists():
+        content = json.loads(path.read_text("utf-8-sig"))
+        if not isinstance(content, dict) or content.get("info") != {"description": FINDINGS}:
+            raise ValueError(f"{path} was not written by a model; choose another --output")
+
+
 def main() -> None:
     """Write panoptic.json, panoptic/STEM.png (segment ids) and pictures/STEM.jpg."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -127,7 +147,10 @@ def main() -> None:
     if len({path.stem for path in paths}) < len(paths):
         parser.error("two images have the same name; run them into two folders")
     try:
+        reject_ground_truth(Path(args.output, "panoptic.json"))
         images = images_of(paths, args.ids_from)
+        for path in paths:
+            check_image(path)
     except (ValueError, OSError) as error:
         parser.error(str(error))
     model, output = PanopticModel(args.model), Path(args.output)
@@ -145,7 +168,12 @@ def main() -> None:
         png = {"image_id": entry["id"], "file_name": f"{path.stem}.png"}
         annotations.append({**png, "segments_info": segments})
         print(f"{path}: {len(segments)} segments")
-    content = {"categories": model.categories, "images": images, "annotations": annotations}
+    content = {
+        "info": {"description": FINDINGS},
+        "categories": model.categories,
+        "images": images,
+        "annotations": annotations,
+    }
     save(content, output / "panoptic.json")
 
 

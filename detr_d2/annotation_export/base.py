@@ -40,10 +40,15 @@ class AnnotationWriter(ABC):
     Args:
         folder: where the files go; made if needed.
         table: the categories, by whose contiguous ids the segments come.
-        resume: keep what an earlier run has written; else start anew.
+        resume: keep what an earlier run has written.
+
+    Raises:
+        ValueError: there are files of this format, and `resume` does not keep them.
     """
 
     name: ClassVar[str] = ""
+    # The files that annotators correct, as a pattern below the folder.
+    files: ClassVar[str] = ""
 
     def __init__(
         self, folder: str | os.PathLike[str], table: CategoryTable, resume: bool = False
@@ -51,6 +56,12 @@ class AnnotationWriter(ABC):
         self.folder = Path(folder)
         self.table = table
         self.resume = resume
+        found = None if resume else next(self.folder.glob(self.files), None)
+        if found is not None:
+            raise ValueError(
+                f"{found} is there, perhaps corrected by hand, and is not replaced; choose another "
+                "folder, or keep what is there with --resume"
+            )
 
     @abstractmethod
     def __contains__(self, name: str) -> bool:

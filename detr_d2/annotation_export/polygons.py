@@ -66,11 +66,8 @@ def layered_shapes(id_map: np.ndarray, segments: Sequence[Mapping[str, Any]]) ->
     for segment in segments:
         mask = id_map == segment["id"]
         for part in outline_parts(mask) if mask.any() else []:
-            covered = rasterize(part.outer, mask.shape)
-            if part.holes:
-                covered = _piece_at(covered & (id_map != 0), part)
-                (part,) = outline_parts(covered)
-            shapes.append(Shape(segment, int(covered.sum()), _simplified([part])))
+            below, area = _with_what_lies_in_it(part, id_map)
+            shapes.append(Shape(segment, area, _simplified([below])))
     return sorted(shapes, key=lambda shape: -shape.area)
 
 
@@ -81,11 +78,25 @@ def rasterize(corners: Sequence[Sequence[float]], size: tuple[int, ...]) -> np.n
     return coco_mask.decode(rle).view(bool)
 
 
-def _piece_at(region: np.ndarray, part: Part) -> np.ndarray:
-    """The part of a region, connected by edges, in which the upper left corner of a part lies."""
-    x, y = min(part.outer, key=lambda corner: (corner[1], corner[0]))
-    _, labels = cv2.connectedComponents(region.astype(np.uint8), connectivity=4)
-    return labels == labels[y, x]
+def _with_what_lies_in_it(part: Part, id_map: np.ndarray) -> tuple[Part, int]:
+    """A part without the holes that segments fill, and how many pixels it then covers."""
+    # In its box only: a large map may have thousands of parts.
+    corners = np.array(part.outer)
+    low = left, top = tuple(corners.min(0).tolist())
+    right, bottom = corners.max(0).tolist()
+    covered = rasterize((corners - low).tolist(), (bottom - top, right - left))
+    if part.holes:
+        is_segment = id_map[top:bottom, left:right] != 0
+        x, y = min((corners - low).tolist(), key=lambda corner: (corner[1], corner[0]))
+        region = (covered & is_segment).astype(np.uint8)
+        _, labels = cv2.connectedComponents(region, connectivity=4)
+        covered = labels == labels[y, x]
+        (inside,) = outline_parts(covered)
+        outer, *holes = (
+            [(x + left, y + top) for x, y in loop] for loop in (inside.outer, *inside.holes)
+        )
+        part = Part(outer, holes)
+    return part, int(covered.sum())
 
 
 def _simplified(parts: Sequence[Part]) -> Corners:

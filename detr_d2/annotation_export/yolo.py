@@ -19,6 +19,7 @@ class YoloWriter(AnnotationWriter):
     """
 
     name: ClassVar[str] = "yolo"
+    files: ClassVar[str] = f"{LABELS}/**/*.txt"
 
     def __contains__(self, name: str) -> bool:
         # The scores are written first.

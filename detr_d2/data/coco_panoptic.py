@@ -167,11 +167,11 @@ def _record(
     panoptic_root: str,
     categories: CategoryTable,
 ) -> dict[str, Any]:
-    segments = []
-    for segment in annotation["segments_info"]:
-        index = categories.contiguous_ids[segment["category_id"]]
-        isthing = categories.categories[index].isthing
-        segments.append({**segment, "category_id": index, "isthing": isthing})
+    segments = annotation["segments_info"]
+    for segment in segments:
+        # In place: copies of the 1.3 million of COCO would take 4 s and 100 MB.
+        segment["category_id"] = index = categories.contiguous_ids[segment["category_id"]]
+        segment["isthing"] = categories.categories[index].isthing
     return {
         "file_name": os.path.join(image_root, image["file_name"]),
         "image_id": image["id"],

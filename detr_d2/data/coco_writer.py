@@ -17,7 +17,7 @@ import numpy as np
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.image_ids import ImageIds
 from detr_d2.ops.panoptic_ids import compact, id_to_rgb
-from detr_d2.utils.files import replacing
+from detr_d2.utils.files import read_json, replacing
 
 
 def describe_segments(
@@ -95,6 +95,8 @@ def write_panoptic_json(
 
 
 SECONDS_BETWEEN_SAVES = 30
+# In the info of a JSON of findings, by which it is told from somebody's ground truth.
+FINDINGS = "found by detr_d2"
 
 
 class PanopticFolder:
@@ -107,6 +109,9 @@ class PanopticFolder:
         table: the categories, by whose contiguous ids the segments come.
         resume: keep what an earlier run has noted; else start anew.
         image_ids: the ids and names that the images get; by default hashes of their names.
+
+    Raises:
+        ValueError: there is a JSON that holds no findings of a model; it is not replaced.
     """
 
     def __init__(
@@ -123,8 +128,13 @@ class PanopticFolder:
         self.pngs = self.root / "panoptic"
         self._images: dict[str, dict[str, Any]] = {}
         self._annotations: dict[str, dict[str, Any]] = {}
-        if resume and self.json.is_file():
-            content = json.loads(self.json.read_text(encoding="utf-8"))
+        content = read_json(self.json) if self.json.is_file() else None
+        if content is not None and not _are_findings(content):
+            raise ValueError(
+                f"{self.json} was not written by a model: it may be the ground truth, and is not "
+                "replaced; choose another folder"
+            )
+        if resume and content is not None:
             for image, annotation in zip(content["images"], content["annotations"], strict=True):
                 self._images[annotation["file_name"]] = image
                 self._annotations[annotation["file_name"]] = annotation
@@ -176,8 +186,14 @@ class PanopticFolder:
             images=self._images.values(),
             annotations=self._annotations.values(),
             categories=self.table,
+            description=FINDINGS,
         )
         self._saved = time.monotonic()
+
+
+def _are_findings(content: Any) -> bool:
+    info = content.get("info") if isinstance(content, dict) else None
+    return isinstance(info, dict) and info.get("description") == FINDINGS
 
 
 def _png_of(file_name: str) -> str:

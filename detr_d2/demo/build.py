@@ -3,15 +3,31 @@
 import argparse
 from collections.abc import Sequence
 
+from detectron2.config import CfgNode
+
 from detr_d2.annotation_export import WRITERS, AnnotationWriter
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_writer import PanopticFolder
 from detr_d2.data.image_ids import ImageIds
 from detr_d2.demo.inputs import is_url, reject_overwriting, reject_videos
 from detr_d2.demo.outputs import Annotations, Output, Panoptic, Pictures, picture_targets
-from detr_d2.demo.rank import Rank
+from detr_d2.demo.rank import LOWEST_SCORE, Rank
 from detr_d2.visualization import Palette
 from detr_d2.visualization.video import Source
+
+
+def choose_instances(cfg: CfgNode, rank: bool) -> None:
+    """Let the model make those `instances` that the outputs use: each takes a mask of the image.
+
+    --rank counts the objects that were nearly found. Else they are for models without a panoptic
+    map only.
+    """
+    detr = cfg.MODEL.DETR
+    if rank:
+        detr.INSTANCE_ON = True
+        detr.INSTANCE_SCORE_THRESH = min(detr.INSTANCE_SCORE_THRESH, LOWEST_SCORE)
+    elif cfg.MODEL.META_ARCHITECTURE == "PanopticDetr" and detr.PANOPTIC_ON:
+        detr.INSTANCE_ON = False
 
 
 def make_writers(args: argparse.Namespace, table: CategoryTable) -> list[AnnotationWriter]:

@@ -22,6 +22,8 @@ from detr_d2.visualization.training_curves import plot_training, stack_pictures
 
 # Latest values of each scalar that a checkpoint keeps: as many as the writers smooth over.
 WINDOW = 20
+# Detectron2 takes none in the first steps, so one of before the resume would be written as new.
+STEP_TIME = "time"
 
 
 class MetricsFile(JSONWriter):
@@ -73,6 +75,8 @@ class LogHook(hooks.PeriodicWriter):
     def before_train(self) -> None:
         """After a resume: put the values of the checkpoint back, and shorten metrics.json."""
         for name, (smooth, values) in self._values.items():
+            if name == STEP_TIME:
+                continue
             for value, iteration in values:
                 self.trainer.storage.put_scalar(
                     name, value, smoothing_hint=smooth, cur_iter=iteration

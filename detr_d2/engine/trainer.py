@@ -33,6 +33,9 @@ from detr_d2.utils.files import write_json
 
 logger = logging.getLogger(__name__)
 
+# Detectron2's name of the last checkpoint, without extension.
+FINAL = "model_final"
+
 
 class DetrTrainer(DefaultTrainer):
     """Train and evaluate by config.
@@ -139,11 +142,16 @@ class DetrTrainer(DefaultTrainer):
         ]
 
     def before_train(self) -> None:
-        """After a resume: evaluate and log what was due after the checkpoint, but not done."""
+        """After a resume: do what was due after the checkpoint, but not done before the kill."""
         super().before_train()
         last = self.start_iter - 1
-        if 0 <= last < self.max_iter - 1 and not comm.all_gather(self._log.has(last))[0]:
-            self.iter = self.storage.iter = last
+        if last < 0:
+            return
+        self.iter = self.storage.iter = last
+        if last >= self.max_iter - 1:
+            if not os.path.exists(os.path.join(self.cfg.OUTPUT_DIR, f"{FINAL}.pth")):
+                self.checkpointer.save(FINAL, iteration=last)
+        elif not comm.all_gather(self._log.has(last))[0]:
             for hook in self._after_checkpoint:
                 hook.after_step()
 

@@ -3,7 +3,7 @@
 Legend: Q queries, K classes, (h, w) size of the mask head's result, (H, W) size of the outputs.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import torch
@@ -17,8 +17,8 @@ from detr_d2.modeling.class_metadata import classes_of
 from detr_d2.modeling.panoptic_merge import UniteStuff, panoptic_inference
 from detr_d2.ops.masks import ImageSizes, Size, cut_padding, unpad_and_resize
 
-# Queries whose masks are brought to the size of the outputs at the same time for `sem_seg`.
-SEMANTIC_CHUNK = 16
+# Queries whose masks are brought to the size of the outputs at the same time.
+CHUNK = 16
 
 
 class PostProcess:
@@ -154,18 +154,15 @@ class PostProcess:
             )
         if self.instance_on:
             things = self._instances(found)
-            size = sizes.output_size
             result["instances"] = instance_inference(
                 boxes[things],
                 found.scores[things],
                 found.classes[things],
-                size,
-                None if masks is None else self._resize(masks[things], sizes, size),
+                sizes.output_size,
+                None if masks is None else self._resized(masks[things], sizes),
             )
         if self.sem_seg_on and masks is not None:
-            chunks = (
-                self._resize(m, sizes, sizes.output_size) for m in masks.split(SEMANTIC_CHUNK)
-            )
+            chunks = self._resized(masks, sizes)
             result["sem_seg"] = semantic_inference(chunks, found.probabilities, sizes.output_size)
         return result
 
@@ -183,9 +180,13 @@ class PostProcess:
         things = torch.tensor(sorted(self.thing_ids), dtype=torch.int64)
         return torch.isin(found.classes, things.to(found.classes.device))
 
-    def _resize(self, masks: Tensor, sizes: ImageSizes, size: Size) -> Tensor:
-        """Bring logits (Q, h, w) over the padded size to (Q, *size)."""
-        return unpad_and_resize(masks, sizes.padded_size, self._shown(sizes), size)
+    def _resized(self, masks: Tensor, sizes: ImageSizes) -> Iterator[Tensor]:
+        """Bring logits (Q, h, w) over the padded size to the outputs', (q, H, W) at a time."""
+        # A trace would keep the number of chunks.
+        at_once = torch.jit.is_tracing()  # type: ignore[attr-defined]
+        for chunk in [masks] if at_once else masks.split(CHUNK):
+            shown = self._shown(sizes)
+            yield unpad_and_resize(chunk, sizes.padded_size, shown, sizes.output_size)
 
     def _shown(self, sizes: ImageSizes) -> Size:
         return sizes.image_size if self.crop_padding else sizes.padded_size
@@ -220,14 +221,18 @@ def find_duplicates(
 
 
 def instance_inference(
-    boxes: Tensor, scores: Tensor, classes: Tensor, size: Size, masks: Tensor | None = None
+    boxes: Tensor,
+    scores: Tensor,
+    classes: Tensor,
+    size: Size,
+    masks: Iterable[Tensor] | None = None,
 ) -> Instances:
     """Put instances into Detectron2's structure.
 
     Args:
         boxes: (Q, 4), cxcywh as fractions of the image.
         size: (H, W).
-        masks: logits (Q, H, W), or None for boxes only.
+        masks: logits (q, H, W) of all Q queries, q at a time, or None for boxes only.
 
     Returns:
         pred_boxes (xyxy pixels, clipped), scores, pred_classes and, with masks, pred_masks
@@ -241,7 +246,11 @@ def instance_inference(
     result.scores = scores
     result.pred_classes = classes
     if masks is not None:
-        result.pred_masks = masks > 0
+        result.pred_masks = scores.new_empty((scores.shape[0], *size), dtype=torch.bool)
+        start = 0
+        for chunk in masks:
+            result.pred_masks[start : start + chunk.shape[0]] = chunk > 0
+            start += chunk.shape[0]
     return result
 
 

@@ -34,7 +34,9 @@ class Labeller:
             # place. Detectron2's own models give `sem_seg` anyway.
             cfg = cfg.clone()
             thresholds = ["MODEL.DETR.SCORE_THRESH", rules.min_score]
-            cfg.merge_from_list([*thresholds, "MODEL.DETR.SEM_SEG_ON", rules.per_pixel])
+            instances = ["MODEL.DETR.INSTANCE_ON", not cfg.MODEL.DETR.PANOPTIC_ON]
+            semantic = ["MODEL.DETR.SEM_SEG_ON", rules.per_pixel]
+            cfg.merge_from_list([*thresholds, *instances, *semantic])
         self.predictor = Predictor(cfg)
         self.plan = plan
         self.rules = rules

@@ -15,6 +15,8 @@ from detr_d2.visualization.grid import PAPER
 
 DPI = 100
 PLOT_WIDTH, PLOT_HEIGHT = 420, 270
+# Curves of fewer points show them: one point alone is no line.
+FEW_POINTS = 30
 PAPER_COLOR = "#{:02x}{:02x}{:02x}".format(*PAPER)
 # Figures of an evaluation by Detectron2's names, and their labels.
 FIGURES = {
@@ -102,7 +104,7 @@ def plot_training(folder: Path) -> np.ndarray:
     left, right = figure.subplots(1, 2)
     _plot(left, losses, "losses")
     left.set_yscale("log")
-    _plot(right, figures, "evaluation" if figures else "no evaluation", marker="o")
+    _plot(right, figures, "evaluation" if figures else "no evaluation")
     right.set_ylim(0, 100)
     return _pixels(figure)
 
@@ -136,9 +138,10 @@ def _figure(width: int) -> Figure:
     return Figure(size, DPI, facecolor=PAPER_COLOR, layout="constrained")
 
 
-def _plot(axes: Axes, curves: Curves, title: str, marker: str = "") -> None:
+def _plot(axes: Axes, curves: Curves, title: str) -> None:
     for name, (iterations, values) in curves.items():
         wide = 2.0 if name == "total_loss" else 1.2
+        marker = "o" if len(iterations) < FEW_POINTS else ""
         axes.plot(iterations, values, label=name, linewidth=wide, marker=marker, markersize=4)
     axes.set(title=title, xlabel="iteration", facecolor=PAPER_COLOR)
     axes.grid(alpha=0.3)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from detr_d2.annotation_export import polygons
 from detr_d2.annotation_export.polygons import layered_shapes, rasterize, whole_shapes
 
 WALL, BRICK, HOLE = 1, 2, 0
@@ -84,3 +85,20 @@ def test_a_segment_without_pixels_has_no_shape():
     assert len(whole_shapes(ids, [{"id": 7}, {"id": 8}])) == 1
     assert len(layered_shapes(ids, [{"id": 7}, {"id": 8}])) == 1
     assert whole_shapes(ids, []) == [] and layered_shapes(ids, []) == []
+
+
+def test_parts_are_outlined_in_their_own_boxes(monkeypatch):
+    """A map of 6000 x 4000 pixels may have thousands of parts."""
+    sizes = []
+
+    def watched(corners, size):
+        sizes.append(tuple(size))
+        return rasterize(corners, size)
+
+    monkeypatch.setattr(polygons, "rasterize", watched)
+    ids = np.zeros((70, 90), np.int32)
+    ids[40:60, 50:80] = WALL
+    ids[45:50, 55:60] = BRICK
+    shapes = layered_shapes(ids, SEGMENTS)
+    assert [shape.area for shape in shapes] == [20 * 30, 25]
+    assert set(sizes) == {(20, 30), (5, 5)}

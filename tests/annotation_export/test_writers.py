@@ -133,4 +133,14 @@ def test_a_run_goes_on_where_it_has_stopped(name, findings, tmp_path):
             assert (tmp_path / name / file).read_text() == (
                 tmp_path / "complete" / file
             ).read_text()
-    assert first.name not in WRITERS[name](tmp_path / name, TABLE), "a new run starts anew"
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_files_that_may_be_corrected_are_never_replaced(name, findings, tmp_path):
+    writer = WRITERS[name](tmp_path, TABLE)
+    writer.add(findings[0])
+    writer.finish()
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*.*") if p.is_file()}
+    with pytest.raises(ValueError, match="perhaps corrected by hand, and is not replaced"):
+        WRITERS[name](tmp_path, TABLE)
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*.*") if p.is_file()} == before

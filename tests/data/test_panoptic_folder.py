@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pytest
 from detectron2.data import DatasetCatalog
 from PIL import Image
 
@@ -89,3 +90,10 @@ def test_scores_and_the_ids_of_a_set_are_stored(tmp_path):
     assert (tmp_path / "panoptic/city/a.png").is_file()
     first, second = annotation["segments_info"]
     assert first["score"] == 0.9124 and "score" not in second
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_ground_truth_is_never_replaced(tmp_path, resume):
+    (tmp_path / "panoptic.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    with pytest.raises(ValueError, match=r"panoptic\.json was not written by a model"):
+        PanopticFolder(tmp_path, TABLE, resume=resume)

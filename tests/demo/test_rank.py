@@ -64,3 +64,12 @@ def test_lists_and_pictures_are_in_order(demo, images, tmp_path):
     assert [row["image"] for row in rows_of(tmp_path / "rank")] == paths
     assert demo(*words) == 0
     assert len(rows_of(tmp_path / "rank")) == 2
+
+
+@pytest.mark.parametrize("changed", [("INSTANCE_SCORE_THRESH", "0.99"), ("INSTANCE_ON", "False")])
+def test_what_was_nearly_found_counts_whatever_the_config_says(demo, images, tmp_path, changed):
+    """Panoptic configs make instances of sure objects only, and none would seem to be missed."""
+    key, value = changed
+    words = ("--input", images, "--rank", tmp_path / "rank", "--confidence-threshold", 0.99)
+    assert demo(*words, f"MODEL.DETR.{key}", value) == 0
+    assert all(float(row["missed"]) > 0.1 for row in rows_of(tmp_path / "rank"))

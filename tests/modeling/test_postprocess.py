@@ -1,9 +1,10 @@
 import pytest
 import torch
 
+from detr_d2.modeling import postprocess as postprocess_module
 from detr_d2.modeling.box_head import ClassPredictions, predict_classes
 from detr_d2.modeling.postprocess import (
-    SEMANTIC_CHUNK,
+    CHUNK,
     PostProcess,
     find_duplicates,
     instance_inference,
@@ -31,15 +32,35 @@ def test_scores_of_16_bits_are_those_of_the_same_numbers_in_32(dtype):
 
 def test_instances_are_pixels_clipped_to_the_image():
     boxes = torch.tensor([[0.5, 0.5, 0.5, 0.5], [0.9, 0.5, 0.4, 1.2]])
-    masks = torch.full((2, 2, 8), -5.0)
+    masks = torch.full((2, 20, 40), -5.0)
     masks[0, :, :2] = 5.0
+    masks[1, 3, 4] = 0.1
     result = instance_inference(
-        boxes, torch.tensor([0.9, 0.8]), torch.tensor([1, 0]), (20, 40), masks
+        boxes, torch.tensor([0.9, 0.8]), torch.tensor([1, 0]), (20, 40), masks.split(1)
     )
     assert result.image_size == (20, 40)
     expected = torch.tensor([[10.0, 5.0, 30.0, 15.0], [28.0, 0.0, 40.0, 20.0]])
     torch.testing.assert_close(result.pred_boxes.tensor, expected)
-    assert result.pred_masks.dtype == torch.bool and result.pred_masks[0].sum() == 4
+    assert result.pred_masks.dtype == torch.bool and torch.equal(result.pred_masks, masks > 0)
+
+
+def test_masks_of_instances_are_enlarged_a_few_at_a_time(monkeypatch):
+    """More than a chunk: all of them at once as floats are 48 GB for 500 of 6000 x 4000 pixels."""
+    count, held = 2 * CHUNK + 3, []
+    resize = postprocess_module.unpad_and_resize
+
+    def watched(masks, *sizes):
+        held.append(len(masks))
+        return resize(masks, *sizes)
+
+    monkeypatch.setattr(postprocess_module, "unpad_and_resize", watched)
+    masks = torch.randn(count, 4, 8, generator=torch.Generator().manual_seed(0))
+    postprocess = PostProcess(thing_ids=[1], panoptic_on=False)
+    sizes = ImageSizes((4, 8), (4, 6), (8, 12))
+    found = predictions([0.4] * count)
+    result = postprocess(found, torch.zeros(count, 4), masks, sizes)["instances"]
+    assert torch.equal(result.pred_masks, resize(masks, (4, 8), (4, 6), (8, 12)) > 0)
+    assert held == [CHUNK, CHUNK, 3]
 
 
 def test_semantic_scores_are_class_times_mask_probability():
@@ -60,7 +81,7 @@ def predictions(scores: list[float]) -> ClassPredictions:
 
 def test_semantic_takes_all_queries_and_the_panoptic_map_the_sure_ones():
     # More queries than are resized at once; only the last is sure.
-    count = SEMANTIC_CHUNK + 3
+    count = CHUNK + 3
     found = predictions([0.4] * (count - 1) + [0.9])
     postprocess = PostProcess(thing_ids=[], sem_seg_on=True, instance_on=False, min_area=1)
     assert postprocess.needed_queries(found).all()
