@@ -10,10 +10,11 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
-from torchvision.ops import box_convert, box_iou
+from torchvision.ops import box_convert
 
 from detr_d2.modeling.box_head import ClassPredictions, predict_classes
 from detr_d2.modeling.class_metadata import classes_of
+from detr_d2.modeling.duplicates import find_duplicates
 from detr_d2.modeling.panoptic_merge import UniteStuff, panoptic_inference
 from detr_d2.ops.masks import ImageSizes, Size, cut_padding, unpad_and_resize
 
@@ -190,34 +191,6 @@ class PostProcess:
 
     def _shown(self, sizes: ImageSizes) -> Size:
         return sizes.image_size if self.crop_padding else sizes.padded_size
-
-
-def find_duplicates(
-    found: ClassPredictions, boxes: Tensor, candidates: Tensor, iou: float
-) -> Tensor:
-    """Find candidates whose object has a better candidate of the same class.
-
-    One comparison of all pairs, as Fast NMS (YOLACT, arXiv:1904.02689): what is itself a
-    duplicate still outdoes others, so that the score threshold changes nothing here.
-
-    Args:
-        found: of Q queries.
-        boxes: (Q, 4), cxcywh as fractions of the image.
-        candidates: bool (Q,); only they can be duplicates, or make others such.
-        iou: share of the union above which two boxes are of one object.
-
-    Returns:
-        bool (Q,).
-    """
-    xyxy = box_convert(boxes.float(), "cxcywh", "xyxy")
-    scores, classes = found.scores, found.classes
-    number = torch.arange(len(scores), device=scores.device)
-    # Of two equal scores the first one counts as the better.
-    better = (scores[None] > scores[:, None]) | (
-        (scores[None] == scores[:, None]) & (number[None] < number[:, None])
-    )
-    same = (classes[None] == classes[:, None]) & (box_iou(xyxy, xyxy) > iou)
-    return candidates & (same & better & candidates[None]).any(1)
 
 
 def instance_inference(

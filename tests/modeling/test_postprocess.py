@@ -3,10 +3,10 @@ import torch
 
 from detr_d2.modeling import postprocess as postprocess_module
 from detr_d2.modeling.box_head import ClassPredictions, predict_classes
+from detr_d2.modeling.duplicates import find_duplicates
 from detr_d2.modeling.postprocess import (
     CHUNK,
     PostProcess,
-    find_duplicates,
     instance_inference,
     semantic_inference,
 )
