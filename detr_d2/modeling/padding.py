@@ -92,8 +92,18 @@ def build_eraser(backbone: nn.Module, crop_padding: bool) -> PaddingEraser:
 
 
 def erase_padding(x: Tensor, image_sizes: Sequence[Size], padded_size: Size) -> Tensor:
-    """Set the cells of features (N, C, h, w) that lie beyond each image to zero."""
-    return x.masked_fill(beyond_images(x, image_sizes, padded_size)[:, None], 0.0)
+    """Set the cells of features (N, C, h, w) that lie beyond each image to zero.
+
+    In place, unless a gradient is wanted: an operator may need what it gave for its own.
+    """
+    if x.requires_grad:
+        return x.masked_fill(beyond_images(x, image_sizes, padded_size)[:, None], 0.0)
+    shape = (x.shape[-2], x.shape[-1])
+    for features, image_size in zip(x, image_sizes, strict=True):
+        height, width = own_cells(image_size, padded_size, shape)
+        features[:, height:].zero_()
+        features[:, :, width:].zero_()
+    return x
 
 
 def beyond_images(x: Tensor, image_sizes: Sequence[Size], padded_size: Size) -> Tensor:
