@@ -13,8 +13,9 @@ from tiny_model import tiny_cfg
 
 from detr_d2.engine import DetrTrainer
 
-# One size, so that nothing is padded: the padding of a batch changes what a model sees.
-SIZE = (32, 48)
+# One size, so that nothing is padded: the padding of a batch changes what a model sees, unless it
+# is erased.
+SIZES = [(32, 48)]
 
 
 class FixedImages(DetrTrainer):
@@ -29,10 +30,10 @@ class FixedImages(DetrTrainer):
 
 def to_one_size(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record with random rectangles for an image."""
-    objects = record["image_id"] % 3
+    objects, size = record["image_id"] % 3, SIZES[record["image_id"] % len(SIZES)]
     return {
         **record,
-        **synthetic_input(SIZE, objects, sides=(8, 12), step=(4, 6), seed=record["image_id"]),
+        **synthetic_input(size, objects, sides=(8, 12), step=(4, 6), seed=record["image_id"]),
     }
 
 

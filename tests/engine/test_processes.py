@@ -3,6 +3,7 @@
 import os
 import signal
 
+import one_size
 import pytest
 import torch
 from detectron2.data import DatasetCatalog
@@ -30,6 +31,20 @@ def train_in_process(args, hooks=()):
 
 def test_two_processes_with_half_the_batch_each_learn_what_one_learns(cfg, tiny_set, tmp_path):
     """Started as users' are, not forked."""
+    compare_two_with_one(cfg, tiny_set, tmp_path)
+
+
+@pytest.mark.usefixtures("forked")
+def test_so_they_do_from_images_of_different_sizes_where_padding_is_erased(
+    cfg, tiny_set, tmp_path, monkeypatch
+):
+    """In two halves of a batch, images have other paddings than in the whole."""
+    monkeypatch.setattr(one_size, "SIZES", [(32, 48), (40, 36), (24, 24)])
+    cfg.MODEL.DETR.ERASE_PADDING = True
+    compare_two_with_one(cfg, tiny_set, tmp_path)
+
+
+def compare_two_with_one(cfg, tiny_set, tmp_path):
     train(cfg)
     cfg.OUTPUT_DIR = str(tmp_path / "two")
     launch(train_in_process, processes(2, cfg=cfg, register=tiny_set.paths()))
