@@ -61,18 +61,18 @@ class PaddingEraser:
         return output if self._batch is None else erase_padding(output, *self._batch)
 
     def _gather(self, module: nn.Module, inputs: tuple[Tensor]) -> Tensor | None:
-        """Features (N, C, h, w) to those of the images' own cells, (1, C, cells, 1)."""
+        """Features (N, C, h, w) to those of the images' own cells, (cells, C, 1, 1)."""
         self._beyond = None
         if self._batch is None or not module.training:
             return None
         self._beyond = beyond_images(inputs[0], *self._batch)
-        return inputs[0].movedim(1, -1)[~self._beyond].T[None, :, :, None]
+        return inputs[0].movedim(1, -1)[~self._beyond][:, :, None, None]
 
     def _scatter(self, module: nn.Module, inputs: object, output: Tensor) -> Tensor | None:
         if self._beyond is None:
             return None
         features = output.new_zeros(*self._beyond.shape, output.shape[1])
-        features[~self._beyond] = output[0, :, :, 0].T
+        features[~self._beyond] = output[:, :, 0, 0]
         return features.movedim(-1, 1)
 
 

@@ -5,6 +5,7 @@ import torch
 from detectron2.layers import FrozenBatchNorm2d
 from tiny_model import build, make_input, tiny_cfg
 from torch import nn
+from torch.nn import functional as F
 
 from detr_d2.modeling.padding import PaddingEraser, own_cells, stride_of
 
@@ -147,6 +148,28 @@ def test_batch_norms_count_the_cells_of_the_images_alone():
         assert norm.running_mean.equal(before)
     whole = norm.train()(batch)
     assert whole.mean((0, 2, 3)).allclose(norm.bias, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["BN", "FrozenBN"])
+def test_gradients_are_those_without_padding(norm):
+    """Two images of one size, once as they are and once in a larger batch; in double."""
+    cfg = tiny_cfg("Detr")
+    cfg.MODEL.RESNETS.NORM, cfg.MODEL.BACKBONE.FREEZE_AT = norm, 0
+    backbone = build(cfg).backbone.double().train()
+    eraser = PaddingEraser(backbone)
+    images = torch.rand(2, 3, 33, 49, dtype=torch.double)
+    gradients = []
+    for padding in ((0, 0), (15, 31)):
+        backbone.zero_grad()
+        batch = F.pad(images, (0, padding[1], 0, padding[0]))
+        with eraser.images([(33, 49)] * 2, batch.shape[-2:]):
+            features = backbone(batch)
+        for x in features.values():
+            # Odd and even powers, so that no gradient is zero.
+            (x + x**2).sum().backward(retain_graph=True)
+        gradients.append({n: p.grad.clone() for n, p in backbone.named_parameters()})
+    for name, expected in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], expected, rtol=1e-8, atol=1e-8, msg=name)
 
 
 def test_a_group_norm_is_rejected():
