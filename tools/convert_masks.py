@@ -187,6 +187,8 @@ def propose(folder: str) -> int:
 
 def convert(args: argparse.Namespace) -> ConversionReport:
     """Carry out the command."""
+    if args.group_by is not None and args.split is None:
+        raise ValueError("--group-by needs --split: it says which images stay together in it")
     split = Split(args.split, args.seed, args.group_by) if args.split is not None else None
     rules = Rules(args.order, args.split_things, args.min_area, args.closing, args.background_class)
     with progress_bar("reading", args.quiet, BYTES) as reading:

@@ -20,7 +20,7 @@ from detr_d2.checkpoint.layouts import OURS, Weights
 from detr_d2.checkpoint.writing import ours_content, write_original
 from detr_d2.engine import registered_categories, use_model_categories
 from detr_d2.engine.command_line import read_config
-from detr_d2.utils.files import read_json
+from detr_d2.utils.files import read_json, reject_overwriting
 
 TARGETS = ("detr_d2", "original", "hugging-face")
 
@@ -78,6 +78,7 @@ def to_hugging_face(args: argparse.Namespace, weights: Weights) -> None:
 def main(args: argparse.Namespace) -> int:
     """Convert; returns the exit status."""
     try:
+        reject_overwriting([args.weights], [args.output])
         weights = open_weights(args.weights)
         if args.to == "detr_d2":
             save_weights(args.output, ours_content(weights))

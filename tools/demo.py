@@ -62,8 +62,7 @@ def run(args: argparse.Namespace, downloads: str) -> int:
     cfg = load_config(args)
     table = load_categories(args, cfg)
     writers = make_writers(args, table)
-    threshold = cfg.MODEL.DETR.SCORE_THRESH
-    pictures, outputs = make_outputs(args, sources, table, writers, threshold)
+    pictures, outputs = make_outputs(args, sources, table, writers, cfg)
     runner = Runner(Predictor(cfg, table), outputs, args.batch, args.quiet)
     if args.webcam is not None:
         run_camera(runner, args.webcam, args.output, args.width)

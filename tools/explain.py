@@ -9,7 +9,8 @@ from pathlib import Path
 
 from detr_d2.engine import command_line
 from detr_d2.explanation.explain import explain_image, write_page
-from detr_d2.explanation.pictures import write_pictures
+from detr_d2.explanation.pictures import STEPS, write_pictures
+from detr_d2.utils.files import reject_overwriting
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -31,6 +32,9 @@ def main(args: argparse.Namespace) -> int:
     """Write page and pictures; returns the exit status."""
     if not Path(args.input).is_file():
         raise ValueError(f"--input {args.input}: no such file; give one image")
+    files = [args.output]
+    files += [Path(args.pictures, f"{name}.png") for name in STEPS] if args.pictures else []
+    reject_overwriting([args.input, args.config_file], files)
     recorded = explain_image(args.config_file, args.input, args.opts)
     payload = write_page(recorded, args.output)
     size = Path(args.output).stat().st_size
@@ -42,4 +46,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(argument_parser().parse_args()))
+    try:
+        sys.exit(main(argument_parser().parse_args()))
+    except (OSError, ValueError) as error:
+        sys.exit(f"explain.py: {error}")

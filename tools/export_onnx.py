@@ -93,4 +93,7 @@ def read_ground_truth(pngs: str, content: str, images: list[Path]) -> PanopticGr
 
 
 if __name__ == "__main__":
-    sys.exit(main(argument_parser().parse_args()))
+    try:
+        sys.exit(main(argument_parser().parse_args()))
+    except (OSError, ValueError) as error:
+        sys.exit(f"export_onnx.py: {error}")

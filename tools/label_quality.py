@@ -9,6 +9,7 @@ Images are matched by name, classes by name.
 
 import argparse
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_panoptic import read_panoptic_json
 from detr_d2.ops.panoptic_ids import read_ids
 from detr_d2.pseudo_labels.label_quality import BAND, LabelQuality, class_map
-from detr_d2.utils.files import write_json
+from detr_d2.utils.files import path_below, reject_overwriting, write_json
 
 import numpy as np
 from tabulate import tabulate
@@ -42,6 +43,10 @@ class Labels:
             for a in content["annotations"]
         }
 
+    def files(self) -> list[str]:
+        """The JSON and all PNGs."""
+        return [self.path, *(str(self.root / png) for png, _ in self.images.values())]
+
     def find(self, image: str) -> str | None:
         """The name here of an image of other labels, which may have the set's folder before it."""
         names = (image, image.partition("/")[2])
@@ -50,7 +55,7 @@ class Labels:
     def read(self, image: str) -> tuple[Any, dict[int, str]]:
         """Segment ids (H, W), and the class name of each."""
         png, segments = self.images[image]
-        return read_ids(self.root / png), segments
+        return read_ids(path_below(self.root, png)), segments
 
 
 def measure(
@@ -89,9 +94,12 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         ground_truth, custom = Labels(*args.ground_truth), Labels(*args.custom)
+        labels = [Labels(*pair) for pair in args.labels]
+        sets = (ground_truth, custom, *labels)
+        if args.out:
+            reject_overwriting(chain.from_iterable(s.files() for s in sets), [args.out])
         results = {
-            path: measure(ground_truth, custom, Labels(p, path), args.band, args.quiet)
-            for p, path in args.labels
+            one.path: measure(ground_truth, custom, one, args.band, args.quiet) for one in labels
         }
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -13,7 +13,7 @@ from typing import Any
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_panoptic import read_panoptic_json
 from detr_d2.ops.panoptic_ids import read_ids
-from detr_d2.utils.files import replacing
+from detr_d2.utils.files import path_below, reject_overwriting, replacing
 from detr_d2.visualization import Palette, image_grid, render_segments
 from detr_d2.visualization.grid import PAPER
 from detr_d2.visualization.training_curves import (
@@ -58,7 +58,7 @@ def read_maps(pngs: Path, panoptic_json: Path) -> dict[str, dict[str, Any]]:
     names = {image["id"]: image["file_name"] for image in content["images"]}
     return {
         names[entry["image_id"]]: {
-            "png": pngs / entry["file_name"],
+            "png": path_below(pngs, entry["file_name"]),
             "segments_info": entry["segments_info"],
         }
         for entry in content["annotations"]
@@ -89,6 +89,8 @@ def render_pairs(
     """
     ground_truth = read_maps(pngs, panoptic_json)
     predicted = read_maps(found / PNGS, found / JSON)
+    pngs_read = [entry["png"] for maps in (ground_truth, predicted) for entry in maps.values()]
+    reject_overwriting(pngs_read, [args.output])
     names = list(ground_truth)
     wanted = np.linspace(0, len(names) - 1, min(args.count, len(names))).round().astype(int)
     if not len(wanted):
@@ -136,6 +138,10 @@ def render_comparisons(args: argparse.Namespace) -> np.ndarray:
 
 def main(args: argparse.Namespace) -> None:
     """Render the picture and write it."""
+    inputs = [folder / "metrics.json" for folder in args.folders]
+    for _, _, panoptic_json, found in args.compare:
+        inputs += [Path(panoptic_json), Path(found, JSON)]
+    reject_overwriting(inputs, [args.output])
     parts = [render_comparisons(args)] if args.compare else []
     width = max([PLOT_WIDTH * len(args.folders), *(part.shape[1] for part in parts)])
     picture = stack_pictures([plot_losses(args.folders, width), *parts])

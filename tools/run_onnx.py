@@ -31,7 +31,7 @@ class PanopticModel:
             for name in ("detect.onnx", "masks.onnx")
         )
         self.settings = json.loads(self.detect.get_modelmeta().custom_metadata_map["detr_d2"])
-        self.categories = json.loads(Path(folder, "categories.json").read_text("utf-8"))
+        self.categories = json.loads(Path(folder, "categories.json").read_text("utf-8-sig"))
 
     def resized(self, image: Image.Image) -> np.ndarray:
         """Scale the shortest edge as Detectron2's ResizeShortestEdge does: (h, w, 3) uint8."""
@@ -109,7 +109,7 @@ def images_of(paths: list[Path], ids_from: str | None) -> list[dict]:
         digests = [hashlib.sha256(os.fsencode(path.name)).digest()[:6] for path in paths]
         pairs = zip(paths, digests, strict=True)
         return [{"id": int.from_bytes(d, "big"), "file_name": path.name} for path, d in pairs]
-    images = json.loads(Path(ids_from).read_text("utf-8"))["images"]
+    images = json.loads(Path(ids_from).read_text("utf-8-sig"))["images"]
     entries = []
     for path in paths:
         same = [image for image in images if Path(image["file_name"]).name == path.name]

@@ -12,6 +12,7 @@ from detr_d2.data.categories import check_same_classes
 from detr_d2.data.mapper import DetrMapper
 from detr_d2.engine import command_line
 from detr_d2.engine.training_records import objects_of, training_records
+from detr_d2.utils.files import reject_overwriting
 from detr_d2.visualization import (
     Palette,
     render_targets,
@@ -53,13 +54,16 @@ def argument_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def choose_records(cfg: CfgNode, count: int) -> list[dict[str, Any]]:
+def choose_records(cfg: CfgNode, count: int, output: str) -> list[dict[str, Any]]:
     """Images that show every class that occurs, and further ones up to `count`.
 
     Raises:
-        ValueError: there is nothing to show, or the sets differ in their classes.
+        ValueError: there is nothing to show, the sets differ in their classes, or `output` is a
+            file of theirs.
     """
     records = training_records(cfg)
+    files = [r[key] for r in records for key in ("file_name", "pan_seg_file_name") if key in r]
+    reject_overwriting(files, [output])
     # After loading, since some sets know their classes only then.
     check_same_classes(cfg.DATASETS.TRAIN)
     classes = [{one["category_id"] for one in objects_of(record)} for record in records]
@@ -83,7 +87,7 @@ def fed_cell(record: dict[str, Any], cfg: CfgNode, palette: Palette, width: int)
 
 def make_grid(cfg: CfgNode, args: argparse.Namespace) -> tuple[np.ndarray, int]:
     """Two images a row, each beside its targets; the grid and the number of images."""
-    records = choose_records(cfg, args.count)
+    records = choose_records(cfg, args.count, args.output)
     if not records:
         raise ValueError(f"--count {args.count}: nothing to show")
     palette = Palette.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))

@@ -47,8 +47,8 @@ class AnnotationWriter(ABC):
     """
 
     name: ClassVar[str] = ""
-    # The files that annotators correct, as a pattern below the folder.
-    files: ClassVar[str] = ""
+    # The files that annotators correct, as patterns below the folder.
+    files: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self, folder: str | os.PathLike[str], table: CategoryTable, resume: bool = False
@@ -56,11 +56,11 @@ class AnnotationWriter(ABC):
         self.folder = Path(folder)
         self.table = table
         self.resume = resume
-        found = None if resume else next(self.folder.glob(self.files), None)
-        if found is not None:
+        found = next((path for pattern in self.files for path in self.folder.glob(pattern)), None)
+        if found is not None and not resume:
             raise ValueError(
                 f"{found} is there, perhaps corrected by hand, and is not replaced; choose another "
-                "folder, or keep what is there with --resume"
+                "folder, or go on with what an earlier run has written there (--resume)"
             )
 
     @abstractmethod
@@ -99,9 +99,10 @@ class SingleFileWriter(AnnotationWriter):
     def __init__(
         self, folder: str | os.PathLike[str], table: CategoryTable, resume: bool = False
     ) -> None:
-        super().__init__(folder, table, resume)
+        path = Path(folder, self.journal_name)
+        # Without a journal there is nothing to go on with, and the file is not ours.
+        super().__init__(folder, table, resume and path.is_file())
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / self.journal_name
         if not resume:
             path.unlink(missing_ok=True)
         self.journal = Journal(path, "name")

@@ -15,7 +15,7 @@ class CocoWriter(SingleFileWriter):
     """One polygon for each segment, see `whole_shapes`; `isthing` tells which classes are stuff."""
 
     name: ClassVar[str] = "coco"
-    files: ClassVar[str] = FILE
+    files: ClassVar[tuple[str, ...]] = (FILE,)
 
     def describe(self, finding: Finding) -> dict[str, Any]:
         """Image and annotations, still without their numbers."""

@@ -19,7 +19,7 @@ class CvatWriter(SingleFileWriter):
     """
 
     name: ClassVar[str] = "cvat"
-    files: ClassVar[str] = FILE
+    files: ClassVar[tuple[str, ...]] = (FILE,)
 
     def describe(self, finding: Finding) -> dict[str, Any]:
         """Size and polygons of an image."""

@@ -18,7 +18,7 @@ class LabelmeWriter(AnnotationWriter):
     """
 
     name: ClassVar[str] = "labelme"
-    files: ClassVar[str] = "**/*.json"
+    files: ClassVar[tuple[str, ...]] = ("**/*.json",)
 
     def __contains__(self, name: str) -> bool:
         return self.resume and (self.folder / f"{os.path.splitext(name)[0]}.json").is_file()

@@ -3,10 +3,12 @@
 import json
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from detr_d2.annotation_export.base import AnnotationWriter, Finding, score_of, stuff_option
 from detr_d2.annotation_export.polygons import whole_shapes
+from detr_d2.data.categories import CategoryTable
 from detr_d2.utils.files import write_text
 
 LABELS, SCORES, CLASSES = "labels", "scores", "data.yaml"
@@ -19,7 +21,13 @@ class YoloWriter(AnnotationWriter):
     """
 
     name: ClassVar[str] = "yolo"
-    files: ClassVar[str] = f"{LABELS}/**/*.txt"
+    files: ClassVar[tuple[str, ...]] = (f"{LABELS}/**/*.txt", CLASSES)
+
+    def __init__(
+        self, folder: str | os.PathLike[str], table: CategoryTable, resume: bool = False
+    ) -> None:
+        # Without scores the labels and classes are somebody else's.
+        super().__init__(folder, table, resume and Path(folder, SCORES).is_dir())
 
     def __contains__(self, name: str) -> bool:
         # The scores are written first.

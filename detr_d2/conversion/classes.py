@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from detr_d2.utils.files import read_json
+from detr_d2.utils.files import read_json, read_lines
 from detr_d2.utils.yaml_files import read_yaml
 
 NOT_A_CLASS = frozenset({"__ignore__", "_background_", "__background__"})
@@ -84,7 +84,7 @@ def _from_file(path: Path, isthing: bool) -> list[SourceClass]:
         return [_from_entry(entry, isthing, path) for entry in entries]
     if path.suffix.lower() in (".yaml", ".yml"):
         return _from_yaml(path, isthing)
-    names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    names = [line.strip() for line in read_lines(path)]
     names = [name for name in names if name]
     if names[:1] == ["__ignore__"]:
         names = names[1:]

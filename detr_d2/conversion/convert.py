@@ -27,7 +27,7 @@ from detr_d2.conversion.plan import (
 )
 from detr_d2.conversion.rasterize import Rules
 from detr_d2.conversion.report import ConversionReport, Tally, describe_skipped
-from detr_d2.conversion.splits import Split
+from detr_d2.conversion.splits import Split, check_split
 from detr_d2.conversion.workers import ImageConverter, ImageTask, convert_images
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_writer import write_panoptic_json
@@ -83,6 +83,7 @@ def convert_set(
         what = "annotation with a class" if tasks else "image with annotation"
         reasons = describe_skipped(annotation_format.skipped)
         raise ValueError(f"{annotation_format.name}: no {what} found; {reasons}")
+    check_split([task.sample.name for task in tasks], split)
     partial = PartialFolder(folder, REPORT, scratch=(DONE,))
     target = None if dry_run else str(partial.path)
     classes = mapping.targets(annotation_format)

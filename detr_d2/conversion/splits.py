@@ -30,6 +30,10 @@ def split_images(hashes: Mapping[str, int], split: Split | None) -> dict[str, st
     Args:
         hashes: perceptual hash of every image (see `image_io.inspect_image`), by its name.
         split: how to divide.
+
+    Raises:
+        ValueError: all images are one group, so that a part would be empty; or see
+            `split_by_group` and `groups_by_pattern`.
     """
     names = sorted(hashes)
     if split is None or not names:
@@ -40,8 +44,29 @@ def split_images(hashes: Mapping[str, int], split: Split | None) -> dict[str, st
         groups = groups_by_hash([hashes[name] for name in names])
     else:
         groups = groups_by_pattern(names, split.group)
+    _reject_one_group(groups, split.group)
     chosen = split_by_group(groups, split.share, split.seed)
     return {n: "train" if c else "val" for n, c in zip(names, chosen, strict=True)}
+
+
+def check_split(names: Sequence[str], split: Split | None) -> None:
+    """Reject a split before the conversion, as far as names tell.
+
+    Raises:
+        ValueError: as `split_images`; whether images look alike is not known yet.
+    """
+    if split is not None and split.group != BY_HASH:
+        split_images(dict.fromkeys(names, 0), split)
+
+
+def _reject_one_group(groups: Sequence[str], by: str | None) -> None:
+    if len(set(groups)) > 1:
+        return
+    one = f"all {len(groups)} images are one group by {by!r}" if by else "there is one image"
+    raise ValueError(
+        f"split: {one}, so the part for training or that for validation would be empty; convert "
+        "without --split, or choose the groups by another --group-by"
+    )
 
 
 def split_by_group(groups: Sequence[str], share: float, seed: int) -> list[bool]:
@@ -82,9 +107,12 @@ def groups_by_pattern(names: Sequence[str], pattern: str) -> list[str]:
     """Take the group of every image from its name: the first group of a regular expression.
 
     Raises:
-        ValueError: the expression has no group, or a name does not match it.
+        ValueError: no expression, or one without a group, or a name does not match it.
     """
-    expression = re.compile(pattern)
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"group pattern {pattern!r} is no regular expression: {error}") from error
     if expression.groups < 1:
         raise ValueError(f"group pattern {pattern!r} has no brackets around the group")
     found = [expression.search(name) for name in names]

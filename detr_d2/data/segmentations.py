@@ -58,6 +58,8 @@ def check_points(values: Any, height: int, width: int, where: str) -> np.ndarray
         points = np.asarray(values)
     except ValueError as error:
         raise UnreadableError(f"{where}: coordinates in lists of unequal length") from error
+    except OverflowError as error:
+        raise UnreadableError(f"{where}: a coordinate beyond 1e308") from error
     flat = points.ndim == 1 or (points.ndim == 2 and points.shape[1] == 2)
     if points.size and (points.dtype.kind not in "iuf" or not flat):
         raise UnreadableError(f"{where}: coordinates {_shorten(values)} are no list of numbers")

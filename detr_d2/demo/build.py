@@ -9,9 +9,10 @@ from detr_d2.annotation_export import WRITERS, AnnotationWriter
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_writer import PanopticFolder
 from detr_d2.data.image_ids import ImageIds
-from detr_d2.demo.inputs import is_url, reject_overwriting, reject_videos
+from detr_d2.demo.inputs import is_url, reject_videos
 from detr_d2.demo.outputs import Annotations, Output, Panoptic, Pictures, picture_targets
 from detr_d2.demo.rank import LOWEST_SCORE, Rank
+from detr_d2.utils.files import reject_overwriting
 from detr_d2.visualization import Palette
 from detr_d2.visualization.video import Source
 
@@ -40,7 +41,7 @@ def make_outputs(
     sources: Sequence[Source],
     table: CategoryTable,
     writers: Sequence[AnnotationWriter],
-    threshold: float,
+    cfg: CfgNode,
 ) -> tuple[Pictures | None, list[Output]]:
     """The pictures, if asked for, and all outputs; what cannot be written is rejected here.
 
@@ -48,10 +49,11 @@ def make_outputs(
         ValueError: an output would overwrite an input, lacks an image's id, or takes no videos.
     """
     outputs: list[Output] = []
+    inputs = [source.path for source in sources]
     pictures = None
     if args.output and args.webcam is None:
         targets = picture_targets(sources, args.output)
-        reject_overwriting(sources, map(str, targets.values()))
+        reject_overwriting(inputs, targets.values())
         palette = Palette.from_categories(table.categories)
         pictures = Pictures(targets, palette, args.width)
         outputs.append(pictures)
@@ -61,7 +63,7 @@ def make_outputs(
             reject_videos(sources, "--ids-from")
             ids.check(source.name for source in sources)
         folder = PanopticFolder(args.coco_panoptic, table, resume=args.resume, image_ids=ids)
-        reject_overwriting(sources, (str(folder.png(s.name)) for s in sources if not s.is_video))
+        reject_overwriting(inputs, (folder.png(s.name) for s in sources if not s.is_video))
         outputs.append(Panoptic(folder))
     if args.export or args.rank:
         reject_videos(sources, "--export" if args.export else "--rank")
@@ -69,5 +71,10 @@ def make_outputs(
             raise ValueError("--export and --rank name the images' files: download them first")
     outputs += [Annotations(writer) for writer in writers]
     if args.rank:
-        outputs.append(Rank(args.rank, threshold, pictures, args.resume))
+        outputs.append(_rank(args, cfg, pictures))
     return pictures, outputs
+
+
+def _rank(args: argparse.Namespace, cfg: CfgNode, pictures: Pictures | None) -> Rank:
+    detr = cfg.MODEL.DETR
+    return Rank(args.rank, detr.SCORE_THRESH, pictures, args.resume, detr.DUPLICATE_IOU)

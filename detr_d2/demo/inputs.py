@@ -64,14 +64,6 @@ def fetch(url: str, folder: str | os.PathLike[str]) -> str:
     return path
 
 
-def reject_overwriting(sources: Iterable[Source], targets: Iterable[str]) -> None:
-    """Raise ValueError if a file that will be written is one that is read."""
-    inputs = {os.path.realpath(source.path) for source in sources}
-    same = sorted({target for target in targets if os.path.realpath(target) in inputs})
-    if same:
-        raise ValueError(f"{same[0]} is an input and would be overwritten; choose another output")
-
-
 def reject_videos(sources: Iterable[Source], option: str) -> None:
     """Raise ValueError if there is a video, whose frames are no files to annotate."""
     videos = [str(source.path) for source in sources if source.is_video]

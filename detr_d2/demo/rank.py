@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torchvision.ops import batched_nms
 
 from detr_d2.data.image_io import place_image
 from detr_d2.demo.outputs import Output, Pictures
@@ -46,12 +47,13 @@ class Doubt:
         return self.wrong + self.missed + self.unlabelled
 
 
-def doubt_of(output: dict[str, Any], threshold: float) -> Doubt:
+def doubt_of(output: dict[str, Any], threshold: float, duplicate_iou: float = 1.0) -> Doubt:
     """Measure an output.
 
     Args:
         output: with `panoptic_seg`; `instances`, if there, tell what was nearly found.
         threshold: score above which a query becomes a segment.
+        duplicate_iou: MODEL.DETR.DUPLICATE_IOU; an object that was found is not nearly found, too.
 
     Raises:
         ValueError: a model without masks.
@@ -60,9 +62,12 @@ def doubt_of(output: dict[str, Any], threshold: float) -> Doubt:
     scores = [float(segment["score"]) for segment in segments]
     missed = 0.0
     if "instances" in output:
-        candidates = output["instances"].scores
-        unsure = (candidates > LOWEST_SCORE) & (candidates <= threshold)
-        missed = float(candidates[unsure].sum())
+        found = output["instances"]
+        if duplicate_iou < 1.0:
+            boxes = found.pred_boxes.tensor
+            found = found[batched_nms(boxes, found.scores, found.pred_classes, duplicate_iou)]
+        unsure = (found.scores > LOWEST_SCORE) & (found.scores <= threshold)
+        missed = float(found.scores[unsure].sum())
     return Doubt(
         segments=len(scores),
         wrong=sum(1 - score for score in scores),
@@ -79,19 +84,38 @@ class Rank(Output):
 
     Args:
         folder: where they go; made if needed.
-        threshold: as `doubt_of` has it.
+        threshold, duplicate_iou: as `doubt_of` has them.
         pictures: the output that renders them, None without.
         resume: keep what an earlier run has measured.
+
+    Raises:
+        ValueError: the folder has files of these names that are no ranking's.
     """
 
     def __init__(
-        self, folder: str, threshold: float, pictures: Pictures | None, resume: bool
+        self,
+        folder: str,
+        threshold: float,
+        pictures: Pictures | None,
+        resume: bool,
+        duplicate_iou: float = 1.0,
     ) -> None:
         self.folder, self.threshold, self.pictures = Path(folder), threshold, pictures
+        self.duplicate_iou = duplicate_iou
+        self._reject_foreign()
         self.folder.mkdir(parents=True, exist_ok=True)
         if not resume:
             (self.folder / JOURNAL).unlink(missing_ok=True)
         self.journal = Journal(self.folder / JOURNAL, "stem")
+
+    def _reject_foreign(self) -> None:
+        paths = [self.folder / name for name in (CSV, LIST, PICTURES)]
+        found = next((path for path in paths if path.exists()), None)
+        if found is not None and not (self.folder / JOURNAL).is_file():
+            raise ValueError(
+                f"{found} is there and no --rank has written it (there is no {JOURNAL}); choose "
+                "another folder"
+            )
 
     def has(self, source: Source) -> bool:
         """Whether the image was measured."""
@@ -99,7 +123,7 @@ class Rank(Output):
 
     def add(self, source: Source, image: np.ndarray, output: dict[str, Any]) -> None:
         """Measure it."""
-        doubt = doubt_of(output, self.threshold)
+        doubt = doubt_of(output, self.threshold, self.duplicate_iou)
         figures = {**vars(doubt), "mistakes": doubt.mistakes}
         self.journal.write({"stem": source.stem, "image": os.fspath(source.path), **figures})
 

@@ -69,7 +69,7 @@ class Runner:
             outputs = self.predictor([image for _, image in batch])
         except IMAGE_ERRORS as error:
             if len(batch) == 1:
-                faults.append(f"{batch[0][0].path}: {_in_a_line(error)}")
+                faults.append(_fault(batch[0][0].path, error))
                 return []
             return [found for pair in batch for found in self._predict([pair], faults)]
         return [(*pair, output) for pair, output in zip(batch, outputs, strict=True)]
@@ -89,7 +89,7 @@ class Runner:
         try:
             self.write_pictures(self.frames(capture, source), target, width, rate)
         except IMAGE_ERRORS as error:
-            return [f"{source.path}: {_in_a_line(error)}"]
+            return [_fault(source.path, error)]
         finally:
             capture.release()
         return []
@@ -141,11 +141,11 @@ def _read(sources: Sequence[Source], faults: list[str]) -> list[Read]:
         try:
             read.append((source, read_image(str(source.path))))
         except IMAGE_ERRORS as error:
-            faults.append(f"{source.path}: {_in_a_line(error)}")
+            faults.append(_fault(source.path, error))
     return read
 
 
-def _in_a_line(error: BaseException) -> str:
-    """Say an error in one line, without the path that stands before it."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) < 300 else f"{text[:300]} ..."
+def _fault(path: Path, error: BaseException) -> str:
+    """Say an error of a file in one line, which begins with its path."""
+    text = " ".join(str(error).removeprefix(f"{path}: ").split()) or type(error).__name__
+    return f"{path}: {text if len(text) < 300 else f'{text[:300]} ...'}"

@@ -18,7 +18,10 @@ from detectron2.utils.events import EventStorage
 from tabulate import tabulate
 
 from detr_d2.checkpoint import open_weights
+from detr_d2.checkpoint.checkpointer import model_content, save_weights
 from detr_d2.data.mapper import DetrMapper
+from detr_d2.engine.ema import FILE_NAME as AVERAGE
+from detr_d2.engine.evaluation import BEST
 from detr_d2.engine.trainer import DetrTrainer
 from detr_d2.engine.training_records import objects_of, training_records
 from detr_d2.evaluation import build_evaluators
@@ -48,13 +51,14 @@ def check_training(cfg: CfgNode) -> str:
         seconds, losses = _step(trainer)
         # What an evaluation takes comes on top of what a training holds.
         evaluated = [row for name in dry.DATASETS.TEST for row in _evaluate(trainer, name)]
-        size = _save(trainer)
+        sizes = _save(trainer)
         rows = [
             *_data_rows(trainer),
             ("losses of the step", ", ".join(f"{k} {v:.3g}" for k, v in losses.items())),
             *evaluated,
             ("memory", _memory(trainer.cfg.MODEL.DEVICE)),
-            *_schedule_rows(trainer.cfg, seconds, size),
+            *_schedule_rows(trainer.cfg, seconds),
+            ("disk", _disk(trainer.cfg, *sizes)),
         ]
         return tabulate(rows, tablefmt="simple_outline", maxcolwidths=[None, 90])
 
@@ -101,13 +105,15 @@ def _evaluate(trainer: DetrTrainer, name: str) -> list[Row]:
     return [(f"evaluation of {name}", f"{count} images, {seconds:.2g} s each")]
 
 
-def _save(trainer: DetrTrainer) -> int:
-    """Write a checkpoint and read it again: its size in bytes."""
+def _save(trainer: DetrTrainer) -> tuple[int, int]:
+    """Write a checkpoint and read it again: its size in bytes, and that of the weights alone."""
     trainer.checkpointer.save("check")
     comm.synchronize()
     path = os.path.join(trainer.cfg.OUTPUT_DIR, "check.pth")
     open_weights(path)
-    return os.path.getsize(path)
+    size = os.path.getsize(path)
+    save_weights(path, model_content(trainer.checkpointer.model))
+    return size, os.path.getsize(path)
 
 
 def _data_rows(trainer: DetrTrainer) -> list[Row]:
@@ -142,12 +148,8 @@ def _memory(device: str) -> str:
     return f"{used:.0f} MB in this process with the images of most objects"
 
 
-def _schedule_rows(cfg: CfgNode, seconds: float, size: int) -> list[Row]:
+def _schedule_rows(cfg: CfgNode, seconds: float) -> list[Row]:
     solver = cfg.SOLVER
-    period = solver.CHECKPOINT_PERIOD or solver.MAX_ITER + 1
-    files = solver.MAX_ITER // period + 1
-    free = os.statvfs(cfg.OUTPUT_DIR)
-    room = free.f_bavail * free.f_frsize / MEGABYTE
     images = len(training_records(cfg))
     epochs = solver.MAX_ITER * solver.IMS_PER_BATCH / images
     return [
@@ -162,9 +164,25 @@ def _schedule_rows(cfg: CfgNode, seconds: float, size: int) -> list[Row]:
             f"the first step took {seconds:.2g} s (later ones are faster): at most "
             f"{seconds * solver.MAX_ITER / 3600:.2g} h",
         ),
-        (
-            "disk",
-            f"{files} checkpoints of {size / MEGABYTE:.0f} MB; {room:.0f} MB are free"
-            + (" - TOO LITTLE" if files * size / MEGABYTE > room else ""),
-        ),
     ]
+
+
+def _disk(cfg: CfgNode, size: int, weights: int) -> str:
+    """What the files of the training take, and what is free.
+
+    Args:
+        size: of a checkpoint, bytes.
+        weights: of a file of weights alone, bytes.
+    """
+    period = cfg.SOLVER.CHECKPOINT_PERIOD or cfg.SOLVER.MAX_ITER + 1
+    files = cfg.SOLVER.MAX_ITER // period + 1
+    is_best_kept = cfg.TEST.EVAL_PERIOD > 0 and cfg.DATASETS.TEST and cfg.TEST.BEST_BY
+    alone = [BEST] * bool(is_best_kept) + [AVERAGE] * cfg.SOLVER.EMA.ENABLED
+    # While one of them is replaced it is there twice.
+    needed = files * size + (len(alone) + bool(alone)) * weights
+    free = os.statvfs(cfg.OUTPUT_DIR)
+    room = free.f_bavail * free.f_frsize
+    texts = [f"{files} checkpoints of {size / MEGABYTE:.0f} MB"]
+    texts += [f"{name} of {weights / MEGABYTE:.0f} MB" for name in alone]
+    little = " - TOO LITTLE" if needed > room else ""
+    return f"{', '.join(texts)}; {room / MEGABYTE:.0f} MB are free{little}"

@@ -1,7 +1,6 @@
 """Panoptic quality as one of Detectron2's evaluators, for every panoptic data set."""
 
 import itertools
-import json
 import logging
 import math
 import os
@@ -18,7 +17,7 @@ from tabulate import tabulate
 
 from detr_d2.evaluation.pq import PanopticGroundTruth, count_threads
 from detr_d2.evaluation.pq_counts import PanopticCounts
-from detr_d2.utils.files import write_json
+from detr_d2.utils.files import read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +57,8 @@ class PanopticEvaluator(DatasetEvaluator):
 
     def reset(self) -> None:
         """Start anew, with the ground truth as it is on disk."""
-        with open(self._metadata.panoptic_json, encoding="utf-8") as file:
-            self._ground_truth = PanopticGroundTruth(json.load(file), self._metadata.panoptic_root)
+        content = read_json(self._metadata.panoptic_json)
+        self._ground_truth = PanopticGroundTruth(content, self._metadata.panoptic_root)
         self._counts = PanopticCounts()
         self._found: list[dict[str, Any]] = []
         self._threads = count_threads()

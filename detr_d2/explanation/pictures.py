@@ -177,21 +177,18 @@ class Pictures:
         way = cv2.INTER_CUBIC if picture.shape[1] < self.width else cv2.INTER_AREA
         return cv2.resize(picture, (self.width, self.height), interpolation=way)
 
-    def steps(self) -> dict[str, Callable[[], Grid | None]]:
-        """The image grids of this model, by name, in order."""
-        steps: dict[str, Callable[[], Grid | None]] = {
-            "1_backbone": self.features,
-            "2_encoder": self.encoder,
-            "3_encoder_attention": self.encoder_attention,
-            "4_decoder_attention": self.decoder_attention,
-        }
-        if isinstance(self.recorded.model, PanopticDetr):
-            steps |= {
-                "5_bbox_attention": self.bbox_attention,
-                "6_fpn": self.fpn,
-                "7_merge": self.merge,
-            }
-        return steps
+
+# The image grids by the names of their files, in order; the last are of models with masks.
+STEPS: dict[str, Callable[[Pictures], Grid | None]] = {
+    "1_backbone": Pictures.features,
+    "2_encoder": Pictures.encoder,
+    "3_encoder_attention": Pictures.encoder_attention,
+    "4_decoder_attention": Pictures.decoder_attention,
+    "5_bbox_attention": Pictures.bbox_attention,
+    "6_fpn": Pictures.fpn,
+    "7_merge": Pictures.merge,
+}
+STEPS_OF_MASKS = {"5_bbox_attention", "6_fpn", "7_merge"}
 
 
 def write_pictures(
@@ -210,8 +207,9 @@ def write_pictures(
     """
     pictures = Pictures(recorded, payload, width)
     written = []
-    for name, draw in pictures.steps().items():
-        grid = draw()
+    has_masks = isinstance(recorded.model, PanopticDetr)
+    for name, draw in STEPS.items():
+        grid = draw(pictures) if has_masks or name not in STEPS_OF_MASKS else None
         if grid is None:
             continue
         rows, columns, captions, title = grid

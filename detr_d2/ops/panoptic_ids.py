@@ -49,7 +49,7 @@ def read_id_rgb(path: str | os.PathLike[str]) -> np.ndarray:
             if png.mode not in ("RGB", "RGBA"):
                 raise ValueError(f"{path}: image mode {png.mode}, COCO-panoptic PNGs are RGB")
             return np.asarray(png.convert("RGB"))
-    except (OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise OSError(f"{path}: no PNG that can be read ({error})") from error
 
 

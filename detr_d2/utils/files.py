@@ -6,7 +6,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -33,11 +33,23 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
         name = digest + os.path.splitext(name)[1]
     temporary = os.path.join(folder, f".partial-{_HOST}-{os.getpid()}-{name}")
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with naming(path):
+            yield temporary
+            os.replace(temporary, path)
     finally:
         if os.path.exists(temporary):
             os.remove(temporary)
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Put the file's name into errors of writing, which do not say on which file a disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = os.fspath(path)
+        raise
 
 
 @functools.cache
@@ -75,6 +87,16 @@ def path_below(folder: str | os.PathLike[str], name: str) -> str:
     return os.path.join(os.fspath(folder), *parts)
 
 
+def reject_overwriting(
+    inputs: Iterable[str | os.PathLike[str]], targets: Iterable[str | os.PathLike[str]]
+) -> None:
+    """Raise ValueError if a file that will be written is one that is read."""
+    read = {os.path.realpath(path) for path in inputs}
+    same = sorted({os.fspath(target) for target in targets if os.path.realpath(target) in read})
+    if same:
+        raise ValueError(f"{same[0]} is an input and would be overwritten; choose another output")
+
+
 def printable(name: str) -> str:
     """Write the bytes of a file name that are not UTF-8 as escapes; other names stay."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
@@ -89,6 +111,19 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def write_json(path: str | os.PathLike[str], content: Any, indent: int | None = None) -> None:
     """Write a JSON file atomically. NaN and infinity are rejected: JSON does not know them."""
     write_text(path, json.dumps(content, indent=indent, allow_nan=False) + "\n")
+
+
+def read_lines(path: str | os.PathLike[str]) -> list[str]:
+    """Read the lines of a text file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        ValueError: another encoding; names the file.
+        OSError: the file cannot be read.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a text in UTF-8 ({error})") from error
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
@@ -150,14 +185,16 @@ class Journal:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        with naming(self.path):
+            self._file.close()
 
     def write(self, result: Mapping[str, Any]) -> None:
         """Add a result; it is on its way to the disk when this returns."""
         self._file.seek(0, os.SEEK_END)
         place = self._file.tell()
-        self._file.write(json.dumps(result).encode() + b"\n")
-        self._file.flush()
+        with naming(self.path):
+            self._file.write(json.dumps(result).encode() + b"\n")
+            self._file.flush()
         self._places[result[self.key]] = place
 
     def read(self, name: str) -> dict[str, Any]:

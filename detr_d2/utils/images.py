@@ -1,5 +1,9 @@
 """Read images as a model sees them: upright, 8 bits a channel."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 from detectron2.data import detection_utils
 from detectron2.utils.file_io import PathManager
@@ -31,16 +35,35 @@ def read_image(path: str, format: str = "RGB") -> np.ndarray:
         format: order of the channels, as INPUT.FORMAT has it.
 
     Raises:
-        OSError: no such file, not an image, or more than 8 bits a channel.
+        OSError: no such file, not an image, or more than 8 bits a channel; it names the file.
         ValueError: it has more pixels than Pillow thinks harmless (`Image.MAX_IMAGE_PIXELS`, 89
             million).
     """
-    with PathManager.open(path, "rb") as file, Image.open(file) as image:
-        check_image_bits(image, path)
-        width, height = image.size
-    if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
-        raise ValueError(
-            f"{path}: {width}x{height} pixels, more than {Image.MAX_IMAGE_PIXELS // 10**6} "
-            "million; scale it down"
-        )
-    return detection_utils.read_image(path, format=format)
+    with decoding(path):
+        with PathManager.open(path, "rb") as file, Image.open(file) as image:
+            check_image_bits(image, path)
+            width, height = image.size
+        if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
+            raise ValueError(
+                f"{path}: {width}x{height} pixels, more than {Image.MAX_IMAGE_PIXELS // 10**6} "
+                "million; scale it down"
+            )
+        return detection_utils.read_image(path, format=format)
+
+
+@contextmanager
+def decoding(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Name the file in whatever Pillow raises while it decodes an image.
+
+    Raises:
+        OSError: no such file, or it is damaged.
+        ValueError: it has far more pixels than Pillow thinks harmless.
+    """
+    try:
+        yield
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{path}: {error}; scale it down") from error
+    except (OSError, SyntaxError) as error:
+        if isinstance(error, OSError) and os.fspath(path) in str(error):
+            raise
+        raise OSError(f"{path}: no image that can be read ({error})") from error

@@ -2,7 +2,7 @@ import csv
 
 import pytest
 import torch
-from detectron2.structures import Instances
+from detectron2.structures import Boxes, Instances
 
 from detr_d2.demo.rank import doubt_of
 
@@ -27,6 +27,17 @@ def test_doubt_is_the_expected_number_of_corrections():
 def test_objects_just_below_the_threshold_may_be_missing():
     doubt = doubt_of(output([0.9], candidates=[0.9, 0.5, 0.6, 0.3, 0.05]), threshold=0.6)
     assert doubt.missed == pytest.approx(0.5 + 0.6 + 0.3), "neither found nor hopeless"
+
+
+def test_a_second_box_of_what_was_found_is_not_nearly_found():
+    """A duplicate is no segment by DUPLICATE_IOU, but still among the instances."""
+    found = output([0.9], candidates=[0.9, 0.5, 0.4, 0.3])
+    boxes = [[0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 9], [20, 0, 30, 10]]
+    found["instances"].pred_boxes = Boxes(torch.tensor(boxes, dtype=torch.float32))
+    # The third is of another class, the fourth somewhere else.
+    found["instances"].pred_classes = torch.tensor([0, 0, 1, 0])
+    assert doubt_of(found, threshold=0.6).missed == pytest.approx(0.5 + 0.4 + 0.3)
+    assert doubt_of(found, 0.6, duplicate_iou=0.5).missed == pytest.approx(0.4 + 0.3)
 
 
 def test_without_segments_or_instances():

@@ -1,11 +1,12 @@
 """--check: what it counts, what it leaves, and that it stops where the training would."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 from tiny_model import tiny_cfg
 
-from detr_d2.engine import check_training
+from detr_d2.engine import check, check_training
 
 
 @pytest.fixture
@@ -40,6 +41,24 @@ def test_the_table_says_what_the_training_will_do_and_nothing_is_left(cfg):
     assert "loss_dice" in table
     assert "MB in this process" in table
     assert os.listdir(cfg.OUTPUT_DIR) == []
+
+
+def test_the_disk_space_is_that_of_all_files(cfg, monkeypatch):
+    cfg.TEST.EVAL_PERIOD, cfg.SOLVER.EMA.ENABLED = 10, True
+    megabyte = check.MEGABYTE
+    monkeypatch.setattr(check, "_save", lambda trainer: (30 * megabyte, 10 * megabyte))
+    # 4 x 30, 2 x 10, and 10 for the one that is being replaced.
+    for free, little in ((150, ""), (149, " - TOO LITTLE")):
+        blocks = SimpleNamespace(f_bavail=free, f_frsize=megabyte)
+        monkeypatch.setattr(check.os, "statvfs", lambda path, blocks=blocks: blocks)
+        text = check._disk(cfg, 30 * megabyte, 10 * megabyte)
+        assert text == (
+            "4 checkpoints of 30 MB, model_best.pth of 10 MB, model_ema.pth of 10 MB; "
+            f"{free} MB are free{little}"
+        )
+    assert "model_best.pth" in check_training(cfg)
+    cfg.TEST.BEST_BY, cfg.SOLVER.EMA.ENABLED = [], False
+    assert check._disk(cfg, megabyte, megabyte).startswith("4 checkpoints of 1 MB; ")
 
 
 def test_a_class_without_an_object_is_said(cfg, tiny_set, register):

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import shutil
 
 import pytest
@@ -13,6 +14,7 @@ from tiny_run import write_tiny_run
 from detr_d2.checkpoint import open_weights
 from detr_d2.checkpoint.writing import write_original
 from detr_d2.pseudo_labels import label_stuff
+from detr_d2.utils.files import Journal, replacing
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
@@ -28,6 +30,22 @@ def test_labelling_on_a_full_disk_goes_on_later(register, tmp_path):
     assert not (tmp_path / "out").exists()
     work()
     assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
+
+
+def test_the_file_for_which_there_is_no_room_is_named(tmp_path):
+    """/dev/full takes nothing, as a full disk does."""
+    full = open("/dev/full", "wb")  # noqa: SIM115  closed by the journal
+    for name in ("panoptic.json", "picture.png"):
+        named = rf"No space left on device: '.*{name}'"
+        with pytest.raises(OSError, match=named), replacing(tmp_path / name):
+            os.write(full.fileno(), b"x")
+    # Not opened by itself: it would read the device to its end, which has none.
+    journal = Journal.__new__(Journal)
+    journal.path, journal._file = tmp_path / "done.jsonl", full
+    for work in (functools.partial(journal.write, {}), journal.close):
+        with pytest.raises(OSError, match=r"No space left on device: '.*done\.jsonl'"):
+            work()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_export_on_a_full_disk_leaves_nothing(tmp_path):

@@ -2,6 +2,8 @@
 
 import json
 import os
+import struct
+import zlib
 
 import convert_masks
 import numpy as np
@@ -10,6 +12,7 @@ from PIL import Image
 
 from detr_d2.data.image_io import UnreadableError, files_below, inspect_image
 from detr_d2.data.mapper import DetrMapper
+from detr_d2.ops.panoptic_ids import read_ids
 from detr_d2.visualization import read_image
 
 JPG = frozenset({".jpg"})
@@ -31,6 +34,29 @@ def test_images_of_more_than_8_bits_are_rejected_everywhere(tmp_path, mode):
             mapper({"file_name": str(path), "annotations": [], "height": 4, "width": 6})
     with pytest.raises(UnreadableError, match=message):
         inspect_image(path)
+
+
+def write_png(path, width, height, *chunks):
+    """A PNG of that size which ends in the midst of its pixels, or with other chunks there."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n"
+    for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(10))), *chunks):
+        checksum = struct.pack(">I", zlib.crc32(kind + data))
+        content += struct.pack(">I", len(data)) + kind + data + checksum
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("read", [read_image, read_ids])
+@pytest.mark.parametrize(
+    ("size", "chunks"),
+    [((30000, 30000), ()), ((8, 6), ()), ((8, 6), [(b"\0\0\0\0", b"")])],
+    ids=["bomb", "truncated", "broken"],
+)
+def test_images_that_cannot_be_read_are_named(tmp_path, read, size, chunks):
+    write_png(tmp_path / "a.png", *size, *chunks)
+    with pytest.raises((OSError, ValueError), match=r"a\.png: ") as caught:
+        read(str(tmp_path / "a.png"))
+    assert str(caught.value).count("a.png") == 1
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P", "1"])

@@ -7,6 +7,7 @@ import check_dataset
 import pytest
 from PIL import Image
 
+from detr_d2.evaluation.panoptic import PanopticEvaluator
 from detr_d2.validation.check import Checker, SetFiles
 from detr_d2.validation.repair import repair_sets
 
@@ -133,12 +134,13 @@ def test_broken_json_is_a_finding(tiny_set, text, message):
         repair_sets([files_of(tiny_set)], tiny_set.root / "fixed")
 
 
-def test_a_byte_order_mark_is_accepted(tiny_set):
+def test_a_byte_order_mark_is_accepted(tiny_set, register, tmp_path):
     text = json.dumps(tiny_set.content)
     tiny_set.json_path.write_text(text, encoding="utf-8-sig")
     assert tiny_set.json_path.read_bytes().startswith(b"\xef\xbb\xbf")
     assert errors(tiny_set) == []
     load(tiny_set)
+    PanopticEvaluator(register(**tiny_set.paths()), str(tmp_path)).reset()
 
 
 def test_another_encoding_is_named(tiny_set):

@@ -1,7 +1,10 @@
 """File names in a JSON never lead out of the folder that they are relative to."""
 
 import shutil
+from pathlib import Path
 
+import label_quality
+import plot_training
 import pytest
 from synthetic_crates import colour_cfg, files_of, write_crates
 
@@ -72,3 +75,15 @@ def test_labels_are_never_written_outside(tmp_path, register, monkeypatch):
     with pytest.raises(ValueError, match="leads out of"):
         label_stuff(colour_cfg(tmp_path), [name], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_figures_and_plots_stay_inside(tiny_set, outside, tmp_path, capsys):
+    _, prefix = outside
+    tiny_set.content["annotations"][0]["file_name"] = f"{prefix}/x.png"
+    tiny_set.write()
+    pair = [str(tmp_path / "panoptic"), str(tiny_set.json_path)]
+    options = ("--ground-truth", "--custom", "--labels")
+    assert label_quality.main([word for option in options for word in (option, *pair)]) == 2
+    assert "leads out of" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="leads out of"):
+        plot_training.read_maps(*map(Path, pair))

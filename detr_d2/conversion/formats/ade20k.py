@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,7 +13,7 @@ from detr_d2.conversion.formats.semantic_png import read_class_map, value_labels
 from detr_d2.conversion.image_annotation import ImageAnnotation
 from detr_d2.data.image_io import ImageInfo, UnreadableError, files_below, read_values
 from detr_d2.ops.panoptic_ids import compact
-from detr_d2.utils.files import read_json
+from detr_d2.utils.files import read_json, read_lines
 
 SEGMENTS, OBJECT_INFO = "_seg.png", "objectInfo150.txt"
 JPEG = frozenset({".jpg", ".jpeg"})
@@ -125,7 +124,7 @@ def _read_json(path: str) -> list[tuple[int, str, int | None]]:
 def _read_text(path: str) -> list[tuple[int, str, int | None]]:
     """Lines of: number # level of parts # occluded # names # raw name # attributes."""
     found: list[tuple[int, str, int | None]] = []
-    for line in Path(path).read_text(encoding="utf-8").splitlines():
+    for line in read_lines(path):
         cells = [cell.strip() for cell in line.split("#")]
         if len(cells) >= 5 and int(cells[1]) == 0:
             found.append((int(cells[0]), cells[3], None))
@@ -164,8 +163,7 @@ def _names_of_instances(
 
 def _read_object_info(path: str) -> list[SourceClass]:
     """The classes: a table with tabs, with the columns Idx, Name and maybe Stuff."""
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
-    rows = [line.split("\t") for line in lines if line.strip()]
+    rows = [line.split("\t") for line in read_lines(path) if line.strip()]
     header = [cell.strip() for cell in rows[0]] if rows else []
     if not {"Idx", "Name"} <= set(header):
         raise ValueError(f"{path}: no columns Idx and Name, but {header}")

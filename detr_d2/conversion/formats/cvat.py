@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from detr_d2.conversion.formats.base import Skipped
 from detr_d2.conversion.formats.cvat_tracks import frames_of_tracks, number_frames
 from detr_d2.conversion.formats.cvat_xml import CvatMeta, Track, XmlShape, parse_cvat
 from detr_d2.conversion.formats.image_folder import ImageFinder
@@ -58,7 +59,10 @@ class Cvat(ImageListFormat):
         self, meta: CvatMeta, tracks: list[Track], finder: ImageFinder
     ) -> Iterable[ListedImage]:
         names = number_frames(self.frames, finder.names, meta, self.annotations)
-        visible = frames_of_tracks(tracks, meta)
+        visible = frames_of_tracks(tracks, meta, names)
+        if meta.last is not None and meta.last - max(names) >= meta.step:
+            reason = f"its stop_frame is {meta.last}, but the last image is that of {max(names)}"
+            self.skipped.append(Skipped(self.annotations, reason))
         for frame in sorted(names.keys() | visible.keys()):
             shapes = tuple(sorted(visible.get(frame, []), key=_z_order))
             name = names.get(frame, self.frames.replace("{n}", f"{frame:06d}"))

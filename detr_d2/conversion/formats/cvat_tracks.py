@@ -1,21 +1,30 @@
 """Tracks of CVAT's videos: which shapes a frame has, and which image a frame is."""
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import replace
 
 from detr_d2.conversion.formats.cvat_xml import CvatMeta, Track, XmlShape
 
 
-def frames_of_tracks(tracks: Iterable[Track], meta: CvatMeta) -> dict[int, list[XmlShape]]:
+def frames_of_tracks(
+    tracks: Iterable[Track], meta: CvatMeta, images: Iterable[int]
+) -> dict[int, list[XmlShape]]:
     """The visible shapes by frame, in the order of the tracks.
 
     CVAT writes a shape for every frame in which an object is visible, those between keyframes
     too. It fits polygons to each other along their outlines in a way that is not specified, so a
     frame that is missing between two is not interpolated here: its images get a shape with a
     fault. The same holds for frames behind the last shape, if that one is not outside.
+
+    Args:
+        tracks: of the video.
+        meta: of the task.
+        images: the frames that have an image; no others get a fault, whatever `stop_frame` says.
     """
     frames: dict[int, list[XmlShape]] = {}
+    numbers = sorted(images)
     for track in tracks:
         known = sorted(track.shapes)
         for place, frame in enumerate(known):
@@ -29,8 +38,10 @@ def frames_of_tracks(tracks: Iterable[Track], meta: CvatMeta) -> dict[int, list[
                 f"track {track.number} has no shape in this frame, but in frame {frame} before; "
                 "CVAT exports one for every frame: export again"
             )
-            for missing in range(frame + meta.step, end, meta.step):
-                frames.setdefault(missing, []).append(replace(shape, fault=fault))
+            faulty = replace(shape, fault=fault)
+            for missing in numbers[bisect_right(numbers, frame) : bisect_left(numbers, end)]:
+                if (missing - frame) % meta.step == 0:
+                    frames.setdefault(missing, []).append(faulty)
     return frames
 
 

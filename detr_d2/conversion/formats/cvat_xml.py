@@ -62,7 +62,7 @@ def parse_cvat(path: str | os.PathLike[str]) -> tuple[CvatMeta, list[Listed], li
     meta, images, tracks = CvatMeta(), [], []
     for element in _elements(path):
         if element.tag == "meta":
-            _read_meta(element, meta)
+            _read_meta(element, meta, path)
         elif element.tag == "image":
             if not element.get("name"):
                 raise ValueError(f"{path}: image {element.get('id')} has no name")
@@ -96,7 +96,7 @@ def _elements(path: str | os.PathLike[str]) -> Iterator[ElementTree.Element]:
         raise ValueError(f"{path}: not valid XML ({error})") from error
 
 
-def _read_meta(element: ElementTree.Element, meta: CvatMeta) -> None:
+def _read_meta(element: ElementTree.Element, meta: CvatMeta, path: str | os.PathLike[str]) -> None:
     # A project's file has one task after the other; their labels are the project's.
     labels = [label.findtext("name") for label in element.iter("label")]
     # The parts of a skeleton are labels too, but of no shape that has pixels.
@@ -105,7 +105,10 @@ def _read_meta(element: ElementTree.Element, meta: CvatMeta) -> None:
     first, last = (_count(element.findtext(f".//{key}")) for key in ("start_frame", "stop_frame"))
     step = re.search(r"step=(\d+)", element.findtext(".//frame_filter") or "")
     meta.first, meta.last = first or 0, last
-    meta.step = int(step[1]) if step else 1
+    every = step[1] if step else "1"
+    meta.step = _count(every) or 0
+    if not meta.step:
+        raise ValueError(f"{path}: frame_filter step={every}; must be from 1 to 999999999")
     size = element.find(".//original_size")
     if size is not None:
         height, width = (_count(size.findtext(key)) for key in ("height", "width"))

@@ -129,7 +129,7 @@ def _from_yolo(root: str, files: Sequence[str], guess: Guess) -> None:
 
 def _is_yolo(path: str) -> bool:
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             parse_line(file.readline(), path)
     except (OSError, ValueError):
         return False

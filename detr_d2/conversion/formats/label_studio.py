@@ -125,7 +125,11 @@ def _is_image(value: Any) -> bool:
 
 def _path_of(url: str) -> str:
     """The path of an image in what a task's data say: a URL, or a file of the server's own."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        # Brackets that hold no address: its end may be an image's name nevertheless.
+        return url
     local = parse_qs(parts.query).get("d")
     return local[0] if local else unquote(parts.path).lstrip("/")
 

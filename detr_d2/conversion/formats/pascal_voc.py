@@ -15,6 +15,7 @@ from detr_d2.conversion.formats.semantic_png import read_class_map, value_labels
 from detr_d2.conversion.image_annotation import ImageAnnotation
 from detr_d2.data.image_io import IMAGE_SUFFIXES, ImageInfo, files_below, read_values
 from detr_d2.ops.panoptic_ids import compact
+from detr_d2.utils.files import read_lines
 
 IMAGES, CLASSES, OBJECTS, BOXES = (
     "JPEGImages",
@@ -79,7 +80,7 @@ class PascalVoc(AnnotationFormat):
         if self.part is None:
             return None
         path = Path(self.folder, "ImageSets", "Segmentation", f"{self.part}.txt")
-        return {line.strip() for line in path.read_text(encoding="utf-8").splitlines()}
+        return {line.strip() for line in read_lines(path)}
 
     def read(self, sample: Sample, info: ImageInfo) -> ImageAnnotation:
         """Read both masks and find the class of every object."""
@@ -139,6 +140,6 @@ def _read_label_map(path: str) -> list[SourceClass]:
 
 
 def _lines(path: str) -> Iterator[tuple[int, list[str]]]:
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if line.strip() and not line.startswith("#"):
             yield number, line.strip().split(":")

@@ -1,5 +1,6 @@
 """Annotation formats of shapes with labels: what they have in common, and the shapes' pixels."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -105,7 +106,11 @@ class ShapeFormat(AnnotationFormat):
                 if self.is_skipped(label):
                     continue
                 place = f"{where}: shape {number} ({label})"
-                mask = self.align(self.rasterize(shape, size, place), info, place)
+                try:
+                    drawn = self.rasterize(shape, size, place)
+                except OverflowError as error:
+                    raise UnreadableError(f"{place}: a number beyond 1e308") from error
+                mask = self.align(drawn, info, place)
                 key = label if label in known else VOID
                 group = self.group_of(shape)
                 annotation.add_region(mask, key, group=None if group is None else ("group", group))
@@ -153,7 +158,7 @@ def fill_ellipse(
         angle: by which the ellipse is turned clockwise on the screen, degrees.
     """
     (x, y), (a, b) = check_points([center, radii], *size, where)
-    if a <= 0 or b <= 0 or not np.isfinite(angle):
+    if a <= 0 or b <= 0 or not math.isfinite(angle):
         raise UnreadableError(f"{where}: radii {a:g}, {b:g}, angle {angle}; no ellipse")
     rows, columns = np.ogrid[: size[0], : size[1]]
     dx, dy = columns + 0.5 - x, rows + 0.5 - y

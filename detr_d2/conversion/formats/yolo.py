@@ -1,7 +1,6 @@
 """YOLO segmentation: one text file per image, one polygon per line."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -13,6 +12,7 @@ from detr_d2.conversion.formats.matching import Match
 from detr_d2.conversion.image_annotation import ImageAnnotation
 from detr_d2.data.image_io import ImageInfo, UnreadableError
 from detr_d2.data.segmentations import rasterize_polygons
+from detr_d2.utils.files import read_lines
 
 # How far a polygon may reach out of the image, as a fraction of its sides: those of rotated or
 # cropped images do so a little. Coordinates farther out are not fractions at all.
@@ -95,6 +95,6 @@ def parse_line(line: str, where: str) -> tuple[int, np.ndarray]:
 
 def _lines(path: str) -> list[str]:
     try:
-        return Path(path).read_text(encoding="utf-8").splitlines()
+        return read_lines(path)
     except (OSError, ValueError) as error:
         raise UnreadableError(f"{path}: not readable as text ({error})") from error

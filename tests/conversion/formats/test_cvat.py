@@ -1,5 +1,7 @@
 """CVAT XML, for images and for video."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from annotation_files import BOX, CORNERS, HEIGHT, SIZE, WIDTH, only, write
@@ -99,6 +101,29 @@ def test_frames_that_cvat_would_interpolate_are_rejected(tmp_path, converted, sh
     result = converted("cvat", ALL, **video(tmp_path, shapes))
     assert [s.name for s in result.report.skipped] == [f"frame_{n:06d}.png" for n in bad]
     assert all("CVAT exports one for every frame" in s.reason for s in result.report.skipped)
+
+
+def test_a_far_stop_frame_takes_no_memory_and_is_said(tmp_path, converted):
+    options = video(tmp_path, seen(1) + seen(2))
+    text = Path(options["annotations"]).read_text()
+    far = text.replace("<stop_frame>4<", "<stop_frame>999999999<")
+    Path(options["annotations"]).write_text(far)
+    result = converted("cvat", ALL, **options)
+    (file, *frames) = result.report.skipped
+    assert file.name.endswith("x.xml")
+    assert file.reason == "its stop_frame is 999999999, but the last image is that of 4"
+    assert [s.name for s in frames] == ["frame_000003.png", "frame_000004.png"]
+    assert result.report.images_out == 3
+
+
+@pytest.mark.parametrize("step", ["0", "00", "9" * 5000])
+def test_a_step_of_frames_that_is_none_is_named(tmp_path, step):
+    options = video(tmp_path, seen(1))
+    text = Path(options["annotations"]).read_text()
+    text = text.replace("</start_frame>", f"</start_frame><frame_filter>step={step}</frame_filter>")
+    Path(options["annotations"]).write_text(text)
+    with pytest.raises(ValueError, match=rf"x\.xml: frame_filter step={step}; must be from 1"):
+        open_format("cvat", **options)
 
 
 def test_numbers_of_frames(tmp_path):

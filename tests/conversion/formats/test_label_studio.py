@@ -89,3 +89,37 @@ def test_bad_tasks_of_label_studio_are_named(tmp_path, converted, task, message)
     path = write(tmp_path / "x.json", [task])
     with pytest.raises(ValueError, match=message):
         converted("label-studio", annotations=path, images=str(tmp_path / "images"))
+
+
+HUGE = 10**400
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("polygonlabels", {"points": [[HUGE, 1], [5, 5], [1, 5]]}),
+        ("ellipselabels", {"x": 5, "y": 5, "radiusX": HUGE, "radiusY": 2}),
+        ("ellipselabels", {"x": 5, "y": 5, "radiusX": 2, "radiusY": 2, "rotation": HUGE}),
+    ],
+    ids=["corner", "radius", "angle"],
+)
+def test_numbers_of_400_digits_are_named(tmp_path, converted, kind, value):
+    save_image(tmp_path / "images/up/a.png", SIZE)
+    path = write(tmp_path / "x.json", [studio_task(studio_result(kind, {**value, kind: ["nut"]}))])
+    with pytest.raises(ValueError, match=r"x\.json: up/a\.png: shape 0 \(nut\): a number beyond"):
+        converted("label-studio", annotations=path, images=str(tmp_path / "images"))
+
+
+def test_a_url_that_is_none_is_named(tmp_path, converted):
+    save_image(tmp_path / "images/up/a.png", SIZE)
+    images = str(tmp_path / "images")
+    task = {**studio_task(NUT), "data": {"image": "http://["}}
+    path = write(tmp_path / "x.json", [studio_task(NUT), task])
+    with pytest.raises(
+        ValueError, match=r"x\.json: task 3: say which key of its data is the image"
+    ):
+        converted("label-studio", annotations=path, images=images)
+    result = converted("label-studio", annotations=path, images=images, image_key="image")
+    (skipped,) = result.report.skipped
+    assert (skipped.name, skipped.reason) == ("http://[", f"image not found below {images}")
+    assert list(result.images) == ["up/a.png"]
