@@ -6,7 +6,8 @@ import resource
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -41,8 +42,7 @@ def check_training(cfg: CfgNode) -> str:
     Raises:
         ValueError, OSError, FloatingPointError and others: whatever would stop the training.
     """
-    os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".check-", dir=cfg.OUTPUT_DIR) as folder:
+    with _temporary_folder(cfg.OUTPUT_DIR) as folder:
         dry = cfg.clone()
         dry.defrost()
         dry.OUTPUT_DIR = folder
@@ -61,6 +61,19 @@ def check_training(cfg: CfgNode) -> str:
             ("disk", _disk(trainer.cfg, *sizes)),
         ]
         return tabulate(rows, tablefmt="simple_outline", maxcolwidths=[None, 90])
+
+
+@contextmanager
+def _temporary_folder(parent: str) -> Iterator[str]:
+    """One folder for all processes; the main one makes and removes it."""
+    with ExitStack() as stack:
+        folder = ""
+        if comm.is_main_process():
+            os.makedirs(parent, exist_ok=True)
+            made = tempfile.TemporaryDirectory(prefix=".check-", dir=parent)
+            folder = stack.enter_context(made)
+        yield comm.all_gather(folder)[0]
+        comm.synchronize()
 
 
 class _DryTrainer(DetrTrainer):
@@ -107,13 +120,14 @@ def _evaluate(trainer: DetrTrainer, name: str) -> list[Row]:
 
 def _save(trainer: DetrTrainer) -> tuple[int, int]:
     """Write a checkpoint and read it again: its size in bytes, and that of the weights alone."""
+    folder = trainer.cfg.OUTPUT_DIR
+    weights, checkpoint = os.path.join(folder, "weights.pth"), os.path.join(folder, "check.pth")
+    if comm.is_main_process():
+        save_weights(weights, model_content(trainer.checkpointer.model))
     trainer.checkpointer.save("check")
     comm.synchronize()
-    path = os.path.join(trainer.cfg.OUTPUT_DIR, "check.pth")
-    open_weights(path)
-    size = os.path.getsize(path)
-    save_weights(path, model_content(trainer.checkpointer.model))
-    return size, os.path.getsize(path)
+    open_weights(checkpoint)
+    return os.path.getsize(checkpoint), os.path.getsize(weights)
 
 
 def _data_rows(trainer: DetrTrainer) -> list[Row]:

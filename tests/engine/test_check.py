@@ -1,12 +1,15 @@
 """--check: what it counts, what it leaves, and that it stops where the training would."""
 
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tiny_model import tiny_cfg
+from detectron2.utils import comm
+from kills import start_child
+from tiny_model import processes, tiny_cfg
 
-from detr_d2.engine import check, check_training
+from detr_d2.engine import check, check_training, launch
 
 
 @pytest.fixture
@@ -41,6 +44,19 @@ def test_the_table_says_what_the_training_will_do_and_nothing_is_left(cfg):
     assert "loss_dice" in table
     assert "MB in this process" in table
     assert os.listdir(cfg.OUTPUT_DIR) == []
+
+
+def check_in_process(args):
+    start_child()
+    table = check_training(args.cfg)
+    Path(args.cfg.OUTPUT_DIR, f"table_{comm.get_rank()}.txt").write_text(table)
+
+
+@pytest.mark.usefixtures("forked")
+def test_two_processes_check_in_one_folder(cfg):
+    launch(check_in_process, processes(2, cfg=cfg))
+    assert sorted(os.listdir(cfg.OUTPUT_DIR)) == ["table_0.txt", "table_1.txt"]
+    assert "30 iterations of 4 images" in Path(cfg.OUTPUT_DIR, "table_0.txt").read_text()
 
 
 def test_the_disk_space_is_that_of_all_files(cfg, monkeypatch):
