@@ -166,12 +166,15 @@ def _schedule_rows(cfg: CfgNode, seconds: float) -> list[Row]:
     solver = cfg.SOLVER
     images = len(training_records(cfg))
     epochs = solver.MAX_ITER * solver.IMS_PER_BATCH / images
+    # Of Detectron2's schedules those by steps alone read STEPS.
+    by_steps = f"x {solver.GAMMA:g} at {list(solver.STEPS)}"
+    falls = by_steps if "MultiStep" in solver.LR_SCHEDULER_NAME else solver.LR_SCHEDULER_NAME
     return [
         (
             "schedule",
             f"{solver.MAX_ITER} iterations of {solver.IMS_PER_BATCH} images, {epochs:.3g} times "
-            f"each image; learning rate {solver.BASE_LR:g}, x {solver.GAMMA:g} at "
-            f"{list(solver.STEPS)}, warm-up {solver.WARMUP_ITERS}",
+            f"each image; learning rate {solver.BASE_LR:g}, {falls}, warm-up "
+            f"{solver.WARMUP_ITERS}",
         ),
         (
             "time",

@@ -44,6 +44,9 @@ def test_the_table_says_what_the_training_will_do_and_nothing_is_left(cfg):
     assert "loss_dice" in table
     assert "MB in this process" in table
     assert os.listdir(cfg.OUTPUT_DIR) == []
+    # A cosine has no steps, whatever STEPS says.
+    cfg.SOLVER.LR_SCHEDULER_NAME = "WarmupCosineLR"
+    assert "0.0001, WarmupCosineLR, warm-up" in check_training(cfg)
 
 
 def check_in_process(args):
