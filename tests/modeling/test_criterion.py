@@ -56,6 +56,15 @@ def test_perfect_prediction_costs_nothing():
     )
 
 
+def test_the_loss_of_the_last_layer_has_no_number():
+    """Of three layers the second is wrong in nothing but its box; then the last one is."""
+    for wrong, name in ((1, "loss_l1_1"), (2, "loss_l1")):
+        logits, boxes = (x.detach().clone() for x in perfect_outputs(layers=3))
+        boxes[wrong, 0, 2, 0] += 0.1
+        losses = box_losses(make_criterion(), logits, boxes, half_empty())
+        assert [k for k, v in losses.items() if "l1" in k and v > 0] == [name]
+
+
 def test_losses_are_weighted_and_divided_by_the_number_of_objects():
     logits, boxes = perfect_outputs(layers=1)
     boxes = boxes.detach().clone()
