@@ -12,6 +12,7 @@ from tiny_model import processes
 from toy_model import ToyModel  # noqa: F401  registers itself, in every process
 
 from detr_d2.engine import DetrTrainer, launch
+from detr_d2.engine.ema import WeightAverageHook
 
 
 class SameBatches(DetrTrainer):
@@ -213,3 +214,17 @@ def test_test_images_are_neither_flipped_nor_given_objects(toy_cfg, tiny_set):
 def test_skipped_steps_that_stop_a_training_by_config(toy_cfg):
     toy_cfg.SOLVER.MAX_SKIPPED_STEPS = 3
     assert DetrTrainer(toy_cfg)._trainer.max_skipped == 3
+
+
+def test_the_average_has_the_decay_and_the_period_of_the_config(toy_cfg):
+    toy_cfg.SOLVER.EMA.ENABLED = True
+    toy_cfg.SOLVER.EMA.DECAY = 0.75
+    toy_cfg.SOLVER.CHECKPOINT_PERIOD = 3
+    hooks = [h for h in DetrTrainer(toy_cfg)._hooks if isinstance(h, WeightAverageHook)]
+    assert [(hook.weights.decay, hook.period) for hook in hooks] == [(0.75, 3)]
+
+
+def test_without_a_test_set_no_figures_are_written(toy_cfg):
+    toy_cfg.DATASETS.TEST = ()
+    assert DetrTrainer.test(toy_cfg, DetrTrainer.build_model(toy_cfg)) == {}
+    assert not os.path.exists(os.path.join(toy_cfg.OUTPUT_DIR, "evaluation.json"))
