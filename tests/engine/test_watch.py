@@ -3,8 +3,9 @@
 import queue
 
 import pytest
-from torch.distributed import TCPStore
+from torch.distributed import HashStore, TCPStore
 
+from detr_d2.engine import watch as module
 from detr_d2.engine.watch import Watch
 
 
@@ -60,3 +61,26 @@ def test_who_has_finished_is_not_missed(watches):
         reported.get(timeout=2.0)
     made[0].finish()
     assert made[0].lost(wait=0) == ""
+
+
+def test_silence_counts_from_the_last_sign_and_for_as_long_as_the_patience(monkeypatch):
+    """The second of two processes is looked at with a clock that is set by hand."""
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    store, counts = HashStore(), {}
+    first, second = (Watch(store, rank, 2, print, patience=30.0) for rank in range(2))
+    said = []
+    for now[0], is_alive in [(100.0, 1), (125.0, 1), (155.0, 0), (155.5, 0)]:
+        if is_alive:
+            second._look({})
+        said.append(first._look(counts))
+    lost = "process 1 of 2 on an unknown machine is lost: no sign of it for 30 s"
+    assert said == ["", "", "", lost]
+
+
+def test_a_process_does_not_report_its_own_failure():
+    store = HashStore()
+    first, second = (Watch(store, rank, 2, print) for rank in range(2))
+    first.fail("it is full")
+    assert first._look({}) == ""
+    assert second._look({}) == "process 0 of 2 on an unknown machine has failed: it is full"
