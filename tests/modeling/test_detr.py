@@ -87,8 +87,9 @@ def test_raw_outputs_have_the_documented_shapes(half_empty_batch):
 
 
 def test_groups_of_equal_size_keep_the_order():
-    sizes = [(64, 96), (80, 72), (64, 96)]
-    assert group_by_size([make_input(*s, 0) for s in sizes]) == [[0, 2], [1]]
+    # The others have the width or the height of the first.
+    sizes = [(64, 96), (80, 96), (64, 96), (64, 72)]
+    assert group_by_size([make_input(*s, 0) for s in sizes]) == [[0, 2], [1], [3]]
 
 
 def test_a_model_from_arguments_equals_the_one_from_config(half_empty_batch):
@@ -128,3 +129,19 @@ def test_number_of_classes_is_read_from_the_metadata_and_checked():
     cfg.MODEL.DETR.NUM_CLASSES = 0
     with pytest.raises(ValueError, match="NUM_CLASSES"):
         classes_of(cfg)
+
+
+def test_outputs_are_those_of_the_first_query_group_and_the_last_layer(half_empty_batch):
+    cfg = tiny_cfg("Detr")
+    cfg.MODEL.DETR.DEC_LAYERS, cfg.MODEL.DETR.QUERY_GROUPS = 3, 2
+    model = build(cfg).train()
+    state = model.forward_detr(model.preprocess(half_empty_batch))
+    # (G, L, N, Q, .)
+    assert state.all_logits.shape[:3] == state.all_boxes.shape[:3] == (2, 3, 2)
+    logits, boxes = model.box_head(state.box_embeddings[None, None], None)
+    torch.testing.assert_close((state.logits, state.boxes), (logits[0, 0], boxes[0, 0]))
+    for name, everything in (("logits", state.all_logits), ("boxes", state.all_boxes)):
+        same = [
+            [torch.allclose(getattr(state, name), layer) for layer in group] for group in everything
+        ]
+        assert same == [[False, False, True], [False, False, False]], name

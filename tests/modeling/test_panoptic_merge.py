@@ -32,9 +32,10 @@ def test_argmax_and_python_types():
     assert [type(v) for v in segments[0].values()] == [int, int, bool, float, int]
 
 
-def test_things_of_one_class_stay_apart_and_stuff_is_united():
+@pytest.mark.parametrize(("first", "last"), [(0.9, 0.95), (0.95, 0.9)])
+def test_things_of_one_class_stay_apart_and_stuff_is_united(first, last):
     panoptic, segments = merge(
-        masks_of((0, 2), (2, 4), (4, 6), (6, 8)), [2, 0, 0, 2], [0.9, 0.9, 0.9, 0.95]
+        masks_of((0, 2), (2, 4), (4, 6), (6, 8)), [2, 0, 0, 2], [first, 0.9, 0.9, last]
     )
     assert panoptic[0].tolist() == [1, 1, 2, 2, 3, 3, 1, 1]
     assert [s["category_id"] for s in segments] == [2, 0, 0]
