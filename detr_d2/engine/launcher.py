@@ -122,17 +122,12 @@ def _end_at_once(reason: str) -> None:
 
 def _start_here(main: Main, args: argparse.Namespace) -> None:
     """Start this machine's processes, and end them all when one fails."""
-    size = args.num_gpus * args.num_machines
     # On one machine any port does; Detectron2's is the same for all jobs of a user.
     url = args.dist_url if args.num_machines > 1 else f"tcp://127.0.0.1:{_free_port()}"
-    first = args.machine_rank * args.num_gpus
+    worlds = _worlds(args, url)
     context = multiprocessing.get_context("spawn")
     processes: list[BaseProcess] = [
-        context.Process(
-            target=_run,
-            args=(main, args, World(first + local, size, local, args.num_gpus, url)),
-        )
-        for local in range(args.num_gpus)
+        context.Process(target=_run, args=(main, args, world)) for world in worlds
     ]
     received: list[int] = []
 
@@ -153,7 +148,15 @@ def _start_here(main: Main, args: argparse.Namespace) -> None:
     if received:
         sys.exit(128 + received[0])
     if failed is not None:
-        sys.exit(f"{_ending(failed, processes, first, size)}; the others were ended")
+        world = worlds[processes.index(failed)]
+        sys.exit(f"{_ending(failed, world)}; the others were ended")
+
+
+def _worlds(args: argparse.Namespace, url: str) -> list[World]:
+    """Places of this machine's processes, which meet those of the others at `url`."""
+    own = args.num_gpus
+    first, size = args.machine_rank * own, args.num_machines * own
+    return [World(first + local, size, local, own, url) for local in range(own)]
 
 
 def _wait(processes: Sequence[BaseProcess], received: Sequence[int]) -> BaseProcess | None:
@@ -172,11 +175,10 @@ def _wait(processes: Sequence[BaseProcess], received: Sequence[int]) -> BaseProc
     return failed or next((process for process in processes if process.exitcode), None)
 
 
-def _ending(failed: BaseProcess, processes: Sequence[BaseProcess], first: int, size: int) -> str:
-    rank = first + list(processes).index(failed)
+def _ending(failed: BaseProcess, world: World) -> str:
     code = failed.exitcode or 0
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-    return f"process {rank} of {size} on {socket.gethostname()} ended with {how}"
+    return f"process {world.rank} of {world.size} on {socket.gethostname()} ended with {how}"
 
 
 def _free_port() -> int:

@@ -1,5 +1,8 @@
+from argparse import Namespace
+
 import pytest
 
+from detr_d2.engine.launcher import _worlds
 from detr_d2.engine.world import World, find_world
 
 TORCHRUN = {
@@ -61,3 +64,9 @@ def test_what_cannot_be_understood_is_named():
         find_world({**TORCHRUN, "RANK": "x"})
     with pytest.raises(ValueError, match=r"SLURM_STEP_TASKS_PER_NODE is '3,2'"):
         find_world({**SLURM, "SLURM_STEP_TASKS_PER_NODE": "3,2"})
+
+
+def test_processes_that_are_started_here_follow_those_of_the_machines_before():
+    options = Namespace(num_gpus=2, num_machines=3, machine_rank=1)
+    found = _worlds(options, "tcp://a:1")
+    assert found == [World(2, 6, 0, 2, "tcp://a:1"), World(3, 6, 1, 2, "tcp://a:1")]
