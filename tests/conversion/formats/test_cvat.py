@@ -43,6 +43,20 @@ def test_cvat_for_images(tmp_path, converted):
     assert set(result.names.values()) == {"nut", "never used", "leaf", "disc"}
 
 
+@pytest.mark.parametrize(("group", "areas"), [("", [6, 6]), ("0", [6, 6]), ("1", [12])])
+def test_the_group_zero_is_none(tmp_path, converted, group, areas):
+    """Two nuts of 3 x 2 pixels each."""
+    shapes = "".join(
+        f'<polygon label="nut" points="{x},0;{x + 3},0;{x + 3},2;{x},2" group_id="{group}"/>'
+        for x in (15, 25)
+    )
+    image = f'<image id="0" name="a.png" width="{WIDTH}" height="{HEIGHT}">{shapes}</image>'
+    path = write(tmp_path / "x.xml", CVAT.format(mode="annotation", more="", body=image))
+    save_image(tmp_path / "images/a.png", SIZE)
+    result = converted("cvat", ALL, annotations=path, images=str(tmp_path / "images"))
+    assert [segment["area"] for segment in result.segments("a.png")] == areas
+
+
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
