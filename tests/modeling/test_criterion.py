@@ -153,6 +153,11 @@ def test_masks_can_be_limited_to_confident_queries():
     assert criterion.select(logits[-1], matching).query.tolist() == [[2]]
     unsure = criterion.select(logits[-1] * 0.01, matching)
     assert unsure.query.shape == (1, 0)
+    # Two classes share all: a query at the threshold is left out.
+    half = torch.tensor([40.0, 40.0, -1000.0]).expand(2, 3, 3)
+    for limit, expected in ((0.5, []), (0.49, [2])):
+        criterion.mask_score_thresh = limit
+        assert criterion.select(half, matching).query.tolist() == [expected]
 
 
 def test_target_classes_are_no_object_but_for_the_matched():

@@ -35,6 +35,7 @@ def test_instances_are_pixels_clipped_to_the_image():
     masks = torch.full((2, 20, 40), -5.0)
     masks[0, :, :2] = 5.0
     masks[1, 3, 4] = 0.1
+    masks[1, 3, 5] = 0.0
     result = instance_inference(
         boxes, torch.tensor([0.9, 0.8]), torch.tensor([1, 0]), (20, 40), masks.split(1)
     )
@@ -99,6 +100,13 @@ def test_semantic_takes_all_queries_and_the_panoptic_map_the_sure_ones():
     assert postprocess.needed_queries(found).nonzero().tolist() == [[count - 1]]
 
 
+@pytest.mark.parametrize("other", [{"instance_on": False}, {"panoptic_on": False}])
+def test_a_query_at_the_threshold_is_left_out(other):
+    limits = {"score_thresh": 0.75, "instance_score_thresh": 0.75}
+    postprocess = PostProcess(thing_ids=[1], **limits, **other)
+    assert postprocess.needed_queries(predictions([0.75, 0.875])).tolist() == [False, True]
+
+
 # Centre, width and height; the second box overlaps the first by 8 of 10 columns (IoU 8 / 12), the
 # third by 6 (6 / 14) and the second by 8, the fourth lies apart.
 BOXES = torch.tensor(
@@ -127,6 +135,14 @@ def test_a_duplicate_overlaps_a_better_box_of_its_class(scores, classes, iou, ex
     # Nobody is a duplicate of a query that is no candidate.
     candidates = torch.tensor([False, True, True, True])
     assert find_duplicates(found, BOXES, candidates, iou).nonzero()[:, 0].tolist() == left
+
+
+def test_boxes_that_overlap_by_just_the_limit_are_no_duplicates():
+    """The second box is one half of the first."""
+    boxes = torch.tensor([[0.25, 0.5, 0.5, 1.0], [0.125, 0.5, 0.25, 1.0]])
+    everyone = torch.ones(2, dtype=torch.bool)
+    for iou, expected in ((0.5, [False, False]), (0.49, [False, True])):
+        assert find_duplicates(predictions([0.9, 0.8]), boxes, everyone, iou).tolist() == expected
 
 
 def test_duplicate_things_are_no_objects_but_stay_instances():

@@ -74,6 +74,20 @@ def test_ten_lines_train_and_infer():
     assert outputs["panoptic_seg"][0].shape == (64, 96)
 
 
+def test_the_transformer_reads_the_feature_that_is_named():
+    model = Detr(
+        backbone=detr_resnet(18),
+        in_feature="res4",
+        transformer=Transformer(hidden_dim=32, enc_layers=1, dec_layers=1),
+        num_classes=4,
+        postprocess=PostProcess(thing_ids=[]),
+    )
+    state = model.raw_outputs([make_input(64, 96, 0)])
+    projected = model.input_proj(state.features["res4"])
+    assert projected.shape[-2:] == (4, 6)
+    torch.testing.assert_close(state.projected, projected)
+
+
 def test_dilated_resnet_has_half_the_stride():
     backbone = detr_resnet(dc5=True)
     assert backbone.output_shape()["res5"].stride == 16
