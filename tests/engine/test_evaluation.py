@@ -2,11 +2,13 @@
 
 import json
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
 from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
+from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 from tiny_model import build, tiny_cfg
 from torch import nn
@@ -103,7 +105,7 @@ def cfg(tiny_set, register):
     cfg.MODEL.DETR.NUM_CLASSES = 0
     cfg.MODEL.DETR.DROPOUT = 0.5
     cfg.DATASETS.TEST = (register(**tiny_set.paths()),)
-    cfg.INPUT.FORMAT = "RGB"
+    cfg.INPUT.FORMAT = "BGR"
     cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TEST = (48,), 32
     cfg.TEST.LOSS_IMAGES = 2
     return cfg
@@ -144,3 +146,39 @@ def test_losses_are_logged_beside_the_figures(toy_cfg, monkeypatch):
     logged = trainer._evaluate(nn.Identity(), None)
     assert logged == {"bbox": {"AP": 1.0}, "validation": {"total_loss": 2.0}}
     assert trainer._last_eval_results == {"bbox": {"AP": 1.0}}
+
+
+@pytest.mark.parametrize(
+    ("start", "is_main", "expected"), [(0, True, [False]), (2, True, [True]), (2, False, [])]
+)
+def test_the_main_process_keeps_the_best_and_says_whether_it_is_a_resumed_training(
+    toy_cfg, monkeypatch, start, is_main, expected
+):
+    said = []
+    best = SimpleNamespace(keep=lambda *_, resumed: said.append(resumed))
+    trainer = DetrTrainer.__new__(DetrTrainer)
+    trainer.cfg, trainer.iter, trainer.start_iter = toy_cfg, 3, start
+    monkeypatch.setattr(DetrTrainer, "test", lambda *_: {})
+    monkeypatch.setattr(comm, "is_main_process", lambda: is_main)
+    trainer._evaluate(nn.Identity(), best)
+    assert said == expected
+
+
+def test_without_a_test_set_there_are_no_losses_to_measure(toy_cfg, monkeypatch):
+    toy_cfg.TEST.LOSS_IMAGES, toy_cfg.DATASETS.TEST = 3, ()
+    trainer = DetrTrainer.__new__(DetrTrainer)
+    trainer.cfg = toy_cfg
+    monkeypatch.setattr(DetrTrainer, "test", lambda *_: {})
+    assert trainer._evaluate(nn.Identity(), None) == {}
+
+
+@pytest.mark.parametrize(("period", "has_set", "count"), [(2, 1, 1), (0, 1, 0), (2, 0, 0)])
+def test_the_best_is_looked_for_where_there_are_evaluations_to_compare(
+    toy_cfg, monkeypatch, period, has_set, count
+):
+    toy_cfg.TEST.EVAL_PERIOD = period
+    toy_cfg.DATASETS.TEST = toy_cfg.DATASETS.TEST[:has_set]
+    made = []
+    monkeypatch.setattr("detr_d2.engine.trainer.BestWeights", made.append)
+    DetrTrainer(toy_cfg)
+    assert len(made) == count

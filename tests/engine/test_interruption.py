@@ -118,9 +118,10 @@ def test_a_second_signal_ends_at_once_unless_it_is_the_first_sent_twice(monkeypa
 @pytest.mark.parametrize(("own", "other"), [(signal.SIGTERM, 0), (0, signal.SIGTERM)])
 def test_all_processes_end_when_one_has_got_a_signal(monkeypatch, own, other):
     """This one believes to be the second of two: the first would write the checkpoint."""
+    waited = []
     monkeypatch.setattr(comm, "get_world_size", lambda: 2)
     monkeypatch.setattr(comm, "get_rank", lambda: 1)
-    monkeypatch.setattr(comm, "synchronize", lambda: None)
+    monkeypatch.setattr(comm, "synchronize", lambda: waited.append(1))
     choices = {torch.distributed.ReduceOp.MAX: max, torch.distributed.ReduceOp.MIN: min}
 
     def all_reduce(flag, operation):
@@ -136,5 +137,7 @@ def test_all_processes_end_when_one_has_got_a_signal(monkeypatch, own, other):
         with pytest.raises(SystemExit) as ended:
             hook.after_step()
         assert ended.value.code == 143
+        assert waited == [1], "until the checkpoint is written"
+        assert hook.stopped, "or this process alone would evaluate at the end"
     finally:
         hook.after_train()

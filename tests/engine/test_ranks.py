@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import pytest
 import torch
+from detectron2.engine.hooks import PeriodicCheckpointer
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.utils import comm
 from torch import nn
@@ -11,6 +12,7 @@ from toy_model import ToyModel
 
 from detr_d2.engine import DetrTrainer
 from detr_d2.engine.evaluation import held_out_losses
+from detr_d2.engine.hooks import PictureHook, TrainingPictureHook
 
 
 @META_ARCH_REGISTRY.register()
@@ -44,6 +46,19 @@ def test_each_process_has_random_numbers_of_its_own_and_one_writes(toy_cfg, tmp_
     written = [p for p in (tmp_path / "0").rglob("*") if p.is_file()]
     assert written == []
     assert {"model_final.pth", "model_ema.pth"} <= {p.name for p in (tmp_path / "1").iterdir()}
+
+
+def test_one_process_saves_and_draws(toy_cfg, monkeypatch):
+    """The others would do it in vain."""
+    toy_cfg.TEST.VISUALIZE = 1
+    kinds = []
+    for rank in range(2):
+        monkeypatch.setattr(comm, "get_rank", lambda rank=rank: rank)
+        kinds.append([type(hook) for hook in DetrTrainer(toy_cfg)._hooks])
+    first, second = kinds
+    alone = [kind for kind in first if kind not in second]
+    assert alone == [PeriodicCheckpointer, PictureHook, TrainingPictureHook]
+    assert second == [kind for kind in first if kind not in alone]
 
 
 def test_a_batch_that_processes_cannot_share_is_rejected(toy_cfg, monkeypatch):

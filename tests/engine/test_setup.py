@@ -84,6 +84,32 @@ def test_each_process_has_random_numbers_of_its_own(toy_cfg, monkeypatch):
     assert drawn[0] != drawn[1] == drawn[2]
 
 
+def test_the_first_process_writes_the_record(toy_cfg, monkeypatch):
+    monkeypatch.setattr(comm, "get_rank", lambda: 1)
+    os.makedirs(toy_cfg.OUTPUT_DIR)
+    setup_job(toy_cfg, argparse.Namespace())
+    names = {"config.yaml", "environment.txt", "categories.json"}
+    assert not names & set(os.listdir(toy_cfg.OUTPUT_DIR))
+    monkeypatch.setattr(comm, "get_rank", lambda: 0)
+    setup_job(toy_cfg, argparse.Namespace())
+    assert names <= set(os.listdir(toy_cfg.OUTPUT_DIR))
+
+
+def test_categories_of_the_test_set_count_where_there_is_no_other(toy_cfg):
+    toy_cfg.DATASETS.TRAIN = ()
+    setup_job(toy_cfg, argparse.Namespace())
+    with open(os.path.join(toy_cfg.OUTPUT_DIR, "categories.json")) as file:
+        assert len(json.load(file)) == 4
+
+
+@pytest.mark.parametrize("fastest", [True, False])
+def test_cudnn_looks_for_the_fastest_way_by_config(toy_cfg, monkeypatch, fastest):
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", not fastest)
+    toy_cfg.CUDNN_BENCHMARK = fastest
+    setup_job(toy_cfg, argparse.Namespace())
+    assert torch.backends.cudnn.benchmark is fastest
+
+
 def test_a_drawn_seed_is_that_of_the_first_process(toy_cfg, monkeypatch):
     monkeypatch.setattr(comm, "all_gather", lambda own: [41, own])
     toy_cfg.SEED = -1

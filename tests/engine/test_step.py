@@ -2,6 +2,7 @@ import contextlib
 import copy
 import itertools
 import math
+import types
 
 import pytest
 import torch
@@ -263,3 +264,10 @@ def test_a_gpu_without_bfloat16_gets_float16_and_a_loss_scale(monkeypatch, has_b
     # bfloat16 has the range of float32: nothing to scale.
     trainer = make(Regression(), [samples(2)], precision=expected)
     assert trainer.grad_scaler.is_enabled() is not has_bfloat16
+
+
+def test_the_time_for_data_is_that_of_all_micro_batches(monkeypatch):
+    """A clock that goes on by 1 s at each look: each of three batches takes 1 s."""
+    clock = types.SimpleNamespace(perf_counter=itertools.count().__next__)
+    monkeypatch.setattr(step_module, "time", clock)
+    assert step(make(Regression(), [samples(1)], accumulate=3))["data_time"] == 3

@@ -11,6 +11,7 @@ from PIL import Image
 from tiny_model import processes
 from toy_model import ToyModel  # noqa: F401  registers itself, in every process
 
+from detr_d2.checkpoint import LoadingRules
 from detr_d2.engine import DetrTrainer, launch
 from detr_d2.engine.ema import WeightAverageHook
 
@@ -137,6 +138,19 @@ def test_loader_gives_micro_batches(toy_cfg):
         DetrTrainer.build_train_loader(toy_cfg)
 
 
+def test_data_workers_by_config(toy_cfg):
+    toy_cfg.DATALOADER.NUM_WORKERS = 3
+    assert DetrTrainer.build_train_loader(toy_cfg).num_workers == 3
+
+
+def test_wide_and_tall_images_are_kept_apart_by_config(toy_cfg):
+    """Image 7 is wide, image 8 tall."""
+    toy_cfg.DATALOADER.ASPECT_RATIO_GROUPING = True
+    batches = itertools.islice(DetrTrainer.build_train_loader(toy_cfg), 6)
+    found = {tuple(image["image_id"] for image in batch) for batch in batches}
+    assert found == {(7, 7), (8, 8)}
+
+
 @pytest.mark.parametrize(("leave_out", "expected"), [(True, {7, 8}), (False, {7, 8, 9})])
 def test_images_without_segments_by_config(toy_cfg, leave_out, expected):
     toy_cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = leave_out
@@ -211,9 +225,27 @@ def test_test_images_are_neither_flipped_nor_given_objects(toy_cfg, tiny_set):
         assert np.array_equal(batches[1][0]["image"].numpy().transpose(1, 2, 0), pixels)
 
 
-def test_skipped_steps_that_stop_a_training_by_config(toy_cfg):
+def test_the_step_is_that_of_the_config(toy_cfg):
     toy_cfg.SOLVER.MAX_SKIPPED_STEPS = 3
-    assert DetrTrainer(toy_cfg)._trainer.max_skipped == 3
+    toy_cfg.SOLVER.ACCUMULATE = 2
+    toy_cfg.SOLVER.AMP.ENABLED = True
+    toy_cfg.SOLVER.CLIP_GRADIENTS.ENABLED = True
+    toy_cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = "value"
+    toy_cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE = 0.5
+    step = DetrTrainer(toy_cfg)._trainer
+    assert (step.max_skipped, step.accumulate, step.precision) == (3, 2, torch.bfloat16)
+    parameter = torch.nn.Parameter(torch.zeros(2))
+    parameter.grad = torch.tensor([3.0, 0.25])
+    step.clip([parameter])
+    assert parameter.grad.tolist() == [0.5, 0.25]
+
+
+def test_weights_are_loaded_by_the_config_and_checked_against_it(toy_cfg):
+    toy_cfg.MODEL.DETR.LOAD.CLASS_ROWS = "in_order"
+    toy_cfg.MODEL.DETR.LOAD.BOX_HEAD = False
+    trainer = DetrTrainer(toy_cfg)
+    assert trainer.checkpointer.rules == LoadingRules(class_rows="in_order", box_head=False)
+    assert trainer.checkpointer.cfg is trainer.cfg
 
 
 def test_the_average_has_the_decay_and_the_period_of_the_config(toy_cfg):
