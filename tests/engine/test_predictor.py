@@ -13,6 +13,7 @@ from torch import nn
 import detr_d2
 from detr_d2 import model_zoo
 from detr_d2.checkpoint.checkpointer import save_weights
+from detr_d2.data.categories import CategoryTable
 from detr_d2.engine import Predictor
 
 SKY, BRICK = (10, 20, 30), (200, 60, 50)
@@ -71,6 +72,31 @@ def test_one_image_gives_one_output_and_none_give_none(echo_cfg, red):
     predictor = Predictor(echo_cfg)
     assert predictor(red) == {"number": 0}
     assert predictor([]) == []
+
+
+@pytest.mark.parametrize(
+    ("scale", "enlarge", "expected"),
+    [(1, True, (10, 15)), (1, False, (10, 15)), (4, True, (40, 60)), (4, False, (20, 30))],
+)
+def test_outputs_of_a_shrunk_image_may_stay_as_small_as_the_model_saw_it(
+    echo_cfg, red, scale, enlarge, expected
+):
+    """The model sees 20 rows: an image of 10 is enlarged, one of 40 is shrunk."""
+    Predictor(echo_cfg)(red.repeat(scale, 0).repeat(scale, 1), enlarge=enlarge)
+    assert seen[0]["image"].shape == (3, 20, 30)
+    assert (seen[0]["height"], seen[0]["width"]) == expected
+
+
+def test_an_image_that_would_shrink_to_nothing_is_named(echo_cfg):
+    strip = np.zeros((1, 400, 3), np.uint8)
+    with pytest.raises(ValueError, match=r"400x1 pixels: .*MAX_SIZE_TEST 100 .* has no pixel"):
+        Predictor(echo_cfg)(strip)
+    # 0 asks for no scaling.
+    echo_cfg.INPUT.MIN_SIZE_TEST = 0
+    Predictor(echo_cfg)(strip)
+    assert seen[0]["image"].shape == (3, 1, 400)
+    with pytest.raises(ValueError, match="an image of 400x0 pixels"):
+        Predictor(echo_cfg)(strip[:0])
 
 
 def test_a_path_is_read_upright_in_rgb(echo_cfg, red, tmp_path):
@@ -196,6 +222,18 @@ def test_what_is_saved_is_read_by_panopticapi(run_folder, images, tmp_path):
     assert counts[40].tp == 0, "every pixel is sky, id 9"
 
 
+def test_saved_images_have_the_ids_of_the_data_set(run_folder, images, tmp_path):
+    listed = [{"id": 70, "file_name": "deep/b.jpg"}, {"id": 5, "file_name": "a.png"}]
+    (tmp_path / "set.json").write_text(json.dumps({"images": listed}))
+    predictor = Predictor.from_run(run_folder)
+    predictor.save_coco_panoptic(tmp_path / "out", [images], ids_from=tmp_path / "set.json")
+    content = json.loads((tmp_path / "out" / "panoptic.json").read_text())
+    assert {image["file_name"]: image["id"] for image in content["images"]} == {
+        "a.png": 5,
+        "deep/b.jpg": 70,
+    }
+
+
 def test_save_rejects_videos_and_models_without_masks(run_folder, images, tmp_path):
     (images / "v.mp4").touch()
     with pytest.raises(ValueError, match=r"v\.mp4'\] are videos: tools/demo.py"):
@@ -241,3 +279,15 @@ def test_unknown_categories_are_an_error_only_where_they_are_needed(echo_cfg, re
     output = predictor(red)
     with pytest.raises(ValueError, match=r"give Predictor\(categories=...\)"):
         predictor.render(red, output)
+
+
+def test_categories_that_are_not_those_of_the_model_are_rejected(tiny_set, register, tmp_path):
+    cfg = small_cfg(classes=0)
+    cfg.DATASETS.TRAIN = (register(**tiny_set.paths()),)
+    give_weights(cfg, tmp_path)
+    others = [
+        {**c, "name": "cloud"} if c["name"] == "sky" else c for c in tiny_set.content["categories"]
+    ]
+    message = r"are \['pipe', 'brick', 'cloud', 'soil'\]; the model's .* \['pipe', 'brick', 'sky',"
+    with pytest.raises(ValueError, match=message):
+        Predictor(cfg, CategoryTable(others))
