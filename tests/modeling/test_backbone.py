@@ -1,6 +1,6 @@
 import pytest
 import torch
-from detectron2.layers import FrozenBatchNorm2d
+from detectron2.layers import Conv2d, FrozenBatchNorm2d
 from tiny_model import build, make_input, tiny_cfg
 
 from detr_d2.modeling import detr_resnet
@@ -53,6 +53,23 @@ def test_a_norm_that_learns_is_not_folded():
     backbone = detr_resnet(18, norm="BN", freeze_at=0)
     fold_norms(backbone)
     assert not any(isinstance(m, FoldedConv2d) for m in backbone.modules())
+
+
+class Doubled(Conv2d):
+    """Computes something else, as deformable convolutions do."""
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+@pytest.mark.parametrize(
+    ("kind", "bias", "folded"),
+    [(Conv2d, False, True), (Conv2d, True, False), (Doubled, False, False)],
+)
+def test_what_is_no_plain_convolution_without_bias_stays_as_it_is(kind, bias, folded):
+    conv = kind(3, 4, 1, bias=bias, norm=FrozenBatchNorm2d(4))
+    fold_norms(conv)
+    assert type(conv) is (FoldedConv2d if folded else kind)
 
 
 @pytest.mark.parametrize("fold", [False, True])

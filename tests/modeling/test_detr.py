@@ -4,7 +4,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.utils.events import EventStorage
 from tiny_model import build, make_input, tiny_cfg
 
-from detr_d2.modeling import Detr
+from detr_d2.modeling import Detr, class_metadata
 from detr_d2.modeling.class_metadata import classes_of
 from detr_d2.modeling.padding import group_by_size
 
@@ -145,3 +145,19 @@ def test_outputs_are_those_of_the_first_query_group_and_the_last_layer(half_empt
             [torch.allclose(getattr(state, name), layer) for layer in group] for group in everything
         ]
         assert same == [[False, False, True], [False, False, False]], name
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"), [(3, ("a", "b", "c")), (2, ("x", "y")), (4, ())], ids=str
+)
+def test_names_are_those_of_the_first_list_that_has_one_for_each_class(
+    monkeypatch, count, expected
+):
+    metadata = {
+        "first": {"stuff_classes": ["x", "y"], "thing_classes": ["a", "b", "c"]},
+        "second": {"thing_classes": ["d", "e", "f"]},
+    }
+    monkeypatch.setattr(class_metadata, "MetadataCatalog", metadata)
+    cfg = tiny_cfg()
+    cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = ("first",), ("second",)
+    assert class_metadata.class_names_of(cfg, count) == expected

@@ -20,6 +20,19 @@ def make_targets(*images: list[tuple[int, list[float]]]) -> Targets:
 LEFT, RIGHT = [0.2, 0.5, 0.2, 0.4], [0.8, 0.5, 0.2, 0.4]
 
 
+def test_boxes_of_targets_are_fractions_of_their_own_image():
+    """In images of 10 x 40 and of 20 x 50 (rows x columns)."""
+    inputs = []
+    for size, box in (((10, 40), [4.0, 1.0, 12.0, 6.0]), ((20, 50), [0.0, 10.0, 50.0, 20.0])):
+        instances = Instances(size)
+        instances.gt_boxes = Boxes(torch.tensor([box]))
+        instances.gt_classes = torch.tensor([1])
+        inputs.append({"instances": instances})
+    targets = Targets.from_inputs(inputs, torch.device("cpu"), 2, with_masks=False)
+    expected = torch.tensor([[0.2, 0.35, 0.2, 0.5], [0.5, 0.75, 1.0, 0.5]])
+    torch.testing.assert_close(targets.boxes, expected)
+
+
 def test_boxes_decide_when_classes_do_not():
     # Image 0: queries right, nowhere, left. Image 1: no object. Image 2: one object at query 1.
     boxes = torch.tensor([[RIGHT, [0.5, 0.1, 0.1, 0.1], LEFT]]).repeat(3, 1, 1)[None]

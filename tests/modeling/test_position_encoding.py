@@ -24,6 +24,8 @@ def test_padding_changes_nothing_inside_the_image():
     padded[:, :2, :3] = False
     together = sine_position_encoding(padded, 16)
     torch.testing.assert_close(together[:, :, :2, :3], alone)
+    # Rows and columns of padding alone have a place too.
+    assert together.isfinite().all()
 
 
 def test_channels_must_be_a_multiple_of_four():
