@@ -1,5 +1,6 @@
 """--check: what it counts, what it leaves, and that it stops where the training would."""
 
+import itertools
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -79,6 +80,41 @@ def test_the_disk_space_is_that_of_all_files(cfg, monkeypatch):
     assert "model_best.pth" in check_training(cfg)
     cfg.TEST.BEST_BY, cfg.SOLVER.EMA.ENABLED = [], False
     assert check._disk(cfg, megabyte, megabyte).startswith("4 checkpoints of 1 MB; ")
+
+
+def test_no_file_is_counted_that_the_training_does_not_write(cfg):
+    megabyte = check.MEGABYTE
+    os.makedirs(cfg.OUTPUT_DIR)
+    cfg.TEST.EVAL_PERIOD = 0
+    assert check._disk(cfg, megabyte, megabyte).startswith("4 checkpoints of 1 MB; ")
+    cfg.SOLVER.CHECKPOINT_PERIOD = 0
+    assert check._disk(cfg, megabyte, megabyte).startswith("1 checkpoints of 1 MB; ")
+
+
+def test_the_schedule_is_that_of_the_config(cfg):
+    cfg.SOLVER.MAX_ITER, cfg.SOLVER.STEPS, cfg.SOLVER.GAMMA = 200, (150, 180), 0.25
+    cfg.SOLVER.BASE_LR, cfg.SOLVER.WARMUP_ITERS = 0.003, 17
+    rows = dict(check._schedule_rows(cfg, seconds=36.0))
+    # Two images have objects.
+    assert rows["schedule"] == (
+        "200 iterations of 4 images, 400 times each image; learning rate 0.003, "
+        "x 0.25 at [150, 180], warm-up 17"
+    )
+    assert rows["time"].endswith("at most 2 h")
+
+
+def test_the_step_takes_the_images_of_most_objects_and_an_evaluation_its_time(cfg, monkeypatch):
+    """Image 7 has three objects, image 8 two. A clock goes on by 1 s at each look."""
+    cfg.TEST.IMS_PER_BATCH = 2
+    trainer = check._DryTrainer(cfg)
+    for batch, expected in ((4, [7, 8]), (2, [7]), (6, [7, 8, 7])):
+        cfg.SOLVER.IMS_PER_BATCH = batch
+        images = next(iter(trainer.build_train_loader(cfg)))
+        assert [image["image_id"] for image in images] == expected
+    clock = SimpleNamespace(perf_counter=itertools.count().__next__)
+    monkeypatch.setattr(check, "time", clock)
+    ((_, text),) = check._evaluate(trainer, cfg.DATASETS.TEST[0])
+    assert text == "3 images, 0.5 s each"
 
 
 def test_a_class_without_an_object_is_said(cfg, tiny_set, register):
