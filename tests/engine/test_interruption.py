@@ -49,6 +49,8 @@ def test_a_signal_finishes_the_step_and_the_training_goes_on_later(
     assert ended.value.code == status
     assert signal.getsignal(number) is before
     assert (tmp_path / "parts" / "last_checkpoint").read_text() == "model_0000001.pth"
+    # The picture is of a whole training.
+    assert not (tmp_path / "parts" / "training.png").exists()
     assert f"{name}: stopped after 2 of 4 iterations" in caplog.text
     assert "--resume goes on" in caplog.text
     resumed = train(toy_cfg, resume=True)

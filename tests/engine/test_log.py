@@ -43,7 +43,15 @@ def metrics_of(folder, *iterations, cut=""):
 
 @pytest.mark.parametrize(
     ("start", "cut", "left"),
-    [(5, "", [1, 3]), (4, "", [1, 3]), (3, "", [1]), (9, "", [1, 3, 5]), (9, '{"itera', [1, 3, 5])],
+    [
+        (5, "", [1, 3]),
+        (4, "", [1, 3]),
+        (3, "", [1]),
+        (9, "", [1, 3, 5]),
+        (9, '{"itera', [1, 3, 5]),
+        # The next line would be written behind it.
+        (9, '{"iteration": 7}', [1, 3, 5]),
+    ],
 )
 def test_a_resumed_training_drops_the_lines_that_it_writes_again(tmp_path, start, cut, left):
     file = metrics_of(tmp_path, 1, 3, 5, cut=cut)

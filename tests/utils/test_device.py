@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 from detectron2.config import get_cfg
+from detectron2.utils import comm
 
 from detr_d2.utils import device
 from detr_d2.utils.device import use_available_device
@@ -50,6 +51,14 @@ def test_gpu_of_the_config_that_is_not_there_becomes_the_cpu_with_one_line(gpus,
     (record,) = caplog.records
     assert "\n" not in record.getMessage()
     assert "MODEL.DEVICE is cuda" in record.getMessage() and "no GPU" in record.getMessage()
+
+
+def test_one_of_several_processes_says_it(gpus, caplog, monkeypatch):
+    gpus(0)
+    monkeypatch.setattr(comm, "get_rank", lambda: 1)
+    with caplog.at_level(logging.WARNING, "detr_d2"):
+        assert device_after("cuda") == "cpu"
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize(
