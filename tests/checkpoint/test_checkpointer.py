@@ -3,6 +3,7 @@ import resource
 
 import pytest
 import torch
+from detectron2.utils import comm
 from torch import nn
 
 from detr_d2.checkpoint import LoadingRules, WeightsError
@@ -33,6 +34,12 @@ def test_weights_and_states_come_back(tmp_path):
     assert counter.value == 3
     assert rest["iteration"] == 5
     assert checkpointer.get_checkpoint_file() == str(tmp_path / "model_1.pth")
+
+
+def test_one_of_several_processes_writes(tmp_path, monkeypatch):
+    monkeypatch.setattr(comm, "get_rank", lambda: 1)
+    Checkpointer(nn.Linear(2, 2), str(tmp_path)).save("model_1")
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_job_killed_while_writing_leaves_the_older_checkpoint(tmp_path, monkeypatch):

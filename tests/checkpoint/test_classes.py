@@ -31,6 +31,10 @@ def test_by_name_keeps_shared_classes_in_the_order_here():
     assert plan.kept == ((0, 2), (2, 1)) and plan.fresh == (1,)
 
 
+def test_of_two_rows_with_one_name_the_first_is_taken():
+    assert plan_rows(("car", "a_b", "A b"), 3, ["a b"], 1).kept == ((0, 1),)
+
+
 def test_a_renamed_class_takes_the_row_of_its_old_name():
     plan = plan_rows(("person", "car"), 2, ["worker", "car"], 2, renamed={"worker": "person"})
     assert plan.kept == ((0, 0), (1, 1)) and plan.fresh == ()

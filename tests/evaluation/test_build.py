@@ -8,6 +8,7 @@ from random_panoptic import save_ids
 
 from detr_d2.config import add_detr_config
 from detr_d2.evaluation import build_evaluators, flat_results
+from detr_d2.evaluation.panoptic import PanopticEvaluator
 
 ALL = ["panoptic", "box", "mask", "semantic"]
 MAIN = {"PQ", "SQ", "RQ", "PQ_th", "PQ_st", "box_AP", "mask_AP", "mIoU"}
@@ -73,6 +74,17 @@ def test_an_output_that_the_model_does_not_give_is_named(tiny_set, register, eva
 
     with pytest.raises(ValueError, match=rf"'{name}'.*\['other'\]"):
         evaluate(register(**tiny_set.paths()), [name], without)
+
+
+def test_a_set_that_names_no_kind_of_evaluator_is_a_panoptic_one(register, tmp_path):
+    def by_hand(name):
+        MetadataCatalog.get(name).set(panoptic_json="a.json", panoptic_root="a")
+
+    cfg = get_cfg()
+    add_detr_config(cfg)
+    cfg.TEST.EVALUATORS = ["panoptic"]
+    (evaluator,) = build_evaluators(cfg, register(by_hand), str(tmp_path))
+    assert isinstance(evaluator, PanopticEvaluator)
 
 
 def test_cityscapes_has_evaluators_of_its_own():

@@ -8,6 +8,7 @@ import pytest
 import torch
 from detectron2.data import MetadataCatalog
 from detectron2.structures import Boxes, Instances
+from detectron2.utils import comm
 from model_outputs import worsen
 from pycocotools.coco import COCO
 
@@ -54,13 +55,23 @@ def test_the_ground_truth_of_an_earlier_set_is_replaced(tiny_set, register, eval
     assert json.loads(earlier.read_text()) == content
 
 
+def test_one_process_derives_the_ground_truth(tiny_set, register, monkeypatch, tmp_path):
+    name = register(**tiny_set.paths())
+    monkeypatch.setattr(instances, "InstanceEvaluator", lambda *_: None)
+    path = tmp_path / "instances_ground_truth.json"
+    for rank, is_there in ((1, False), (0, True)):
+        monkeypatch.setattr(comm, "get_rank", lambda rank=rank: rank)
+        instances.build_instance_evaluator(name, ["bbox"], str(tmp_path))
+        assert path.exists() == is_there
+
+
 def test_nothing_found_scores_0_and_not_nan(tiny_set, register, evaluate):
     def nothing(record, output):
         return {"instances": output["instances"][:0]}
 
     results = evaluate(register(**tiny_set.paths()), ["box", "mask"], nothing)
-    assert results["bbox"]["AP"] == 0
-    assert results["segm"]["AP"] == 0
+    for task in ("bbox", "segm"):
+        assert [results[task][name] for name in ("AP", "AP50", "AP75")] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("crowds", [0, 1])

@@ -178,12 +178,15 @@ def test_a_map_that_changes_after_process_does_no_harm(tiny_set, register, monke
 
     monkeypatch.setattr(evaluator._ground_truth, "count", late)
     monkeypatch.setattr(evaluator, "_threads", 3)
+    others = set(threading.enumerate())
     for record in DatasetCatalog.get(name):
         output = output_of_ground_truth(record, 4)
         evaluator.process([record], [output])
         output["panoptic_seg"][0].zero_()
+    assert set(threading.enumerate()) - others
     waiting.set()
     assert evaluator.evaluate()["panoptic_seg"]["PQ"] == pytest.approx(100)
+    assert not set(threading.enumerate()) - others, "its threads have ended"
 
 
 def test_few_maps_wait_and_an_error_comes_soon(tiny_set, register, tmp_path, monkeypatch):
