@@ -95,6 +95,36 @@ def test_boxes_are_rendered_at_scale_with_exclusive_corners():
     assert (image == 100).all()
 
 
+def letters(picture):
+    """Rows and columns of the white of a label's letters."""
+    return np.nonzero((picture > 240).all(axis=2))
+
+
+def test_the_label_stands_at_the_corner_of_the_enlarged_box():
+    box = np.array([[40.0, 30.0, 90.0, 50.0]])
+    rows, columns = letters(render_boxes(grey(60, 100), box, [THING], PALETTE, width=400))
+    # The corner is at column 160, row 120.
+    assert 160 <= columns.min() < 175 and 120 <= rows.min() < 135
+
+
+def test_boxes_over_segments_are_enlarged_with_them():
+    ids = np.zeros((40, 60), np.int32)
+    ids[10:30, 20:40] = 7
+    # The box says more than the mask; its upper left corner is at row 8, column 12, twice as large.
+    box = np.array([[12.0, 8.0, 40.0, 30.0]])
+    picture = render_segments(grey(40, 60), ids, [THING], PALETTE, width=120, boxes=box)
+    assert picture[16, 24:60].tolist() == [list(RED)] * 36
+    assert picture[16:40, 24].tolist() == [list(RED)] * 24
+    assert (picture[8, 12:16] != RED).any()
+
+
+def test_a_label_near_the_border_is_moved_into_the_picture():
+    box = np.array([[150.0, 92.0, 198.0, 99.0]])
+    rows, columns = letters(render_boxes(grey(100, 200), box, [THING], PALETTE))
+    middle = letters(render_boxes(grey(100, 200), box - 50, [THING], PALETTE))
+    assert len(rows) == len(middle[0]) and rows.max() < 99 and columns.max() < 199
+
+
 def test_no_boxes():
     picture = render_boxes(grey(8, 8), np.zeros((0, 4)), [], PALETTE)
     assert (picture == 100).all()
