@@ -203,14 +203,15 @@ def segment(number, category, area=9, iscrowd=0):
 
 
 def test_what_is_skipped_in_a_repair_is_named_with_the_reason(tiny_set, tmp_path):
-    other_size(tiny_set)
+    # As high as its image, but narrower.
+    write_id_png(tiny_set.root / "panoptic/b.png", np.full((20, 4), 65536))
     image_gone(tiny_set)
     annotations = tiny_set.content["annotations"]
     annotations += [{**annotations[2], "image_id": 99}, {**annotations[2]}]
     tiny_set.write()
     found = {(s.name, s.reason) for s in repair_sets([files_of(tiny_set)], tmp_path / "repaired")}
     names = {name: reason for name, reason in found if name != "empty.png"}
-    assert names["b.png"] == "(4, 4) pixels, its image has (20, 14)"
+    assert names["b.png"] == "(20, 4) pixels, its image has (20, 14)"
     assert "images/a.jpg: not readable" in names["a.png"]
     assert {reason for name, reason in found if name == "empty.png"} == {
         "malformed, or no image entry of its own",
