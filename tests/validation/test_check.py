@@ -11,7 +11,7 @@ from detr_d2.data.coco_panoptic import load_records
 from detr_d2.data.coco_writer import write_id_png
 from detr_d2.utils.files import read_json, write_json
 from detr_d2.validation.check import Checker, SetFiles, check_together, find_near_duplicates
-from detr_d2.validation.check_json import check_balance
+from detr_d2.validation.check_json import check_balance, check_segments
 from detr_d2.validation.findings import Page
 from detr_d2.validation.repair import renumber_segments, repair_sets
 
@@ -86,6 +86,15 @@ def record_without_image(s):
     del s.content["images"][0]
 
 
+def crowd_of_two(s):
+    first(s)[1]["iscrowd"] = 2
+
+
+def image_twice(s):
+    """The later entry, of another size, counts for nothing."""
+    s.content["images"].append({**s.content["images"][2], "height": 99})
+
+
 def category_twice(s):
     s.content["categories"] = [*s.content["categories"], s.content["categories"][0]]
 
@@ -107,6 +116,8 @@ def category_twice(s):
         (image_gone, "missing image"),
         (image_without_record, "image without record"),
         (record_without_image, "record without image"),
+        (crowd_of_two, "faulty iscrowd"),
+        (image_twice, "duplicate image"),
         (category_twice, "duplicate category id"),
     ],
 )
@@ -144,6 +155,8 @@ def test_every_fault_is_found_and_repaired(tiny_set, tmp_path, harm, kind):
         (image_gone, "images/a.jpg: not there; an image"),
         (image_without_record, "deep/er/b.png: no annotation; an annotation, with an empty segm"),
         (record_without_image, "empty.png: image_id 9 is not among the images; an image entry"),
+        (crowd_of_two, "panoptic/a.png: segment 300 iscrowd 2; 0 or 1"),
+        (image_twice, "panoptic.json: 2 images have the id 7; one of each"),
         (category_twice, "panoptic.json: 2 categories have the id 40; every category has a id"),
     ],
 )
@@ -240,6 +253,14 @@ def test_queries_tiny_segments_and_rare_classes(tiny_set):
     assert found == {"more segments than queries", "tiny segment"}
     # The smallest is the pipe, of 15 pixels; the first image has 4 segments.
     assert kinds(tiny_set, queries=4, tiny=15) == set()
+
+
+def test_crowds_of_stuff_beside_it_are_no_second_segment():
+    categories = {SKY: {"name": "sky", "isthing": 0}}
+    crowd, pieces = segment(2, SKY, iscrowd=1), [segment(1, SKY), segment(3, SKY)]
+    assert list(check_segments("a.png", [pieces[0], crowd], categories, 9)) == []
+    (finding,) = check_segments("a.png", [crowd, *pieces], categories, 9)
+    assert finding.found == "stuff 'sky' has 2 segments"
 
 
 def test_a_class_is_rare_below_a_hundredth_of_the_most_frequent():
