@@ -126,6 +126,26 @@ def test_the_segments_stand_in_a_table_the_least_certain_first(items, tmp_path):
     assert swatches[-3:] == [blue, brown, yellow]
 
 
+def test_pictures_are_described_in_words_and_images_are_found_by_them(items, tmp_path):
+    page = Page(write(items, tmp_path / "review", custom_palette=Palette(["<drum>"], [YELLOW])))
+    tall, wide = 'deep/<b>"tall" & more.jpg', "wide.jpg"
+    assert page.all("img", "alt") == [
+        f"{tall}: the image",
+        f"{tall}: no segments",
+        f"{tall}: 1 sky & air",
+        f"{tall}: void 50.0 %, hatched",
+        f"{wide}: the image",
+        f"{wide}: 1 <drum>",
+        f"{wide}: 1 soil, 1 barrel, 1 sky & air",
+        f"{wide}: no void",
+    ]
+    words = page.all("article", "data-words")
+    assert words == [f"{tall} sky & air", f"{wide} soil barrel sky & air"]
+    # What "only with void" looks for.
+    assert ["data-void" in attrs for tag, attrs in page.tags if tag == "article"] == [True, False]
+    assert page.texts["summary"][1:] == ["1 segment", "3 segments"]
+
+
 def test_links_are_relative_and_lead_to_files(items, tmp_path):
     path = write(items, tmp_path / "review")
     page = Page(path)
