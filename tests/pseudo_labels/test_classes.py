@@ -154,7 +154,7 @@ def test_things_and_stuff_have_each_their_own_colours_and_names():
         thing_classes=["things", "crane"],
         thing_colors=[[1, 2, 3], [4, 5, 6]],
         thing_dataset_id_to_contiguous_id={70: 0, 3: 1},
-        stuff_classes=["things", "mud", "sky"],
+        stuff_classes=["things", "mud", "things"],
         stuff_colors=[[9, 9, 9], [7, 8, 9]],
         stuff_dataset_id_to_contiguous_id={0: 0, 12: 1, 5: 2},
     )
@@ -163,7 +163,8 @@ def test_things_and_stuff_have_each_their_own_colours_and_names():
             ModelClass(0, True, "things", 70, (1, 2, 3)),
             ModelClass(1, True, "crane", 3, (4, 5, 6)),
             ModelClass(1, False, "mud", 12, (7, 8, 9)),
-            ModelClass(2, False, "sky", 5, None),
+            # Only at the head of the list it stands for all things.
+            ModelClass(2, False, "things", 5, None),
         ]
     finally:
         for name in ("absent", metadata.name):

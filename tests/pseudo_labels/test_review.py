@@ -127,7 +127,9 @@ def test_the_segments_stand_in_a_table_the_least_certain_first(items, tmp_path):
 
 
 def test_pictures_are_described_in_words_and_images_are_found_by_them(items, tmp_path):
-    page = Page(write(items, tmp_path / "review", custom_palette=Palette(["<drum>"], [YELLOW])))
+    page = Page(
+        write(items, tmp_path / "review", custom_palette=Palette(['"drum" <&lt;>'], [YELLOW]))
+    )
     tall, wide = 'deep/<b>"tall" & more.jpg', "wide.jpg"
     assert page.all("img", "alt") == [
         f"{tall}: the image",
@@ -135,7 +137,7 @@ def test_pictures_are_described_in_words_and_images_are_found_by_them(items, tmp
         f"{tall}: 1 sky & air",
         f"{tall}: void 50.0 %, hatched",
         f"{wide}: the image",
-        f"{wide}: 1 <drum>",
+        f'{wide}: 1 "drum" <&lt;>',
         f"{wide}: 1 soil, 1 barrel, 1 sky & air",
         f"{wide}: no void",
     ]
@@ -236,6 +238,16 @@ def test_the_limit_keeps_the_worst_and_says_so_and_ties_go_by_name(items, tmp_pa
     assert "4 images" in page.texts["header"]
     assert len(os.listdir(path.parent / "pictures")) == 12
     assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_the_grid_has_eight_images_at_most(items, tmp_path):
+    heights = []
+    for count in (1, 8, 9):
+        many = [replace(items[0], name=f"{n}.jpg") for n in range(count)]
+        path = write(many, tmp_path / "review", width=60)
+        heights.append(Image.open(path.parent / "worst.jpg").size[1])
+    # Seven rows more, each 30 pixels high and a caption.
+    assert heights[1] == heights[2] > heights[0] + 7 * 30
 
 
 def test_only_the_worst_are_kept_in_memory(items, tmp_path):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -161,6 +162,10 @@ def other_size(root, cfg):
     cfg.INPUT.MIN_SIZE_TEST += 1
 
 
+def other_weights(root, cfg):
+    os.utime(cfg.MODEL.WEIGHTS, (1, 1))
+
+
 def other_model(root, cfg):
     cfg.MODEL.PIXEL_MEAN = [1.0, 2.0, 3.0]
 
@@ -171,8 +176,9 @@ def test_every_input_makes_other_labels_but_not_the_device(crates, tmp_path):
     cfg.MODEL.DEVICE = "cuda"
     assert label_stuff(cfg, [crates], tmp_path / "out", review=0) == report
     files = [tmp_path / name for name in ("panoptic/0.png", "images/0.png", "panoptic.json")]
+    files.append(Path(cfg.MODEL.WEIGHTS))
     before = [(path.read_bytes(), path.stat()) for path in files]
-    for change in (other_mask, other_image, other_crowd, other_size, other_model):
+    for change in (other_mask, other_image, other_crowd, other_size, other_weights, other_model):
         changed = cfg.clone()
         change(tmp_path, changed)
         with pytest.raises(FileExistsError, match="holds labels of other options or inputs"):
@@ -189,6 +195,16 @@ def test_a_crowd_of_the_masks_is_one_in_the_labels(crates, tmp_path):
     content = json.loads((tmp_path / "out/panoptic.json").read_text())
     crowds = [[s["iscrowd"] for s in a["segments_info"]] for a in content["annotations"]]
     assert [sum(flags) for flags in crowds] == [1, 0, 0, 0, 0]
+
+
+def test_a_class_of_the_masks_that_does_not_occur_stays(tmp_path, register):
+    """And one of the model that does not is none of the result."""
+    paths = write_crates(tmp_path)
+    content = json.loads(paths["panoptic_json"].read_text())
+    content["categories"].append({"id": 30, "name": "barrel", "isthing": 1})
+    paths["panoptic_json"].write_text(json.dumps(content))
+    report = label_stuff(colour_cfg(tmp_path), [register(**paths)], tmp_path / "out", review=0)
+    assert report.segments == {"crate": 4, "barrel": 0, "sky": 5, "soil": 5}
 
 
 def test_images_are_linked_or_copied_as_asked(crates, tmp_path):
