@@ -193,3 +193,17 @@ def test_an_image_is_never_its_own_mask(tmp_path, converted):
     options |= {"masks": str(tmp_path), "pattern": "all/{image}"}
     with pytest.raises(ValueError, match=r"a\.jpg: is its own mask"):
         converted("binary-masks", **options)
+
+
+@pytest.mark.parametrize(("min_area", "kept"), [(None, [10]), (9, [9, 10]), (11, [])])
+def test_a_region_of_exactly_min_area_is_one(tmp_path, converted, min_area, kept):
+    """Regions of 9 and of 10 pixels; by default 10 are enough."""
+    mask = np.zeros(SIZE, np.uint8)
+    mask[2, 3:12] = mask[5, 3:13] = 255
+    mask[9:15, 20:29] = 255
+    save_image(tmp_path / "images/a.jpg", SIZE)
+    save_mask(tmp_path / "masks/a.png", mask)
+    options = {"images": str(tmp_path / "images"), "masks": str(tmp_path / "masks")}
+    options |= {} if min_area is None else {"min_area": min_area}
+    result = converted("binary-masks", label="nut", isthing=True, **options)
+    assert sorted(s["area"] for s in result.segments("a.jpg")) == [*kept, 54]

@@ -28,8 +28,8 @@ def test_bare_polygons_and_image_ids_as_text(tmp_path, converted):
         {"id": 0, "image_id": "0", "category_id": 1, "segmentation": [2, 3, 8, 3, 8, 5, 2, 5]},
         {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[0, 0, 4, 0, 4, 4, 0, 4]]},
         {"id": 2, "image_id": 2, "category_id": 1, "segmentation": [[0, 0, 4, 0, 4, 4, 0, 4]]},
-        {"id": 3, "image_id": "7", "category_id": 1, "segmentation": [[0, 0, 4, 0, 4, 4, 0, 4]]},
     ]
+    annotations += [{**annotations[2], "id": 3 + i, "image_id": "7"} for i in range(3)]
     content = {"images": images, "annotations": annotations}
     (tmp_path / "via.json").write_text(
         json.dumps({**content, "categories": [{"id": 1, "name": "nut"}]})
@@ -41,6 +41,7 @@ def test_bare_polygons_and_image_ids_as_text(tmp_path, converted):
     assert [s["area"] for s in result.segments("b.jpg")] == [16]
     unlisted, absent = result.report.skipped
     assert unlisted.name.endswith("via.json: image_id 7")
+    assert unlisted.reason == "3 annotations of an image that is not listed"
     assert absent.name == "absent.jpg"
 
 

@@ -22,6 +22,13 @@ CVAT = """<?xml version="1.0" encoding="utf-8"?>
 POINTS = ";".join(f"{x:.2f},{y:.2f}" for x, y in CORNERS)
 
 
+def one_image(tmp_path, shapes: str, size: str = f'width="{WIDTH}" height="{HEIGHT}"') -> dict:
+    image = f'<image id="0" name="a.png" {size}>{shapes}</image>'
+    path = write(tmp_path / "x.xml", CVAT.format(mode="annotation", more="", body=image))
+    save_image(tmp_path / "images/a.png", SIZE)
+    return {"annotations": path, "images": str(tmp_path / "images")}
+
+
 def test_cvat_for_images(tmp_path, converted):
     shapes = f"""
 <polygon label="nut" occluded="0" points="{POINTS}" z_order="1"></polygon>
@@ -60,10 +67,7 @@ def test_cvat_for_images(tmp_path, converted):
     ],
 )
 def test_bad_shapes_of_cvat_are_named(tmp_path, converted, shape, message):
-    image = f'<image id="0" name="a.png" width="{WIDTH}" height="{HEIGHT}">{shape}</image>'
-    path = write(tmp_path / "x.xml", CVAT.format(mode="annotation", more="", body=image))
-    save_image(tmp_path / "images/a.png", SIZE)
-    options = {"annotations": path, "images": str(tmp_path / "images")}
+    options = one_image(tmp_path, shape)
     with pytest.raises(ValueError, match=message):
         converted("cvat", **options)
     result = converted("cvat", **options, skip_bad_annotations=True)
@@ -134,3 +138,18 @@ def test_numbers_of_frames(tmp_path):
     (tmp_path / "images/clip-0.png").unlink()
     with pytest.raises(ValueError, match="CVAT counts frames from 0"):
         open_format("cvat", **options, frames="clip-{n}")
+
+
+@pytest.mark.parametrize(
+    ("rotation", "box"), [("", [9, 8, 12, 4]), ('rotation="90"', [13, 4, 4, 12])]
+)
+def test_ellipses_of_cvat_are_turned(tmp_path, converted, rotation, box):
+    shape = f'<ellipse label="nut" cx="15" cy="10" rx="6" ry="2" {rotation}/>'
+    result = converted("cvat", ALL, **one_image(tmp_path, shape))
+    assert [s["bbox"] for s in result.segments("a.png")] == [box]
+
+
+def test_an_ellipse_of_cvat_is_turned_clockwise(tmp_path, converted):
+    shape = '<ellipse label="nut" cx="15" cy="10" rx="6" ry="2" rotation="45"/>'
+    mask = only(converted("cvat", ALL, **one_image(tmp_path, shape)), "a.png", "nut")
+    assert mask[13, 18] and not mask[13, 11]

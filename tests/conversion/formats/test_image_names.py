@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from annotation_files import write
 from converted_sets import save_image, save_mask
 
 from detr_d2.conversion.formats import open_format
+from detr_d2.conversion.formats.image_folder import ImageFinder
 
 SIZE = (20, 30)
 
@@ -52,3 +54,63 @@ def test_options_that_do_not_exist_are_told():
         open_format("semantic-png", mask="x")
     with pytest.raises(ValueError, match=r"annotation format 'png', allowed: .*'binary-masks'"):
         open_format("png")
+
+
+@pytest.mark.parametrize(
+    ("named", "found"),
+    [
+        ("Day 1/Brücke.JPG", "Day 1/Brücke.JPG"),
+        ("day 1/brücke.jpg", "Day 1/Brücke.JPG"),
+        ("./Day 1\\Brücke.JPG", "Day 1/Brücke.JPG"),
+        ("/home/anna/export/brücke.JPG", "Day 1/Brücke.JPG"),
+        # With its folder a name is no longer ambiguous, whatever its case.
+        ("CAM2/a.jpg", "cam2/a.jpg"),
+        # As it stands it is one file, though without case it may be two.
+        ("b.JPG", "b.JPG"),
+        ("c.jpg", None),
+        ("Day 1", None),
+    ],
+)
+def test_images_are_found_by_names_as_loose_as_files_write_them(tmp_path, named, found):
+    for name in ("Day 1/Brücke.JPG", "cam1/a.jpg", "cam2/a.jpg", "b.jpg", "b.JPG"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    assert ImageFinder(tmp_path).find(named) == found
+
+
+@pytest.mark.parametrize(
+    ("named", "options"), [("a.jpg", ["cam1/a.jpg", "cam2/a.jpg"]), ("B.jpg", ["b.JPG", "b.jpg"])]
+)
+def test_a_name_that_fits_two_images_is_not_guessed(tmp_path, named, options):
+    for name in options:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    with pytest.raises(ValueError) as caught:
+        ImageFinder(tmp_path).find(named)
+    assert str(caught.value) == f"{named}: may be any of {options} below {tmp_path}"
+
+
+def test_image_ids_follow_the_names_whatever_the_order_in_the_file(tmp_path, converted):
+    """VIA has no ids, so that the images are numbered here: by name, in any order of export."""
+    files = {}
+    for name in ("c.png", "a.png", "b 2.png"):
+        save_image(tmp_path / "images" / name, SIZE)
+        files[f"{name}1"] = {"filename": name, "regions": []}
+    region = {"shape_attributes": {"name": "circle", "cx": 9, "cy": 9, "r": 4}}
+    files["c.png1"]["regions"] = [{**region, "region_attributes": {}}]
+    path = write(tmp_path / "via.json", files)
+    options = {"annotations": path, "images": str(tmp_path / "images"), "label": "nut"}
+    assert [s.name for s in open_format("via", **options).samples] == ["a.png", "b 2.png", "c.png"]
+    result = converted("via", **options)
+    assert {name: image["id"] for name, image in result.images.items()} == {
+        "a.png": 1,
+        "b 2.png": 2,
+        "c.png": 3,
+    }
+
+
+def test_a_value_of_exif_that_does_not_exist_is_told():
+    with pytest.raises(ValueError, match=r"exif 'turned', allowed: 'upright', 'stored'"):
+        open_format("labelme", folder=".", exif="turned")

@@ -1,5 +1,7 @@
 """VGG Image Annotator: project, JSON and CSV of VIA 1 and 2."""
 
+import math
+
 import numpy as np
 import pytest
 from annotation_files import (
@@ -122,3 +124,16 @@ def test_classes_of_via_may_be_numbers(tmp_path, converted):
     write(tmp_path / "v.json", {"a.png1": {"filename": "a.png", "regions": [region, truth]}})
     with pytest.raises(ValueError, match="no single value of the attribute 'kind'"):
         converted("via", ALL, **options)
+
+
+def test_the_angle_of_an_ellipse_is_in_radians_and_may_be_absent(tmp_path, converted):
+    """Turned by a quarter, it is as wide as it was high: 4 columns and 12 rows."""
+    save_image(tmp_path / "images/a.png", SIZE)
+    shape = {"name": "ellipse", "cx": 15, "cy": 10, "rx": 6, "ry": 2}
+    boxes = []
+    for turned in ({}, {"theta": 0.5 * math.pi}):
+        region = {"shape_attributes": {**shape, **turned}, "region_attributes": {}}
+        path = write(tmp_path / "v.json", {"a.png1": {"filename": "a.png", "regions": [region]}})
+        options = {"annotations": path, "images": str(tmp_path / "images"), "label": "nut"}
+        boxes += [s["bbox"] for s in converted("via", ALL, **options).segments("a.png")]
+    assert boxes == [[9, 8, 12, 4], [13, 4, 4, 12]]
