@@ -114,3 +114,55 @@ def test_image_ids_follow_the_names_whatever_the_order_in_the_file(tmp_path, con
 def test_a_value_of_exif_that_does_not_exist_is_told():
     with pytest.raises(ValueError, match=r"exif 'turned', allowed: 'upright', 'stored'"):
         open_format("labelme", folder=".", exif="turned")
+
+
+def test_masks_and_images_that_belong_to_nothing_are_told_apart(tmp_path):
+    save_image(tmp_path / "images/a.jpg", SIZE)
+    save_image(tmp_path / "images/b.jpg", SIZE)
+    for name in ("a_mask", "lost_mask", "a_notes"):
+        save_mask(tmp_path / f"masks/{name}.png", np.full(SIZE, 1, np.uint8))
+    folders = {"images": str(tmp_path / "images"), "masks": str(tmp_path / "masks")}
+    opened = open_format("semantic-png", **folders, pattern="{image}_mask", values="1=x")
+    assert [(item.name, item.reason) for item in opened.skipped] == [
+        (f"{tmp_path}/masks/a_notes.png", "its name does not match the pattern {image}_mask"),
+        (f"{tmp_path}/masks/lost_mask.png", "no image belongs to it by the pattern {image}_mask"),
+        (f"{tmp_path}/images/b.jpg", "no mask file belongs to it"),
+    ]
+    (sample,) = opened.samples
+    assert sample.inputs == (f"{tmp_path}/masks/a_mask.png",)
+    assert [match.mask for match in opened.matched] == ["a_mask.png"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "images", "masks"),
+    [
+        ("{image}_mask", ["b.png", "a.jpg"], ["b_mask.png", "a_mask.PNG"]),
+        ("{image}.PNG", ["b.jpg", "a.tif"], ["b.PNG", "a.png"]),
+        # The images have the extension of the masks too.
+        ("{image}_m.png", ["a.png", "b.png"], ["a_m.png", "b_m.png"]),
+    ],
+)
+def test_images_and_masks_in_one_folder(tmp_path, pattern, images, masks):
+    for name in images:
+        save_image(tmp_path / "all" / name, SIZE)
+    for name in masks:
+        save_mask(tmp_path / "all" / name, np.full(SIZE, 1, np.uint8))
+    (tmp_path / "link").symlink_to(tmp_path / "all")
+    for folder in ("all", "link"):
+        folders = {"images": str(tmp_path / "all"), "masks": str(tmp_path / folder)}
+        opened = open_format("semantic-png", **folders, pattern=pattern, values="1=x")
+        assert [sample.name for sample in opened.samples] == sorted(images)
+        assert opened.skipped == []
+        with pytest.raises(ValueError, match="lie in one folder: give a pattern that tells them"):
+            open_format("semantic-png", **folders, values="1=x")
+
+
+def test_images_of_one_name_are_told_by_their_paths(tmp_path):
+    for name in ("a.jpg", "a.png"):
+        save_image(tmp_path / "images" / name, SIZE)
+    save_mask(tmp_path / "masks/a.png", np.full(SIZE, 1, np.uint8))
+    folders = {"images": str(tmp_path / "images"), "masks": str(tmp_path / "masks")}
+    opened = open_format("semantic-png", **folders, values="1=x")
+    paths = [f"{tmp_path}/images/{name}" for name in ("a.jpg", "a.png")]
+    assert [item.name for item in opened.skipped] == paths
+    assert str(paths) in opened.skipped[0].reason
