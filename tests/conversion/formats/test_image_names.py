@@ -1,5 +1,7 @@
 """Which mask belongs to which image, and names that are taken twice."""
 
+import re
+
 import numpy as np
 import pytest
 from annotation_files import write
@@ -87,9 +89,9 @@ def test_a_name_that_fits_two_images_is_not_guessed(tmp_path, named, options):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.touch()
-    with pytest.raises(ValueError) as caught:
+    message = f"{named}: may be any of {options} below {tmp_path}"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         ImageFinder(tmp_path).find(named)
-    assert str(caught.value) == f"{named}: may be any of {options} below {tmp_path}"
 
 
 def test_image_ids_follow_the_names_whatever_the_order_in_the_file(tmp_path, converted):
