@@ -237,6 +237,7 @@ def test_a_json_of_another_kind_is_skipped_with_its_reason(tmp_path, converted):
         ("b.png", "b.png"),
         ("b.JPG", "b.jpg"),
         ("b.bmp", "b.jpg"),
+        ("d.bmp", "D.png"),
         ("lost.png", "own.tif"),
         (None, "own.tif"),
         ("", "own.tif"),
@@ -249,7 +250,7 @@ def test_a_json_of_another_kind_is_skipped_with_its_reason(tmp_path, converted):
     ],
 )
 def test_the_image_of_a_file(tmp_path, named, found):
-    for name in ("b.png", "b.jpg", "own.tif", "img/b.png", "img/c.PNG", "notes.txt"):
+    for name in ("b.png", "b.jpg", "D.png", "own.tif", "img/b.png", "img/c.PNG", "notes.txt"):
         path = tmp_path / "set" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -259,10 +260,15 @@ def test_the_image_of_a_file(tmp_path, named, found):
 
 def test_classes_are_sorted_and_inputs_are_the_file(tmp_path):
     corners = [[0, 0], [4, 4]]
-    folder = write(tmp_path / "in", *(shape("rectangle", corners, n) for n in ("pit", "nut", "a")))
+    folder = write(
+        tmp_path / "in",
+        *(shape("rectangle", corners, n) for n in ("pit", "nut", "fig", "a", "oak")),
+    )
     write(folder, shape("rectangle", corners, "leaf"), shape("point", [[1, 1]], 7), stem="b")
     opened = open_format("labelme", folder=str(folder), skip=("a",), ignore=("pit",))
-    assert [(c.name, c.isthing) for c in opened.classes] == [("leaf", True), ("nut", True)]
+    assert [(c.name, c.isthing) for c in opened.classes] == [
+        (name, True) for name in ("fig", "leaf", "nut", "oak")
+    ]
     assert opened.samples[0].inputs == (str(folder / "a.json"),)
 
 
