@@ -125,3 +125,22 @@ def test_a_png_of_another_size_or_kind_is_rejected(tmp_path, converted):
         converted("coco-panoptic", **options)
     result = converted("coco-panoptic", **options, resize=True)
     assert [s["area"] for s in result.segments("a.jpg")] == [192]
+
+
+def test_an_absent_png_is_skipped_until_it_is_there(tmp_path, converted):
+    options = panoptic(tmp_path)
+    content = json.loads((tmp_path / "p.json").read_text())
+    content["images"].append({"id": 8, "file_name": "b (2).jpg", "height": 12, "width": 16})
+    twin = {**content["annotations"][0], "image_id": 8, "file_name": "b (2).png"}
+    content["annotations"].append(twin)
+    write(tmp_path / "p.json", content)
+    save_image(tmp_path / "images/b (2).jpg", SIZE, seed=1)
+    result = converted("coco-panoptic", **options)
+    assert list(result.images) == ["a.jpg"]
+    (skipped,) = result.report.skipped
+    assert skipped.name == "b (2).jpg"
+    assert f"{tmp_path / 'panoptic/b (2).png'}: not readable as a mask" in skipped.reason
+    ids = np.full(SIZE, 65537, np.int32)
+    ids[0, :4] = 300
+    save_ids(tmp_path / "panoptic/b (2).png", ids)
+    assert list(converted("coco-panoptic", **options).images) == ["a.jpg", "b (2).jpg"]
