@@ -66,8 +66,10 @@ def test_the_mapping_tells_both_names(source):
     annotation_format = semantic(source)
     annotation_format.scan()
     annotation_format.classes = [
-        SourceClass(0, "nut", True), SourceClass("sky", "sky", False), SourceClass((1, 2), "sea", False)
-    ]  # fmt: skip
+        SourceClass(0, "nut", True),
+        SourceClass("sky", "sky", False),
+        SourceClass((1, 2), "sea", False),
+    ]
     base = [{"id": 8, "name": "nut", "isthing": 1}]
     found = map_classes(annotation_format, Rules(), base).to_json()
     assert found == [
