@@ -63,6 +63,8 @@ def test_the_same_again_is_fine_and_other_content_is_not(tiny_set, register):
     fewer = tiny_set.content["categories"][:3]
     with pytest.raises(ValueError, match="thing_classes"):
         register_dataset(name, **tiny_set.paths(), categories=fewer)
+    with pytest.raises(ValueError, match=r"json_file: .* -> 'boxes\.json'\)"):
+        register_dataset(name, **tiny_set.paths(), instances_json="boxes.json")
     assert MetadataCatalog.get(name).image_root == str(tiny_set.root / "images")
 
 
