@@ -196,6 +196,7 @@ def test_segments_are_compared_with_pixels():
         (lambda c: c["images"][2].update(file_name="../a.jpg"), "'../a.jpg' leads out of"),
         (lambda c: c["annotations"][0].update(file_name="/a.png"), "'/a.png' leads out of"),
         (lambda c: c["annotations"][0]["segments_info"][0].pop("iscrowd"), "segment 5: no iscrowd"),
+        (lambda c: c["annotations"][0]["segments_info"][0].pop("id"), "segment None: no id"),
         (lambda c: c["annotations"][0]["segments_info"][0].update(id="5"), "segment id '5', must"),
     ],
 )

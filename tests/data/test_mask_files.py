@@ -168,3 +168,20 @@ def test_an_image_of_16_bits_is_named_once(tmp_path):
     with pytest.raises(UnreadableError, match="not readable as an image") as raised:
         inspect_image(path)
     assert str(raised.value).count("deep.png") == 1
+
+
+def test_a_transparent_palette_gives_its_indices(tmp_path, monkeypatch):
+    # No file is opened in this mode by today's Pillow.
+    image = Image.fromarray(np.array([[3, 1]], np.uint8))
+    image.putpalette(bytes(range(256)) * 3)
+    image = image.convert("PA")
+    image.format = "PNG"
+    monkeypatch.setattr(Image, "open", lambda path: image)
+    assert read_values(tmp_path / "p.png").tolist() == [[3, 1]]
+
+
+def test_a_jpeg_of_several_pictures_is_no_mask_of_numbers(tmp_path):
+    pictures = [Image.fromarray(np.full((8, 8), value, np.uint8)) for value in (0, 255)]
+    pictures[0].save(tmp_path / "m.mpo", save_all=True, append_images=pictures[1:])
+    with pytest.raises(UnreadableError, match=r"m\.mpo: JPEG changes the values"):
+        read_values(tmp_path / "m.mpo")
