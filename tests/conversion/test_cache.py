@@ -124,7 +124,7 @@ def test_a_format_that_is_given_ready_takes_no_options(source):
     assert found == convert(source)
 
 
-def test_a_format_that_has_not_been_scanned_follows_its_files_too(source):
+def test_a_format_that_has_not_been_scanned_is_converted_when_its_files_change(source):
     def convert_ready():
         ready = replace(open_format("semantic-png", **options(source)))
         assert not ready.samples
@@ -132,6 +132,8 @@ def test_a_format_that_has_not_been_scanned_follows_its_files_too(source):
 
     path = Path(convert_ready())
     assert len(json.loads(path.read_text())["images"]) == 4
+    state = path.stat().st_mtime_ns
+    assert Path(convert_ready()).stat().st_mtime_ns == state
     (source / "masks/3.png").unlink()
     assert Path(convert_ready()) == path
     assert len(json.loads(path.read_text())["images"]) == 3
