@@ -128,3 +128,39 @@ def test_sets_with_other_classes_are_rejected(catalog, other, named):
     with pytest.raises(ValueError, match="'one' and 'two' have different classes") as caught:
         check_same_classes(["one", "two"])
     assert named in str(caught.value)
+
+
+def test_ids_and_colours_at_their_limits():
+    table = CategoryTable(
+        [entry(0, "void", 0, color=[0, 0, 0]), entry(2, "a", 1, color=(255, 0, 255))]
+    )
+    assert table.thing_flags() == {0: False, 2: True}
+    assert [c.color for c in table.categories] == [(255, 0, 255), (0, 0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (7, r"entry 1 is 7, must be an object"),
+        ([1, "a", 1], r"entry 1 is \[1, 'a', 1\], must be an object"),
+        (entry(True, "a", 1), "id True, must be an integer from 0"),
+        ({"name": "a", "isthing": 1}, r"entry 1 \(a\): id None"),
+        ({"id": 3, "isthing": 1}, r"entry 1 \(without a name\): name None"),
+        ({"id": 3, "name": "a"}, "isthing None, must be 0 or 1"),
+        (entry(3, "a", 1, color=[1.0, 2, 3]), "color .* must be three integers"),
+        (entry(3, "a", 1, color=[-1, 2, 3]), "color .* must be three integers"),
+        (entry(3, "a", 1, color="red"), "color 'red', must be three integers"),
+        (entry(9, "a", 1), "id 9 occurs more than once"),
+    ],
+)
+def test_one_fault_of_an_entry(wrong, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        CategoryTable([entry(9, "brick", 1), wrong])
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_a_table_is_written_with_all_that_it_knows():
+    assert CategoryTable(MIXED).to_json()[1] == {
+        "id": 9, "name": "brick", "supercategory": "material", "isthing": 1, "color": [0, 0, 0]
+    }  # fmt: skip
+    assert CategoryTable(MIXED) != "categories"

@@ -10,6 +10,7 @@ from detr_d2.data.coco_panoptic import (
     load_records,
     raise_faults,
     read_panoptic_json,
+    spot_check,
 )
 from detr_d2.ops.panoptic_ids import SegmentFault, compare_segments
 
@@ -184,3 +185,78 @@ def test_segments_are_compared_with_pixels():
     assert [fault.kind for fault in compare_segments(ids, segments[:2], boxes=False)] == [
         "wrong area"
     ]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda c: c["annotations"][0].pop("file_name"), "annotation of image 7: no file_name"),
+        (lambda c: c["annotations"][0].update(file_name=3), "annotation of image 7: no file_name"),
+        (lambda c: c["images"][2].pop("file_name"), "a.png: image 7 has no file_name"),
+        (lambda c: c["images"][2].update(file_name="../a.jpg"), "'../a.jpg' leads out of"),
+        (lambda c: c["annotations"][0].update(file_name="/a.png"), "'/a.png' leads out of"),
+        (lambda c: c["annotations"][0]["segments_info"][0].pop("iscrowd"), "segment 5: no iscrowd"),
+        (lambda c: c["annotations"][0]["segments_info"][0].pop("id"), "segment None: no id"),
+        (lambda c: c["annotations"][0]["segments_info"][0].update(id="5"), "segment id '5', must"),
+    ],
+)
+def test_entries_that_cannot_be_used_are_named(tiny_set, change, named):
+    change(tiny_set.content)
+
+    text = faults_of(tiny_set)
+
+    assert named in text
+    assert "1 fault(s)" in text
+
+
+def test_all_faults_of_one_image_and_of_the_set_come_together(tiny_set):
+    tiny_set.content["images"][2]["height"] = 0
+    del tiny_set.content["annotations"][0]["segments_info"]
+    (tiny_set.root / "panoptic/b.png").unlink()
+
+    text = faults_of(tiny_set)
+
+    assert "a.png: height 0" in text and "a.png: no list segments_info" in text
+    assert "b.png: PNG not found" in text
+
+
+def test_a_folder_that_is_absent_is_told_by_its_files(tiny_set):
+    (tiny_set.root / "images").rename(tiny_set.root / "pictures")
+
+    assert faults_of(tiny_set).count("image not found") == 3
+
+
+def test_a_list_of_as_many_faults_as_are_shown_is_whole():
+    with pytest.raises(ValueError, match="20 fault") as caught:
+        raise_faults("x.json", ["fault"] * FAULTS_SHOWN)
+
+    assert "more" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [7, "text", ["images"]])
+def test_a_json_that_is_no_object_lacks_all_lists(tmp_path, content):
+    (tmp_path / "x.json").write_text(json.dumps(content))
+
+    message = r"x\.json: no list images, annotations, categories; COCO-panoptic has"
+    with pytest.raises(ValueError, match=message):
+        read_panoptic_json(tmp_path / "x.json")
+
+
+def test_boxes_are_not_compared_when_pngs_are_checked(tiny_set):
+    # Other programs measure boxes otherwise; nothing here trusts those of the JSON.
+    tiny_set.content["annotations"][1]["segments_info"][0]["bbox"] = [0, 0, 1, 1]
+    tiny_set.write()
+
+    assert find_png_faults(load(tiny_set)[1]) == []
+
+
+@pytest.mark.parametrize(
+    ("count", "looked_at"), [(1, [0]), (2, [0, 1]), (5, [0, 1, 3, 4]), (10, [0, 3, 6, 9])]
+)
+def test_which_records_are_looked_at(tiny_set, count, looked_at):
+    first = load(tiny_set)[0]
+    records = [{**first, "height": 100 + number} for number in range(count)]
+
+    found = [fault.rsplit("x", 1)[-1] for fault in spot_check(records)]
+
+    assert found == [str(100 + number) for number in looked_at]

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -52,3 +54,33 @@ def test_what_is_written_is_read_back(tmp_path, tiny_set):
         "p.json",
         "x.png",
     ]
+
+
+def test_crowds_are_numbers_and_nan_is_no_json(tmp_path):
+    segments = describe_segments(np.array([[1, 2]]), {1: 5, 2: 5}, {2})
+    assert [repr(s["iscrowd"]) for s in segments] == ["0", "1"]
+    table = CategoryTable([{"id": 5, "name": "nut", "isthing": 1}])
+    with pytest.raises(ValueError, match="Out of range"):
+        write_panoptic_json(
+            tmp_path / "p.json", images=[{"id": float("nan")}], annotations=[], categories=table
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_json_of_any_number_of_entries_is_one(tmp_path):
+    table = CategoryTable([{"id": 5, "name": "nut", "isthing": 1, "color": [1, 2, 3]}])
+    for count in range(3):
+        entries = [{"id": number} for number in range(count)]
+        write_panoptic_json(
+            tmp_path / "p.json",
+            images=iter(entries),
+            annotations=iter(entries[:1]),
+            categories=table,
+            description='"found"',
+        )
+        assert json.loads((tmp_path / "p.json").read_text()) == {
+            "info": {"description": '"found"'},
+            "categories": table.to_json(),
+            "images": entries,
+            "annotations": entries[:1],
+        }

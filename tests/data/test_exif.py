@@ -31,3 +31,10 @@ def test_the_eight_orientations_differ():
         for values in (apply_exif_orientation(STORED, number) for number in range(1, 9))
     }
     assert len(turned) == 8
+
+
+def test_without_a_sound_orientation_an_image_is_upright(tmp_path):
+    Image.fromarray(STORED).save(tmp_path / "plain.png")
+    assert inspect_image(tmp_path / "plain.png").orientation == 1
+    for unknown in (0, 9):
+        assert apply_exif_orientation(STORED, unknown).tolist() == STORED.tolist()

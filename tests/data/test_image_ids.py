@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import pytest
@@ -86,3 +87,27 @@ def test_malformed_sets(tmp_path, content, message):
     (tmp_path / "x.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match=message):
         ImageIds(tmp_path / "x.json")
+
+
+def test_ids_of_names_never_change():
+    """They are in the files of earlier runs: the first 48 bits of the name's SHA-256."""
+    assert ImageIds()("a.jpg").id == int(hashlib.sha256(b"a.jpg").hexdigest()[:12], 16)
+    # A name that is not UTF-8, as file systems give it.
+    assert ImageIds()("\udcff.jpg").id == int(hashlib.sha256(b"\xff.jpg").hexdigest()[:12], 16)
+
+
+@pytest.mark.parametrize(("count", "more"), [(10, None), (11, 1), (14, 4)])
+def test_ten_faults_are_shown(ids, count, more):
+    with pytest.raises(ValueError, match="image ids:") as raised:
+        ids.check([f"x{number}.jpg" for number in range(count)])
+    lines = str(raised.value).splitlines()
+    assert len(lines) == 1 + 10 + (more is not None)
+    assert more is None or lines[-1].strip() == f"... and {more} more"
+
+
+def test_ten_images_of_one_name_are_shown(tmp_path):
+    images = [{"id": number, "file_name": f"{number}/a.jpg"} for number in range(12)]
+    (tmp_path / "set.json").write_text(json.dumps({"images": images}))
+    with pytest.raises(ValueError, match="several: ") as raised:
+        ImageIds(tmp_path / "set.json")("a.jpg")
+    assert "'9/a.jpg'" in str(raised.value) and "'10/a.jpg'" not in str(raised.value)

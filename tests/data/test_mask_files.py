@@ -134,3 +134,54 @@ def test_files_of_any_depth_and_case_without_hidden_ones(tmp_path):
     assert found == ["a/c.jpg", "a/d/e.tiff", "b.PNG", "linked/h.png"]
     with pytest.raises(FileNotFoundError, match="nowhere: no such folder"):
         files_below(tmp_path / "nowhere", IMAGE_SUFFIXES)
+
+
+@pytest.mark.parametrize(("mode", "suffix"), [("LA", "png"), ("RGBA", "png"), ("CMYK", "tif")])
+def test_transparency_and_other_colours_give_the_same_numbers(tmp_path, mode, suffix):
+    values = np.array([[0, 255], [255, 0]], np.uint8)
+    path = tmp_path / f"m.{suffix}"
+    Image.fromarray(values).convert("RGB").convert(mode).save(path)
+    with Image.open(path) as image:
+        assert image.mode == mode
+    assert read_values(path).tolist() == values.tolist()
+
+
+def test_colours_of_a_palette_where_they_are_asked_for(tmp_path):
+    image = Image.fromarray(np.array([[0, 1]], np.uint8))
+    image.putpalette([9, 9, 9, 2, 3, 4])
+    image.save(tmp_path / "p.png")
+    assert read_values(tmp_path / "p.png").tolist() == [[0, 1]]
+    assert read_values(tmp_path / "p.png", colors=True).tolist() == [[9 * 65793, 262914]]
+
+
+def test_what_is_no_image_is_named_once(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"text")
+    for read, kind in ((inspect_image, "an image"), (read_values, "a mask")):
+        with pytest.raises(UnreadableError, match=f"not readable as {kind}") as raised:
+            read(path)
+        assert str(raised.value).startswith(f"{path}: ")
+
+
+def test_an_image_of_16_bits_is_named_once(tmp_path):
+    path = save(tmp_path / "deep.png", np.array([[0, 300]], np.uint16))
+    with pytest.raises(UnreadableError, match="not readable as an image") as raised:
+        inspect_image(path)
+    assert str(raised.value).count("deep.png") == 1
+
+
+def test_a_transparent_palette_gives_its_indices(tmp_path, monkeypatch):
+    # No file is opened in this mode by today's Pillow.
+    image = Image.fromarray(np.array([[3, 1]], np.uint8))
+    image.putpalette(bytes(range(256)) * 3)
+    image = image.convert("PA")
+    image.format = "PNG"
+    monkeypatch.setattr(Image, "open", lambda path: image)
+    assert read_values(tmp_path / "p.png").tolist() == [[3, 1]]
+
+
+def test_a_jpeg_of_several_pictures_is_no_mask_of_numbers(tmp_path):
+    pictures = [Image.fromarray(np.full((8, 8), value, np.uint8)) for value in (0, 255)]
+    pictures[0].save(tmp_path / "m.mpo", save_all=True, append_images=pictures[1:])
+    with pytest.raises(UnreadableError, match=r"m\.mpo: JPEG changes the values"):
+        read_values(tmp_path / "m.mpo")

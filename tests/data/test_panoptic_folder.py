@@ -5,6 +5,7 @@ import pytest
 from detectron2.data import DatasetCatalog
 from PIL import Image
 
+from detr_d2.data import coco_writer
 from detr_d2.data.categories import CategoryTable
 from detr_d2.data.coco_writer import PanopticFolder
 from detr_d2.data.image_ids import ImageIds
@@ -97,3 +98,37 @@ def test_ground_truth_is_never_replaced(tmp_path, resume):
     (tmp_path / "panoptic.json").write_text('{"images": [], "annotations": [], "categories": []}')
     with pytest.raises(ValueError, match=r"panoptic\.json was not written by a model"):
         PanopticFolder(tmp_path, TABLE, resume=resume)
+
+
+def test_it_is_saved_now_and_then(tmp_path, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(coco_writer.time, "monotonic", lambda: now[0])
+    folder = PanopticFolder(tmp_path, TABLE)
+
+    def listed():
+        content = json.loads((tmp_path / "panoptic.json").read_text())
+        return [image["file_name"] for image in content["images"]]
+
+    folder.add("a.jpg", *prediction(2))
+    now[0] += 30
+    folder.add("b.jpg", *prediction(2))
+    assert not (tmp_path / "panoptic.json").exists()
+    now[0] += 1
+    folder.add("c.jpg", *prediction(2))
+    assert listed() == ["a.jpg", "b.jpg", "c.jpg"]
+    # Thirty seconds from the last time.
+    now[0] += 30
+    folder.add("d.jpg", *prediction(2))
+    assert len(listed()) == 3
+    now[0] += 1
+    folder.add("e.jpg", *prediction(2))
+    assert len(listed()) == 5
+
+
+def test_a_score_of_0_is_one(tmp_path):
+    folder = PanopticFolder(tmp_path, TABLE)
+    ids, (sky, barrel) = prediction(2)
+    folder.add("a.jpg", ids, [{**sky, "score": 0.0}, barrel])
+    folder.save()
+    (annotation,) = json.loads((tmp_path / "panoptic.json").read_text())["annotations"]
+    assert [s.get("score") for s in annotation["segments_info"]] == [0.0, None]
