@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from detectron2.config import get_cfg
-from published_weights import box_shapes, fill
 from tiny_model import tiny_cfg
 
 from detr_d2.checkpoint import WeightsError, open_weights
@@ -80,9 +79,18 @@ def test_settings_by_the_arguments_of_an_original_training(opened, arguments, ex
     assert tuple(settings.settings[key] for key in keys) == expected
 
 
+def original(rows):
+    """A few tensors by which the original is known."""
+    return {
+        "transformer.decoder.norm.weight": torch.ones(4),
+        "class_embed.weight": torch.ones(rows, 4),
+        "query_embed.weight": torch.ones(3, 4),
+    }
+
+
 @pytest.mark.parametrize("masks", [False, True])
 def test_how_attention_is_normalised_matters_to_masks_only(opened, masks):
-    tensors = fill(box_shapes(rows=4))
+    tensors = original(rows=4)
     if masks:
         tensors["bbox_attention.q_linear.bias"] = torch.ones(1)
     settings = opened({"model": tensors}).settings
@@ -100,7 +108,7 @@ def test_classes_in_the_file_are_names_of_rows_and_not_left_over(opened):
 def test_categories_beside_the_original_are_those_of_its_own_training_only(opened, tmp_path):
     """Its rows are ids with gaps; ours are in the order of the table."""
     (tmp_path / "categories.json").write_text('[{"id": 1, "name": "pipe", "isthing": 1}]')
-    assert opened({"model": fill(box_shapes(rows=2))}).classes is None
+    assert opened({"model": original(rows=2)}).classes is None
     assert opened({"model": {CLASSIFIER: torch.ones(2, 4)}}).classes == ("pipe",)
 
 
