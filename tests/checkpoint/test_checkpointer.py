@@ -4,6 +4,8 @@ import resource
 import pytest
 import torch
 from detectron2.utils import comm
+from published_weights import fill, resnet_shapes
+from tiny_model import tiny_cfg
 from torch import nn
 
 from detr_d2.checkpoint import LoadingRules, WeightsError
@@ -145,3 +147,42 @@ def test_what_the_weights_lack_is_an_error_unless_a_training_starts(tmp_path, ch
     # Fewer queries, and other orders of the same names, are right everywhere.
     fewer = Classifier(["Brick", "pipe"], queries=3)
     Checkpointer(fewer).load(str(tmp_path / "model.pth"))
+
+
+def test_without_a_folder_nothing_is_saved(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Checkpointer(nn.Linear(2, 2)).save("model_1")
+    assert os.listdir(tmp_path) == []
+
+
+def test_states_are_loaded_that_are_asked_for_and_in_the_file(tmp_path):
+    """The file has the states a and b, but not c; what is not loaded is given back."""
+    Checkpointer(nn.Linear(2, 2), str(tmp_path), a=Counter(3), b=Counter(4)).save("model", best=5)
+    counters = {name: Counter(0) for name in "abc"}
+    checkpointer = Checkpointer(nn.Linear(2, 2), **counters)
+    rest = checkpointer.load(str(tmp_path / "model.pth"), ["b", "c"])
+    assert {name: counter.value for name, counter in counters.items()} == {"a": 0, "b": 4, "c": 0}
+    assert rest == {"a": {"value": 3}, "best": 5}
+
+
+def test_the_config_is_compared_with_the_weights(tmp_path):
+    torch.save(fill(resnet_shapes()), tmp_path / "resnet.pth")
+    cfg = tiny_cfg()
+    cfg.INPUT.FORMAT = "BGR"
+    with pytest.raises(WeightsError, match=r"resnet\.pth needs other settings.*\n.*FORMAT RGB"):
+        Checkpointer(nn.Linear(1, 1), cfg=cfg).load(str(tmp_path / "resnet.pth"))
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "run").write_text("a file")
+    with pytest.raises(OSError, match=r"run/model\.pth is not written: .*run") as error:
+        save_weights(str(tmp_path / "run/model.pth"), {"model": {}})
+    assert "\n" not in str(error.value)
+
+
+def test_the_first_eight_of_many_classes_are_named(tmp_path):
+    old, new = [f"old {i}" for i in range(9)], [f"new {i}" for i in range(10)]
+    Checkpointer(Classifier(old), str(tmp_path)).save("model")
+    message = r"lacks the classes new 0, .*, new 7 and 2 more; it has old 0, .*, old 7 \.\.\. Only"
+    with pytest.raises(WeightsError, match=message.replace(" Only", r"\. Only")):
+        Checkpointer(Classifier(new)).load(str(tmp_path / "model.pth"))

@@ -75,3 +75,26 @@ def test_all_classes_of_detectron2s_coco_have_a_row(rows):
     ids = dict(meta.thing_dataset_id_to_contiguous_id)
     ids |= meta.get("stuff_dataset_id_to_contiguous_id", {})
     assert {(here, id_) for id_, here in ids.items()} == set(plan.kept)
+
+
+def test_names_are_compared_without_case_and_signs_between_words():
+    assert plain(" Tree-Merged__x\t") == "tree merged x"
+    plan = plan_rows(("tree merged",), 1, ["Baum"], 1, renamed={"baum ": "Tree_Merged"})
+    assert plan.kept == ((0, 0),)
+
+
+@pytest.mark.parametrize("name", ["N/A", "n/a", "NA", "LABEL_2", "label 2", "Unknown", ""])
+def test_placeholders_are_no_names(name):
+    assert names_of_rows(2, {0: "brick", 1: name}, maybe_coco=False) == ("brick", None)
+
+
+def test_names_of_more_rows_than_there_are_do_not_matter():
+    assert names_of_rows(91, {1: "person", 95: "x"}, maybe_coco=True) == coco_names(91)
+    assert names_of_rows(1, {0: "brick", 1: "x"}, maybe_coco=False) == ("brick",)
+
+
+def test_names_that_are_too_few_here_are_not_used():
+    """The model has three rows and two names: rows go by their order, if at all."""
+    assert plan_rows(("b", "a", "c"), 3, ["a", "b"], 3).kept == ((0, 0), (1, 1), (2, 2))
+    plan = plan_rows(("b", "a"), 2, ["a", "b"], 3)
+    assert (plan.kept, plan.how) == ((), "2 classes of unknown name in the file")

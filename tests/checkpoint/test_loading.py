@@ -290,3 +290,16 @@ def test_older_checkpoints_find_their_classes_beside_them(tmp_path, named):
     assert open_weights(str(tmp_path / "x.pth")).classes == ("pipe", "crane")
     (tmp_path / "categories.json").write_text(json.dumps(categories[:1]))
     assert open_weights(str(tmp_path / "x.pth")).classes is None
+
+
+def test_what_the_model_has_no_place_for_is_unused_but_for_counters():
+    model = torch.nn.Linear(2, 1)
+    ours = {
+        **model.state_dict(),
+        "neck.a": torch.ones(3),
+        "norm.num_batches_tracked": torch.ones(1),
+    }
+    report = load_weights(model, Weights("x", "y", ours, unknown={"fc": torch.ones(4, 5)}))
+    unused = {s.name: (s.shape, s.note) for s in report.statuses if s.state == "unused"}
+    assert unused == {"neck.a": ((3,), "not in the model"), "fc": ((4, 5), "not in the model")}
+    assert sorted(report.names("loaded")) == ["bias", "weight"]

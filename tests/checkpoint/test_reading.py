@@ -2,6 +2,8 @@ import argparse
 import json
 import os
 import pickle
+import re
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -193,3 +195,66 @@ def test_names_of_an_edited_list_of_categories_come_in_the_order_of_the_table(tm
     assert names == ("bird", "cat", "road", "sky")
     table = CategoryTable(entries)
     assert names == tuple(category.name for category in table.categories)
+
+
+def test_a_folder_is_read_from_safetensors_first_then_from_torch(tmp_path):
+    torch.save({"w": torch.zeros(1)}, tmp_path / "part.bin")
+    index = {"weight_map": {"w": "part.bin"}}
+    (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    assert read_contents(str(tmp_path)).data["w"].item() == 0
+    torch.save({"w": torch.ones(1)}, tmp_path / "pytorch_model.bin")
+    assert read_contents(str(tmp_path)).data["w"].item() == 1
+    save_file({"w": torch.full((1,), 2.0)}, tmp_path / "model.safetensors")
+    assert read_contents(str(tmp_path)).data["w"].item() == 2
+
+
+def test_a_downloaded_file_is_called_by_its_address(tmp_path, monkeypatch):
+    torch.save({"w": torch.ones(1)}, tmp_path / "cached")
+    monkeypatch.setattr(PathManager, "get_local_path", lambda location: str(tmp_path / "cached"))
+    contents = read_contents("https://x/w.pth")
+    assert (contents.path, contents.data["w"].item()) == ("https://x/w.pth", 1)
+
+
+@pytest.mark.parametrize("page", [b"\n <!doctype html>", b"<html lang=en>", b" <HTML>"])
+def test_web_pages_of_all_kinds_are_known(tmp_path, page):
+    (tmp_path / "w.pth").write_bytes(page)
+    with pytest.raises(WeightsError, match=r"w\.pth is a web page"):
+        read_contents(str(tmp_path / "w.pth"))
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (KeyError("w"), r"rejected: KeyError 'w'\n"),
+        (OSError("it is cut off"), r": it is cut off\n"),
+    ],
+)
+def test_an_error_of_few_words_is_told_with_its_kind(tmp_path, monkeypatch, error, says):
+    def fail(*_, **__):
+        raise error
+
+    torch.save({}, tmp_path / "w.pth")
+    monkeypatch.setattr(torch, "load", fail)
+    with pytest.raises(WeightsError, match=says):
+        read_contents(str(tmp_path / "w.pth"))
+
+
+@pytest.mark.parametrize("heads", [0, -8, True, 8.0])
+def test_numbers_of_heads_that_are_none_are_rejected(tmp_path, heads):
+    config = {"model_type": "detr", "encoder_attention_heads": heads}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    save_file({"w": torch.zeros(1)}, tmp_path / "model.safetensors")
+    with pytest.raises(WeightsError, match=f"encoder_attention_heads is {heads}"):
+        read_contents(str(tmp_path))
+
+
+@pytest.mark.parametrize("module", ["numpy.core.multiarray", "numpy._core.multiarray"])
+def test_numpys_old_and_new_names_are_known(tmp_path, module):
+    """Each writes one of them; the names in the pickle are exchanged."""
+    content = {"model": OrderedDict(w=np.float32([1.5])), "number": np.float64(0.5)}
+    written = pickle.dumps(content, 0)
+    written = re.sub(rb"numpy\._?core\.multiarray", module.encode(), written)
+    (tmp_path / "x.pkl").write_bytes(b"\x80\x02" + written)
+    data = read_contents(str(tmp_path / "x.pkl")).data
+    assert type(data["model"]) is OrderedDict and data["model"]["w"].tolist() == [1.5]
+    assert data["number"] == 0.5

@@ -182,3 +182,66 @@ def test_a_class_made_of_several_has_no_colour_of_one_of_them():
 def test_unknown_model():
     with pytest.raises(ValueError, match=r"none of \['nowhere'\] .* is registered"):
         model_classes(["nowhere"])
+
+
+@pytest.fixture
+def separated():
+    """Metadata of one thing and two classes of stuff behind "things", each list from 0."""
+    name = "test_pseudo_labels_separated"
+    MetadataCatalog.get(name).set(
+        thing_classes=["truck", "person"],
+        thing_colors=[[9, 8, 7], [6, 5, 4]],
+        thing_dataset_id_to_contiguous_id={70: 1, 80: 0},
+        stuff_classes=["things", "sky", "soil"],
+        stuff_colors=[[0, 0, 0], [1, 2, 3]],
+        stuff_dataset_id_to_contiguous_id={0: 0, 21: 1, 20: 2},
+    )
+    yield name
+    MetadataCatalog.remove(name)
+
+
+def test_classes_have_their_own_ids_and_colours_in_the_order_of_their_index(separated):
+    assert model_classes(["nowhere", separated]) == [
+        ModelClass(0, True, "truck", 80, (9, 8, 7)),
+        ModelClass(1, True, "person", 70, (6, 5, 4)),
+        ModelClass(1, False, "sky", 21, (1, 2, 3)),
+        ModelClass(2, False, "soil", 20, None),
+    ]
+    MetadataCatalog.remove("nowhere")
+
+
+def test_stuff_called_things_elsewhere_in_the_list_is_a_class(separated):
+    meta = MetadataCatalog.get(separated)
+    MetadataCatalog.remove(separated)
+    MetadataCatalog.get(separated).set(
+        **{**meta.as_dict(), "name": separated, "stuff_classes": ["sky", "things", "soil"]}
+    )
+    assert [c.name for c in model_classes([separated])][2:] == ["sky", "things", "soil"]
+
+
+def test_what_several_classes_become_has_the_id_and_colour_of_none():
+    model = [
+        ModelClass(0, True, "person", 70, (9, 9, 9)),
+        ModelClass(1, False, "sky", 187, (1, 1, 1)),
+    ]
+    plan = plan_classes(CUSTOM, model)
+    by_name = {c.name: c for c in plan.table.categories}
+    assert by_name["misc"].id != 70 and by_name["misc"].color != (9, 9, 9)
+    assert (by_name["sky"].id, by_name["sky"].color) == (187, (1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("things", "name", "isthing"),
+    [("keep", "person", True), ("keep", "human", False), ("misc", "person", False)],
+)
+def test_a_thing_stays_one_if_things_are_kept_and_it_keeps_its_name(things, name, isthing):
+    plan = plan_classes(CUSTOM, MODEL[:1], things=things, mapping={"person": name})
+    assert outcome(plan) == {"person": (name, isthing)}
+
+
+def test_a_mapping_has_no_empty_names_and_makes_supercategories_unnecessary():
+    with pytest.raises(ValueError, match=r"\{'road': ''\}: must be the name of a stuff class"):
+        plan_classes(CUSTOM, MODEL, mapping={"road": ""})
+    unknown = [ModelClass(0, False, "mud"), ModelClass(1, False, "sand")]
+    plan = plan_classes(CUSTOM, unknown, stuff="supercategories", mapping={"mud": "soil"})
+    assert outcome(plan) == {"mud": ("soil", False), "sand": ("ground", False)}

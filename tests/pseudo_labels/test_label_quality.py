@@ -74,3 +74,16 @@ def test_images_add_up_and_none_is_fine():
 def test_class_map():
     ids = np.array([[0, 7, 9]])
     assert class_map(ids, {7: "sky", 9: "unknown"}, NAMES).tolist() == [[0, 3, 0]]
+
+
+def test_classes_that_are_only_in_the_labels_have_no_figure():
+    measured = quality()
+    measured.add(grid("3344"), grid("3244"), np.zeros((1, 4), bool))
+    figures = measured.figures()
+    assert figures["mIoU"] == 75 and "IoU of truck" not in figures
+
+
+def test_void_is_measured_where_the_ground_truth_has_a_class():
+    measured = quality()
+    measured.add(grid("0034"), grid("0304"), np.zeros((1, 4), bool))
+    assert measured.figures()["void"] == 50

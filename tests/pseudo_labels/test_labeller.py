@@ -1,6 +1,7 @@
 """Models of several kinds as labellers."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -139,3 +140,48 @@ def test_catalog_is_read_only_for_the_names(tmp_path):
     plan = plan_classes(CUSTOM, model_classes(["coco_2017_train_panoptic_separated"]))
     assert plan.names[False, 1] == names[1]
     assert (False, 0) not in plan.model
+
+
+def with_sure_queries(cfg, tmp_path, score):
+    """Weights with which every query is this sure that it sees sky, the third of five classes."""
+    path = tmp_path / "sure.pth"
+    state = torch.load(cfg.MODEL.WEIGHTS, weights_only=True)["model"]
+    state["box_head.class_embed.weight"].zero_()
+    state["box_head.class_embed.bias"][:] = torch.tensor(
+        [0, 0, math.log(5 * score / (1 - score)), 0, 0, 0]
+    )
+    torch.save({"model": state}, path)
+    cfg.MODEL.WEIGHTS = str(path)
+
+
+@pytest.mark.parametrize(("min_score", "found"), [(0.5, {"sky": 0.6}), (0.7, {})])
+def test_segments_are_judged_by_the_rules_and_not_by_the_config(tiny, tmp_path, min_score, found):
+    """The threshold of the config is 0.85, the segments have 0.6."""
+    with_sure_queries(tiny, tmp_path, 0.6)
+    tiny.MODEL.DETR.SCORE_THRESH = 0.85
+    rules = MergeRules(min_score=min_score, min_confidence=0.0)
+    (predicted,) = Labeller(tiny, plan_of(tiny), rules)(IMAGES[:1])
+    assert {s["name"]: pytest.approx(s["score"]) for s in predicted.segments} == found
+    assert bool(predicted.ids.any()) == bool(found)
+    assert tiny.MODEL.DETR.SCORE_THRESH == 0.85, "the caller's config is left alone"
+
+
+@pytest.mark.parametrize(("rules", "more"), [(BY_SEGMENT, []), (RULES, ["sem_seg"])])
+def test_the_model_computes_what_is_used_and_no_more(tiny, rules, more):
+    labeller = Labeller(tiny, plan_of(tiny), rules)
+    (output,) = labeller.predictor(IMAGES[:1], enlarge=False)
+    assert sorted(output) == ["panoptic_seg", *more]
+
+
+def test_several_masks_on_a_pixel_make_it_no_surer_than_sure(tmp_path):
+    cfg = colour_cfg(tmp_path)
+    labeller = Labeller(cfg, plan_of(cfg), RULES)
+    _, sure = labeller._per_pixel(torch.tensor([[[0.0]], [[1.75]], [[0.5]]]), (1, 1))
+    assert sure.item() == 1
+
+
+def test_a_segment_without_a_score_has_none(tmp_path):
+    cfg = colour_cfg(tmp_path)
+    labeller = Labeller(cfg, plan_of(cfg), RULES)
+    found = labeller._segment({"id": 4, "category_id": 1, "isthing": False})
+    assert found == {"id": 4, "isthing": False, "category_id": 3, "name": "sky", "score": None}

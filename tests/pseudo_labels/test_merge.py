@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from detr_d2.pseudo_labels.label_map import LabelMap
 from detr_d2.pseudo_labels.merge import MergeRules, Predicted, merge_labels, nearest_pixel
 
 # Category ids of the result.
@@ -301,3 +302,127 @@ def test_rules_out_of_range(arguments, message):
 def test_other_size():
     with pytest.raises(ValueError, match=r"masks \(5, 8\) and prediction \(1, 4\) differ"):
         merge_labels(CUSTOM, CRATES, predicted(grid("1111"), LOOSE[0]), MergeRules())
+
+
+def test_as_sure_as_the_rules_ask_is_sure_enough():
+    seen = grid("1122")
+    both = predicted(
+        seen,
+        segment(1, SKY, score=0.5),
+        segment(2, SOIL, score=0.5),
+        confidence=np.array([[0.25, 0.24, 0.25, 0.9]]),
+    )
+    merged = merge_labels(np.zeros_like(seen), [], both, MergeRules(min_confidence=0.25))
+    assert classes(*merged).tolist() == [[SKY, 0, SOIL, SOIL]]
+
+
+def remains_of(size, strip):
+    """Pixels that are left of a truck, of which this strip sticks out of the crate, by default."""
+    seen, custom = np.full(size, 2, np.int32), np.zeros(size, np.int32)
+    height, width = strip
+    custom[20:30, 4 : 4 + width] = 7
+    seen[20 - height : 20, 4 : 4 + width] = 3
+    seen[20:21, 4:5] = 3
+    merged = merge_labels(custom, CRATES, predicted(seen, *LOOSE, things=[TRUCK]), MergeRules())
+    return int((classes(*merged) == TRUCK).sum())
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(
+    ("size", "strip", "left"),
+    [
+        # 1 % of the shorter side is 2 pixels, twice that is too thin; 0.1 % of the area is 60.
+        ((200, 300), (4, 40), 0),
+        ((200, 300), (5, 40), 200),
+        ((200, 300), (6, 9), 0),
+        ((200, 300), (6, 10), 60),
+        # At least one pixel.
+        ((40, 45), (2, 20), 0),
+        ((40, 45), (3, 20), 60),
+    ],
+)
+def test_what_is_thin_and_small_grows_with_the_image(size, strip, left, turned):
+    assert remains_of(size[::-1] if turned else size, strip) == left
+
+
+def test_pieces_that_touch_at_a_corner_are_two():
+    seen, custom = (
+        grid("""
+        2222222222
+        2221111111
+        2221111111
+        2112222222
+        2112222222
+        2222222222
+    """),
+        np.zeros((6, 10), np.int32),
+    )
+    custom[3:5, 0] = 7
+    rules = MergeRules(halo=0, min_area=5)
+    found = classes(*merge_labels(custom, CRATES, predicted(seen, *LOOSE[:2]), rules))
+    assert (found == SKY).sum() == 14 and (found[3:5, 1:3] == SOIL).all()
+
+
+def test_margin_is_a_disc():
+    custom = np.zeros((7, 7), np.int32)
+    custom[3, 3] = 7
+    seen = np.full((7, 7), 3, np.int32)
+    rules = MergeRules(halo=0, min_area=0, margin=2, fill="void")
+    merged = merge_labels(custom, CRATES, predicted(seen, LOOSE[2], things=[TRUCK]), rules)
+    found = classes(*merged)
+    assert found[1, 3] == found[3, 1] == found[3, 5] == found[2, 2] == 0
+    assert found[1, 1] == found[1, 5] == found[5, 5] == found[0, 3] == TRUCK
+
+
+def test_stuff_that_becomes_void_fills_nothing():
+    seen, custom = grid("1133332"), grid("...77..")
+    three = (segment(1, None), segment(2, SOIL), segment(3, TRUCK, isthing=True))
+    merged = merge_labels(custom, CRATES, predicted(seen, *three, things=[TRUCK]), PLAIN)
+    assert classes(*merged).tolist() == [[0, 0, SOIL, CRATE, CRATE, SOIL, SOIL]]
+    assert merged[1][-1]["provenance"]["filled"] == 2
+
+
+def test_ids_are_the_lowest_that_are_free_and_fillings_add_up():
+    labels = LabelMap(grid("1.3...."), [{"id": n, "category_id": CRATE} for n in (1, 3)])
+    labels.add_model(grid(".1.2..."), [segment(1, SKY, 0.12344), segment(2, SOIL)], [])
+    labels.fill(grid("....11.") > 0, 2)
+    labels.fill(grid("......1") > 0, np.array([2]))
+    assert labels.ids.tolist() == [[1, 2, 3, 4, 2, 2, 2]]
+    sky, soil = labels.finish()[2:]
+    assert (sky["id"], sky["provenance"]["filled"], sky["provenance"]["score"]) == (2, 3, 0.1234)
+    assert (soil["id"], soil["provenance"]["filled"]) == (4, 0)
+
+
+@pytest.mark.parametrize(
+    ("rules", "needed"),
+    [
+        ({}, True),
+        ({"min_confidence": 0.0}, False),
+        ({"min_confidence": 0.0, "fill": "next-best"}, True),
+        ({"min_confidence": 0.01, "fill": "void"}, True),
+    ],
+)
+def test_rules_that_need_scores_of_every_pixel(rules, needed):
+    assert MergeRules(**rules).per_pixel == needed
+
+
+def test_the_rules_of_the_documents():
+    assert MergeRules() == MergeRules(
+        overlap=0.2, halo=None, min_area=None, margin=0, min_score=0.5, min_confidence=0.3
+    )
+
+
+@pytest.mark.parametrize("key", ["overlap", "min_score", "min_confidence"])
+def test_shares_are_at_most_one_and_sizes_not_negative(key):
+    for value in (-0.01, 1.01):
+        with pytest.raises(ValueError, match=rf"{key} {value}, must be in 0\.\.1"):
+            MergeRules(**{key: value})
+    for value in (0, 1):
+        MergeRules(**{key: value})
+
+
+@pytest.mark.parametrize("key", ["halo", "min_area", "margin"])
+def test_sizes_are_not_negative(key):
+    with pytest.raises(ValueError, match=f"{key} -1, must be 0 or more pixels"):
+        MergeRules(**{key: -1})
+    MergeRules(**{key: 0})

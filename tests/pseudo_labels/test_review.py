@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from detr_d2.data.categories import CategoryTable
 from detr_d2.ops.panoptic_ids import id_to_rgb
-from detr_d2.pseudo_labels.review import write_review
+from detr_d2.pseudo_labels.label_images import LabelTask
+from detr_d2.pseudo_labels.review import review_labels, worst_score, write_review
 from detr_d2.pseudo_labels.review_item import ReviewItem
 from detr_d2.pseudo_labels.review_page import legend
 from detr_d2.visualization import Palette
@@ -340,3 +342,58 @@ def test_wrong_values_are_errors(items, tmp_path):
 )
 def test_the_void_share_in_words(items, share, text):
     assert replace(items[0], void_share=share).void_text == text
+
+
+def test_the_lowest_score_of_a_model_is_the_worst():
+    scores = [{"provenance": {"score": score}} for score in (0.9, None, 0.25, 0.5)]
+    assert worst_score(scores) == 0.25
+    assert worst_score(scores[1:2]) == worst_score([]) == 1
+
+
+def test_the_grid_has_the_eight_worst(items, tmp_path):
+    heights = {}
+    for count in (7, 8, 9):
+        many = [replace(items[0], name=f"{number}.jpg") for number in range(count)]
+        path = write(many, tmp_path / str(count), width=60)
+        heights[count] = Image.open(path.parent / "worst.jpg").size[1]
+    assert heights[7] < heights[8] == heights[9]
+
+
+def test_one_image_is_one_and_a_picture_has_60_pixels_or_more(items, tmp_path):
+    page = Page(write(items[:1], tmp_path / "review", width=60))
+    assert "1 image" in page.texts["strong"]
+    with pytest.raises(ValueError, match="width 59, limit 200; allowed: 60 or more"):
+        write(items, tmp_path / "other", width=59)
+
+
+def test_masks_are_named_by_their_own_classes_and_labels_by_those_of_the_result(items, tmp_path):
+    """The second class of the masks is the third of the result."""
+    image, ids = tmp_path / "data/wide.jpg", np.full((30, 60), 4)
+    for name in ("images", "panoptic"):
+        (tmp_path / name).mkdir()
+    Image.open(image).save(tmp_path / "images/wide.jpg")
+    barrel, sky, soil = (
+        {"id": i, "name": name, "isthing": int(i == 1), "color": [i, i, i]}
+        for i, name in ((1, "barrel"), (5, "sky"), (40, "soil"))
+    )
+    mask = {"id": 4, "category_id": 1, "isthing": False}
+    custom = record(tmp_path / "data", "soil", image, ids, [mask])
+    record(tmp_path / "panoptic", "wide", image, ids, [])
+    origin = {"source": "model", "classes": ["mud"], "score": 0.75, "filled": 0}
+    segment = {"id": 4, "category_id": 40, "provenance": origin}
+    line = {
+        "annotation": {"segments_info": [segment]},
+        "pixels": {"custom": 100, "model": 20, "filled": 40, "void": 40},
+    }
+    tables = CategoryTable([soil, barrel]), CategoryTable([barrel, sky, soil])
+    task = LabelTask("mine", custom, "wide.jpg")
+    page = Page(review_labels(tmp_path, iter([(task, line)]), *tables, limit=1))
+    assert page.texts["li"] == ["soil", "void"]
+    alts = page.all("img", "alt")
+    assert [alt.split(": ")[1] for alt in alts] == [
+        "the image",
+        "1 soil",
+        "1 soil",
+        "void 20.0 %, hatched",
+    ]
+    assert "worst score 0.75" in page.texts["span"]

@@ -117,3 +117,28 @@ def test_a_model_on_the_cpu_keeps_freed_memory(monkeypatch, asked, calls):
     monkeypatch.setattr(device, "keep_freed_memory", lambda: seen.append(True))
     device.use_available_device(get_cfg(), asked=asked)
     assert len(seen) == calls
+
+
+def test_several_gpus_are_counted(gpus):
+    gpus(2)
+    with pytest.raises(ValueError, match=r"cuda:2 was asked for, but .* sees 2 GPUs;"):
+        device_after("cpu", "cuda:2")
+    assert device_after("cuda:2") == "cpu"
+
+
+@pytest.mark.parametrize("name", ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES", "MY_MALLOC_"])
+def test_the_two_thresholds_are_set_unless_the_environment_has_its_own(monkeypatch, name):
+    """-1 and -3 are M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h."""
+    calls = []
+
+    class Library:
+        def mallopt(self, parameter, value):
+            calls.append((parameter, value))
+            return 1
+
+    for known in [known for known in os.environ if known.startswith(("MALLOC_", "GLIBC_"))]:
+        monkeypatch.delenv(known)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Library())
+    monkeypatch.setenv(name, "1")
+    assert device.keep_freed_memory() is (name == "MY_MALLOC_")
+    assert calls == ([(-1, 2**31 - 1), (-3, 2**31 - 1)] if name == "MY_MALLOC_" else [])

@@ -7,7 +7,16 @@ import subprocess
 import pytest
 
 from detr_d2.utils import files
-from detr_d2.utils.files import naming, replacing, write_json, write_text
+from detr_d2.utils.files import (
+    Journal,
+    naming,
+    printable,
+    read_lines,
+    reject_overwriting,
+    replacing,
+    write_json,
+    write_text,
+)
 
 
 def test_the_file_appears_whole_in_a_folder_that_is_made(tmp_path):
@@ -80,3 +89,80 @@ def test_json_is_read_back_and_nan_is_rejected(tmp_path):
     assert json.loads((tmp_path / "a.json").read_text()) == {"PQ": 1.5, "box_AP": None}
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "a.json", {"PQ": math.nan})
+
+
+def test_of_a_long_name_the_temporary_one_keeps_the_extension(tmp_path):
+    """Image writers take the format from it; of one more letter the name is a long one."""
+    for count, kept in ((116, True), (117, False)):
+        name = "a" * count + ".png"
+        with replacing(tmp_path / name) as temporary:
+            assert temporary.endswith(".png") and temporary.endswith(name) == kept
+            write_text(temporary, "content")
+
+
+def test_processes_of_others_run_too(monkeypatch):
+    def forbidden(pid, signal):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", forbidden)
+    assert files._is_running(1)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "targets", "named"),
+    [
+        (["a.txt"], ["b.txt"], None),
+        (["a.txt", "b.txt"], ["c.txt", "b.txt", "./a.txt"], r"\./a\.txt"),
+        (["a.txt"], ["link.txt"], "link.txt"),
+        (["link.txt"], ["a.txt"], "^a.txt"),
+        ([], ["a.txt"], None),
+    ],
+)
+def test_inputs_are_not_overwritten_by_any_name(tmp_path, monkeypatch, inputs, targets, named):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link.txt").symlink_to("a.txt")
+    if named is None:
+        reject_overwriting(inputs, targets)
+    else:
+        with pytest.raises(ValueError, match=f"{named} is an input and would be overwritten"):
+            reject_overwriting(inputs, targets)
+
+
+def test_names_that_are_no_text_are_printable():
+    assert printable("gr\u00fcn\udcff.png") == "gr\u00fcn\\udcff.png"
+
+
+def test_lines_have_no_mark_and_another_encoding_is_named(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("gr\u00fcn\r\n\nb", encoding="utf-8-sig")
+    assert read_lines(path) == ["gr\u00fcn", "", "b"]
+    path.write_bytes("gr\u00fcn".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"a\.txt: not a text in UTF-8 \("):
+        read_lines(path)
+
+
+def test_a_journal_gives_back_what_was_written(tmp_path):
+    path = tmp_path / "done.jsonl"
+    with Journal(path, "name") as journal:
+        for lines, (name, value) in enumerate([("b", 1), ("a", [2, "\u00fc"]), ("b", 3)], start=1):
+            journal.write({"name": name, "value": value})
+            # On its way to the disk, and behind the others whatever is read meanwhile.
+            assert len(path.read_text().splitlines()) == lines
+            assert journal.read("b")["name"] == "b"
+        assert list(journal) == ["b", "a"] and "a" in journal and "c" not in journal
+        assert (journal.read("b")["value"], journal.read("a")["value"]) == (3, [2, "\u00fc"])
+    with Journal(path, "name") as again:
+        assert list(again) == ["b", "a"]
+        assert (again.read("b")["value"], again.read("a")["value"]) == (3, [2, "\u00fc"])
+
+
+@pytest.mark.parametrize("rest", ['{"key": "c", "n', '{"key": "c"}', "5 x\n", "\n"])
+def test_what_a_kill_has_cut_short_is_dropped_from_a_journal(tmp_path, rest):
+    path = tmp_path / "done.jsonl"
+    whole = '{"key": "a"}\n{"key": "b"}\n'
+    path.write_text(whole + rest)
+    with Journal(path, "key") as journal:
+        assert list(journal) == ["a", "b"]
+        assert path.read_text() == whole
+        journal.write({"key": "d"})
+    assert path.read_text() == whole + '{"key": "d"}\n'

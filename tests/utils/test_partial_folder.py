@@ -1,6 +1,9 @@
 """The working folder that takes the result's place only when it is whole."""
 
+import errno
+import fcntl
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -200,3 +203,78 @@ def test_a_link_to_a_folder_stays_a_link(tmp_path):
         (partial / "a.txt").write_text("new")
     assert (tmp_path / "link").is_symlink()
     assert listing(tmp_path / "real") == {"a.txt"}
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_what_is_no_folder_of_ours_is_in_the_way(tmp_path, kind):
+    hidden = tmp_path / ".out.partial"
+    if kind == "file":
+        hidden.write_text("mine")
+    else:
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / MARKER).touch()
+        hidden.symlink_to(tmp_path / "mine")
+    with pytest.raises(FileExistsError, match=r"\.out\.partial is in the way"):
+        open_folder(tmp_path / "out").prepare("one")
+    assert os.path.lexists(hidden) and not (tmp_path / "out").exists()
+
+
+def test_files_of_a_hidden_folder_that_was_removed_are_no_result(tmp_path):
+    folder = open_folder(tmp_path / "out")
+    folder.prepare("one")
+    shutil.rmtree(folder.hidden)
+    (folder.path / "panoptic").mkdir(parents=True)
+    write_result(folder, "the later half")
+    with pytest.raises(FileNotFoundError, match=r"\.out\.partial was removed while .*out was in"):
+        folder.finish()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_lock_of_a_process_that_has_just_finished_is_none(tmp_path, monkeypatch):
+    """It removes the file between our opening and our locking it."""
+    lock = fcntl.lockf
+
+    def late(file, mode):
+        os.remove(tmp_path / ".out.partial" / MARKER)
+        lock(file, mode)
+
+    monkeypatch.setattr(fcntl, "lockf", late)
+    with pytest.raises(BlockingIOError, match=r"another process is writing .*out; wait for it"):
+        open_folder(tmp_path / "out").prepare("one")
+
+
+@pytest.mark.parametrize(
+    ("number", "busy"), [("EACCES", True), ("EAGAIN", True), ("ENOLCK", False)]
+)
+def test_a_disk_without_locks_is_warned_of(tmp_path, monkeypatch, caplog, number, busy):
+    def fail(file, mode):
+        raise OSError(getattr(errno, number), "no lock")
+
+    monkeypatch.setattr(fcntl, "lockf", fail)
+    folder = open_folder(tmp_path / "out")
+    if busy:
+        with pytest.raises(BlockingIOError, match="another process"):
+            folder.prepare("one")
+        assert caplog.records == []
+    else:
+        folder.prepare("one")
+        assert "cannot be locked" in caplog.text and str(tmp_path / "out") in caplog.text
+
+
+def test_two_workspaces_of_one_process_one_after_the_other(tmp_path):
+    """The lock's file is closed at the end."""
+    folder = open_folder(tmp_path / "out")
+    folder.prepare("one")
+    lock = folder._lock
+    folder.discard()
+    assert lock.closed and os.listdir(tmp_path) == []
+
+
+def test_a_target_that_is_a_file_is_rejected(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with (
+        pytest.raises(FileExistsError, match="out is a file, not a folder"),
+        replacing_folder(tmp_path / "out"),
+    ):
+        pass
+    assert os.listdir(tmp_path) == ["out"]

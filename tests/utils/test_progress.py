@@ -41,3 +41,18 @@ def test_bytes_have_prefixes_and_are_shown_only_where_it_takes_time(monkeypatch)
     assert reading() == ""
     monkeypatch.setattr(progress_module, "BYTES_DELAY", 0)
     assert "reading: 0.00B" in reading()
+
+
+def test_units_and_what_is_left_of_a_bar(monkeypatch):
+    """Images are left standing; the bar of bytes has prefixes and is removed."""
+    monkeypatch.setattr(progress_module, "BYTES_DELAY", 0)
+    text = {}
+    for unit in (None, BYTES):
+        terminal = Terminal()
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with progress_bar(**({"unit": unit} if unit else {})) as progress:
+            progress(2_000_000, 4_000_000)
+        text[unit] = terminal.getvalue()
+    assert "images/s]\n" in text[None] and "2000000/4000000" in text[None]
+    assert not text[None].startswith("\r:"), "nothing stands before it"
+    assert "\n" not in text[BYTES] and "0.00B" in text[BYTES]

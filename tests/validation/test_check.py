@@ -1,6 +1,7 @@
 """The check finds what is wrong, and the repaired copy has nothing wrong."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -397,3 +398,74 @@ def test_parts_are_repaired_into_one_folder(parts, tiny_set, tmp_path):
             str(target / f"panoptic_{part}.json"), parts[0].image_root, str(target / "panoptic")
         )
         assert [f for f in Checker(files).run() if f.severity == "error"] == []
+
+
+def test_empty_lists_are_said(tiny_set):
+    tiny_set.content |= {"annotations": [], "images": []}
+    tiny_set.write()
+    found = {f.kind for f in Checker(files_of(tiny_set)).run()}
+    assert found == {"no annotations", "class without segments"}
+
+
+def test_faulty_entries_are_named_and_the_others_checked(tiny_set):
+    tiny_set.content["images"].append({"id": 99})
+    tiny_set.content["annotations"].append(5)
+    first(tiny_set).append({"id": "x", "category_id": 9})
+    tiny_set.write()
+    checker = Checker(files_of(tiny_set))
+    found = {f.kind for f in checker.run() if f.severity == "error"}
+    assert found == {"malformed image", "malformed annotation", "malformed segment"}
+    assert checker.total == 4
+    assert checker.counts == {5: 1, 2: 2, 9: 1, 40: 2}
+    assert checker.listed == set(checker.hashes) == {"a.jpg", "deep/er/b.png", "empty.jpg"}
+
+
+@pytest.mark.parametrize(("size", "reported"), [(4, True), (5, False)])
+def test_segments_of_fewer_than_five_pixels_are_reported_and_up_to_100_are_fine(
+    tiny_set, size, reported
+):
+    """The pixels are void of "a", which has 4 segments and gets 97 that the PNG does not show."""
+    ids = tiny_set.id_maps["a"]
+    ids[:size, 23] = 77
+    write_id_png(tiny_set.root / "panoptic/a.png", ids)
+    first(tiny_set).append({"id": 77, "category_id": 9, "iscrowd": 0, "area": size})
+    tiny_set.write()
+    assert ("tiny segment" in kinds(tiny_set)) == reported
+    first(tiny_set).extend({"id": 100 + i, "category_id": 9, "area": 1} for i in range(95))
+    tiny_set.write()
+    assert "more segments than queries" not in kinds(tiny_set)
+    first(tiny_set).append({"id": 99, "category_id": 9, "area": 1})
+    tiny_set.write()
+    assert "more segments than queries" in kinds(tiny_set)
+
+
+def test_sets_of_different_folders_are_no_parts_of_one(parts, tiny_set, tmp_path):
+    """Other categories are right there; the same folder may be written in two ways."""
+    content = read_json(parts[1].panoptic_json)
+    content["categories"][0] = {**content["categories"][0], "isthing": 1}
+    write_json(parts[1].panoptic_json, content)
+    parts[0].image_root += "/../images"
+    _, together = run_together(parts)
+    assert [f.kind for f in together] == ["other categories"]
+    shutil.copytree(tiny_set.root / "images", tmp_path / "elsewhere")
+    parts[1].image_root = str(tmp_path / "elsewhere")
+    _, together = run_together(parts)
+    assert {f.kind for f in together} == {"image not listed"}
+    assert len(together) == 3, "each folder has the other's images too"
+
+
+def test_an_image_of_both_parts_is_a_duplicate(parts):
+    checkers = [Checker(files) for files in parts]
+    assert all(f.severity == "note" for checker in checkers for f in checker.run())
+    assert list(check_together(checkers)) == []
+    train, val = checkers
+    val.hashes["deep/er/b.png"] = train.hashes["a.jpg"]
+    (finding,) = check_together(checkers)
+    assert (finding.severity, finding.kind) == ("warning", "near-duplicate across parts")
+    assert finding.file == f"a.jpg of {parts[0].panoptic_json}"
+    assert finding.found == f"looks like deep/er/b.png of {parts[1].panoptic_json}"
+
+
+@pytest.mark.parametrize(("bits", "count"), [(3, 1), (4, 0)])
+def test_three_bits_are_alike(bits, count):
+    assert len(list(find_near_duplicates({"a": {"x": 0}, "b": {"y": 2**bits - 1}}))) == count
