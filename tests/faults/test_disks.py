@@ -21,7 +21,9 @@ from detr_d2.checkpoint import open_weights
 from detr_d2.checkpoint.writing import write_original
 from detr_d2.pseudo_labels import label_stuff
 from detr_d2.utils.files import Journal, replacing
+from detr_d2.utils.partial_folder import PartialFolder
 from detr_d2.visualization import save_picture
+from detr_d2.visualization.video import write_video
 
 TOOLS = Path(__file__).parents[2] / "tools"
 
@@ -57,6 +59,13 @@ def test_the_file_for_which_there_is_no_room_is_named(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_so_is_the_first_file_of_a_working_folder(tmp_path):
+    folder = PartialFolder(tmp_path / "out", "labelling.json")
+    message = run_on_full_disk(functools.partial(folder.prepare, "of this run"), 5)
+    assert f"File too large: '{tmp_path / '.out.partial/new/fingerprint'}'" in message
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_picture_on_a_full_disk_is_no_half_picture(tmp_path, monkeypatch):
     """Pillow writes JPEGs without looking at how much was written."""
     noise = np.random.default_rng(0).integers(0, 256, (100, 150, 3), np.uint8)
@@ -68,6 +77,21 @@ def test_a_picture_on_a_full_disk_is_no_half_picture(tmp_path, monkeypatch):
     work = functools.partial(runner["save"], Image.fromarray(noise), tmp_path / "c.jpg")
     assert f"File too large: '{tmp_path / 'c.jpg'}'" in run_on_full_disk(work, 10000)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_video_on_a_full_disk_is_no_half_video(tmp_path):
+    """OpenCV does not say that it could not write."""
+    noise = list(np.random.default_rng(0).integers(0, 256, (20, 64, 96, 3), np.uint8))
+
+    def write() -> None:
+        with replacing(tmp_path / "a.mp4") as temporary:
+            write_video(temporary, iter(noise), 10.0)
+
+    message = run_on_full_disk(write, 30000)
+    assert message == "OSError: 0 of 20 pictures are in the video; is the disk full?"
+    assert list(tmp_path.iterdir()) == []
+    write()
+    assert (tmp_path / "a.mp4").stat().st_size > 30000
 
 
 def test_an_export_on_a_full_disk_leaves_nothing(tmp_path):
