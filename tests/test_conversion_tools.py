@@ -57,6 +57,20 @@ def test_convert_then_check_then_break_then_fix(source, tmp_path, capsys):
     assert check_dataset.main([*arguments, str(fixed / "panoptic.json")]) == 0
 
 
+def test_a_picture_for_which_there_is_no_room_is_one_line(source, tmp_path, capsys, monkeypatch):
+    def full(path, picture):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(convert_masks, "save_picture", full)
+    assert convert_masks.main(source) == convert_masks.EXIT_NO_PICTURE
+    shown = capsys.readouterr()
+    assert f"written: {tmp_path / 'out'}" in shown.out
+    assert shown.err.startswith(
+        "error: the set is written, its picture is not: [Errno 28] No space"
+    )
+    assert (tmp_path / "out/panoptic.json").is_file()
+
+
 def test_dry_run_writes_nothing(source, tmp_path, capsys):
     assert convert_masks.main([*source, "--dry-run"]) == convert_masks.EXIT_SKIPPED
     assert "nothing written" in capsys.readouterr().out

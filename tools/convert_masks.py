@@ -6,7 +6,7 @@
     python tools/convert_masks.py guess FOLDER
 
 docs/DATASETS.md lists the formats and the rules. Exit status: 0 all converted, 3 some images were
-skipped (DIR/conversion.json says why), 2 nothing was written.
+skipped (DIR/conversion.json says why), 2 nothing was written, 1 all but the picture DIR/sheet.jpg.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from detr_d2.utils.progress import BYTES, Progress, progress_bar
 from detr_d2.visualization import Palette, save_picture
 from detr_d2.visualization.samples import cover_classes, file_cell, pair_grid
 
-EXIT_NOTHING, EXIT_SKIPPED, EXIT_STOPPED = 2, 3, 130
+EXIT_NO_PICTURE, EXIT_NOTHING, EXIT_SKIPPED, EXIT_STOPPED = 1, 2, 3, 130
 MATCHES_SHOWN = 5
 IMAGES_SHOWN, PICTURE_WIDTH = 8, 420
 
@@ -222,10 +222,14 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped; the same command continues from here", file=sys.stderr)
         return EXIT_STOPPED
-    if not args.dry_run and not args.no_sheet:
-        write_grid(Path(args.out), args.seed)
     print(describe_report(report))
     print("nothing written (--dry-run)" if args.dry_run else f"written: {args.out}")
+    if not args.dry_run and not args.no_sheet:
+        try:
+            write_grid(Path(args.out), args.seed)
+        except OSError as error:
+            print(f"error: the set is written, its picture is not: {error}", file=sys.stderr)
+            return EXIT_NO_PICTURE
     return EXIT_SKIPPED if report.skipped else 0
 
 

@@ -5,20 +5,21 @@ python output/onnx/run_onnx.py --output output/found image.jpg
 """
 
 import argparse
-import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 
 from detr_d2.engine import Predictor, command_line, use_model_categories
+from detr_d2.engine.training_folder import CATEGORIES, find_config
 from detr_d2.evaluation.pq import PanopticGroundTruth
 from detr_d2.export.onnx_files import check_can_export, export_onnx
 from detr_d2.export.parity import RUNNER, measure_parity, noise_images
-from detr_d2.utils.files import read_json, replacing, write_json
+from detr_d2.utils.files import read_json, reject_overwriting, replacing, write_json
 from detr_d2.utils.images import read_image
 from detr_d2.visualization.video import find_sources
 
+FILES = ("detect.onnx", "masks.onnx", CATEGORIES, "parity.json", RUNNER)
 # PyTorch does what the graphs do, no more and in fp32, so that times and outputs can be compared.
 SAME_WORK = (
     *("MODEL.DEVICE", "cpu", "MODEL.DETR.INSTANCE_ON", "False"),
@@ -50,6 +51,7 @@ def main(args: argparse.Namespace) -> int:
     """Export, compare, and put the files in place; returns the exit status."""
     if args.ground_truth and not args.images:
         raise ValueError("--ground-truth needs --images to measure on")
+    reject_overwriting(files_read(args), (Path(args.output, name) for name in FILES))
     cfg = command_line.load_config(args.config_file, [*args.opts, *SAME_WORK], best=True)
     predictor = Predictor(cfg, use_model_categories(cfg, args.config_file, args.categories))
     check_can_export(predictor.model)
@@ -62,20 +64,28 @@ def main(args: argparse.Namespace) -> int:
     ground_truth = read_ground_truth(*args.ground_truth, paths) if args.ground_truth else None
     with tempfile.TemporaryDirectory() as folder:
         export_onnx(predictor.model, cfg, folder)
-        write_json(Path(folder, "categories.json"), predictor.categories.to_json(), indent=1)
+        write_json(Path(folder, CATEGORIES), predictor.categories.to_json(), indent=1)
         shutil.copyfile(Path(__file__).with_name(RUNNER), Path(folder, RUNNER))
         parity = measure_parity(
             predictor, folder, images if paths else noise_images(), ground_truth
         )
         report = {**parity.report(), "onnxruntime": onnxruntime.__version__}
         write_json(Path(folder, "parity.json"), report, indent=1)
-        for name in sorted(os.listdir(folder)):
+        for name in FILES:
             with replacing(Path(args.output, name)) as temporary:
                 shutil.copyfile(Path(folder, name), temporary)
     for key, value in report.items():
         print(f"{key}: {value}")
     print(f"python {Path(args.output, RUNNER)} --output FOUND IMAGE ...")
     return 0
+
+
+def files_read(args: argparse.Namespace) -> list[Path]:
+    """The files of the command line that a file of the same name in --output would replace."""
+    config = Path(find_config(args.config_file))
+    categories = args.categories or config.with_name(CATEGORIES)
+    truth = args.ground_truth[1:] if args.ground_truth else []
+    return [config, Path(categories), *map(Path, truth), Path(__file__).with_name(RUNNER)]
 
 
 def read_ground_truth(pngs: str, content: str, images: list[Path]) -> PanopticGroundTruth:

@@ -5,8 +5,10 @@ python run_onnx.py --model FOLDER --output FOUND [--ids-from val.json] image.jpg
 
 import argparse
 import hashlib
+import io
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,8 @@ from PIL import Image, ImageOps
 FINDINGS = "found by detr_d2"
 # Modes of Pillow with 8 bits a channel: others would be read as white.
 IMAGE_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}
+# Of a picture, coloured at a time: as numbers with a point they take eight times the memory.
+ROWS = 64
 
 
 class PanopticModel:
@@ -83,20 +87,31 @@ def render(image: Image.Image, ids: np.ndarray, segments: list[dict], categories
     """Lay the colours of the classes over an image, with white outlines."""
     colors = {c["id"]: c["color"] for c in categories}
     table = np.array([[34, 36, 40], *(colors[s["category_id"]] for s in segments)])
-    picture = (0.45 * np.asarray(image) + 0.55 * table[ids]).astype(np.uint8)
+    picture = np.array(image)
+    for top in range(0, len(picture), ROWS):
+        rows = slice(top, top + ROWS)
+        picture[rows] = (0.45 * picture[rows] + 0.55 * table[ids[rows]]).astype(np.uint8)
     picture[:, 1:][ids[:, 1:] != ids[:, :-1]] = 255
     picture[1:][ids[1:] != ids[:-1]] = 255
     return Image.fromarray(picture)
 
 
 def save(content: Image.Image | dict, path: Path) -> None:
-    """Write a picture or JSON under a temporary name, then rename it."""
+    """Write a picture or JSON under a temporary name, then rename it; OSError names the file."""
     temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    encoded = io.BytesIO()
     if isinstance(content, dict):
-        temporary.write_text(json.dumps(content), "utf-8")
+        encoded.write(json.dumps(content).encode())
     else:
-        content.save(temporary)
-    temporary.replace(path)
+        # Not into the file: Pillow's JPEG writer does not notice that a disk is full.
+        content.save(encoded, Image.registered_extensions()[path.suffix])
+    try:
+        temporary.write_bytes(encoded.getbuffer())
+        temporary.replace(path)
+    except OSError as error:
+        if temporary.exists():
+            temporary.unlink()
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def images_of(paths: list[Path], ids_from: str | None) -> list[dict]:
@@ -134,6 +149,16 @@ def reject_ground_truth(path: Path) -> None:
             raise ValueError(f"{path} was not written by a model; choose another --output")
 
 
+def reject_overwriting(read: list[str | Path], written: list[Path]) -> None:
+    """Raise ValueError if a file that will be written is one that is read."""
+    inputs = {os.path.realpath(path) for path in read}
+    for path in written:
+        if os.path.realpath(path) in inputs:
+            raise ValueError(
+                f"{path} is an input and would be overwritten; choose another --output"
+            )
+
+
 def main() -> None:
     """Write panoptic.json, panoptic/STEM.png (segment ids) and pictures/STEM.jpg."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -146,27 +171,33 @@ def main() -> None:
     paths = [Path(name) for name in args.images]
     if len({path.stem for path in paths}) < len(paths):
         parser.error("two images have the same name; run them into two folders")
+    output = Path(args.output)
+    pngs, pictures = (
+        [output / folder / f"{path.stem}.{suffix}" for path in paths]
+        for folder, suffix in (("panoptic", "png"), ("pictures", "jpg"))
+    )
     try:
-        reject_ground_truth(Path(args.output, "panoptic.json"))
+        known = [] if args.ids_from is None else [args.ids_from]
+        reject_overwriting([*paths, *known], [output / "panoptic.json", *pngs, *pictures])
+        reject_ground_truth(output / "panoptic.json")
         images = images_of(paths, args.ids_from)
         for path in paths:
             check_image(path)
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    model, output = PanopticModel(args.model), Path(args.output)
+    model = PanopticModel(args.model)
     for folder in ("panoptic", "pictures"):
         (output / folder).mkdir(parents=True, exist_ok=True)
     annotations = []
-    for path, entry in zip(paths, images, strict=True):
+    for path, entry, png, picture in zip(paths, images, pngs, pictures, strict=True):
         image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
         ids, segments = model(image)
-        rgb = np.stack([ids & 255, ids >> 8 & 255, ids >> 16], -1).astype(np.uint8)
-        save(Image.fromarray(rgb), output / "panoptic" / f"{path.stem}.png")
-        picture = render(image, ids, segments, model.categories)
-        save(picture, output / "pictures" / f"{path.stem}.jpg")
+        rgb = np.stack([(ids >> shift & 255).astype(np.uint8) for shift in (0, 8, 16)], -1)
+        save(Image.fromarray(rgb), png)
+        save(render(image, ids, segments, model.categories), picture)
         entry |= {"height": image.height, "width": image.width}
-        png = {"image_id": entry["id"], "file_name": f"{path.stem}.png"}
-        annotations.append({**png, "segments_info": segments})
+        names = {"image_id": entry["id"], "file_name": png.name}
+        annotations.append({**names, "segments_info": segments})
         print(f"{path}: {len(segments)} segments")
     content = {
         "info": {"description": FINDINGS},
@@ -178,4 +209,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except OSError as error:
+        sys.exit(f"run_onnx.py: {error}")

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 import weakref
 from collections.abc import Iterable
 from typing import Any
@@ -243,7 +244,10 @@ class DetrTrainer(DefaultTrainer):
 def _wrap_for_processes(model: nn.Module, device: torch.device) -> nn.Module:
     """Wrap the model for gradient exchange if there are several processes."""
     ids = None if device.type == "cpu" else [torch.cuda.current_device()]
-    # A batch without any object, or a loss of weight 0, leaves parameters without a gradient.
-    return create_ddp_model(
-        model, broadcast_buffers=False, find_unused_parameters=True, device_ids=ids
-    )
+    with warnings.catch_warnings():
+        # Only newer versions of torch know the name that they would have instead.
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")
+        # A batch without any object, or a loss of weight 0, leaves parameters without a gradient.
+        return create_ddp_model(
+            model, broadcast_buffers=False, find_unused_parameters=True, device_ids=ids
+        )

@@ -45,10 +45,14 @@ class AttentionCall:
         )
         return query / query.shape[-1] ** 0.5, key
 
-    def weights(self) -> Tensor:
-        """Softmax weights of every head, (N, A, T, S), as `need_weights=True` would give them."""
+    def weights(self, targets: list[int] | slice = slice(None)) -> Tensor:
+        """Softmax weights of every head, (N, A, T, S), as `need_weights=True` would give them.
+
+        Args:
+            targets: which of the T. All of an encoder are the square of its cells in every head.
+        """
         query, key = self.projections()
-        logits = query @ key.transpose(-2, -1)
+        logits = query[:, :, targets] @ key.transpose(-2, -1)
         if self.padding is not None:
             logits = logits.masked_fill(self.padding[:, None, None], float("-inf"))
         return logits.softmax(-1)

@@ -16,6 +16,9 @@ from torch import Tensor
 
 from detr_d2.explanation.capture import AttentionCall
 
+# Weights that are in memory at a time: all of an image of 6000 x 4000 pixels would take 35 GB.
+AT_ONCE = 2**24
+
 
 def attention_factors(call: AttentionCall) -> tuple[Tensor, Tensor]:
     """Balanced factors (A, r, S) of the logits of the first image, queries and keys.
@@ -42,3 +45,16 @@ def rounding_step(queries: Tensor, keys: Tensor, error: float) -> float:
 def weights_of_factors(queries: Tensor, keys: Tensor) -> Tensor:
     """Attention weights (A, S, S) as the page computes them."""
     return (queries.transpose(1, 2) @ keys).softmax(-1)
+
+
+def largest_error(call: AttentionCall, queries: Tensor, keys: Tensor) -> float:
+    """Largest error of the factors' weights, as a share of the largest weight of its row."""
+    heads, cells = queries.shape[0], queries.shape[-1]
+    step = max(1, AT_ONCE // (heads * cells))
+    worst = 0.0
+    for start in range(0, cells, step):
+        rows = slice(start, start + step)
+        exact = call.weights(rows)[0].double()
+        ours = weights_of_factors(queries[..., rows], keys)
+        worst = max(worst, ((ours - exact).abs() / exact.amax(-1, keepdim=True)).max().item())
+    return worst

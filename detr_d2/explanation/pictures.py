@@ -90,7 +90,7 @@ class Pictures:
             row, column = min(height - 1, int(y * height)), min(width - 1, int(x * width))
             pictures = [self._cross(self.image, (column + 0.5) / width, (row + 0.5) / height)]
             for call in self.trace.encoder:
-                weights = call.weights()[0, :, row * width + column].mean(0)
+                weights = call.weights([row * width + column])[0, :, 0].mean(0)
                 pictures.append(heat_over(self.image, weights.view(height, width).numpy()))
             rows.append(pictures)
             captions.append(f"cell in row {row + 1}, column {column + 1}")
@@ -109,7 +109,7 @@ class Pictures:
         cells = self.trace.get("projected").shape[-2:]
         rows = []
         for query in self.queries:
-            weights = [call.weights()[0, :, query].mean(0) for call in self.trace.decoder_cross]
+            weights = [call.weights([query])[0, :, 0].mean(0) for call in self.trace.decoder_cross]
             maps = [heat_over(self.image, w.view(cells).numpy()) for w in weights]
             rows.append([self._box(query), *maps])
         layers = [f"layer {number + 1}" for number in range(len(self.trace.decoder_cross))]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from detr_d2.explanation.factors import attention_factors, rounding_step, weights_of_factors
+from detr_d2.explanation.factors import attention_factors, largest_error, rounding_step
 from detr_d2.explanation.feature_pictures import picture_features
 from detr_d2.explanation.packing import Packer
 from detr_d2.explanation.recorded_pass import RecordedPass
@@ -116,8 +116,7 @@ def encoder_section(recorded: RecordedPass, packer: Packer, detail: Detail) -> d
             entry[kind] = packer.add(name, factor[:, :count], text, leading=1, step=step)
             rounded.append(torch.from_numpy(packer.values(name)))
         layers.append(entry)
-        exact, ours = calls[layer].weights()[0].double(), weights_of_factors(*rounded)
-        worst = max(worst, ((ours - exact).abs() / exact.amax(-1, keepdim=True)).max().item())
+        worst = max(worst, largest_error(calls[layer], *rounded))
     cells = list(recorded.trace.get("projected").shape[-2:])
     return {"layers": layers, "cells": cells, "tolerance": worst}
 
@@ -126,8 +125,8 @@ def decoder_section(recorded: RecordedPass, packer: Packer, followed: list[int])
     """Attention of the followed queries, every layer and head."""
     trace = recorded.trace
     cells = trace.get("projected").shape[-2:]
-    cross = torch.stack([call.weights()[0][:, followed] for call in trace.decoder_cross])
-    own = torch.stack([call.weights()[0][:, followed] for call in trace.decoder_self])
+    cross = torch.stack([call.weights(followed)[0] for call in trace.decoder_cross])
+    own = torch.stack([call.weights(followed)[0] for call in trace.decoder_self])
     cross = cross.transpose(1, 2).unflatten(3, cells)
     layers = [
         (predict_classes(logits[followed]), boxes[followed])

@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from detr_d2.utils.files import write_text
+
 logger = logging.getLogger(__name__)
 
 MARKER = "detr_d2.lock"
@@ -192,7 +194,7 @@ class PartialFolder(Workspace):
         remove_folder(self.path)
         (self.path / "images").mkdir(parents=True)
         (self.path / "panoptic").mkdir()
-        mark.write_text(fingerprint, encoding="utf-8")
+        write_text(mark, fingerprint)
 
     def discard(self) -> None:
         """Remove the working folder, if there is one."""

@@ -1,7 +1,9 @@
 """Arrange pictures in rows and labelled columns, with a legend of classes."""
 
+import io
 import os
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -79,10 +81,14 @@ def save_picture(path: str | os.PathLike[str], picture: np.ndarray) -> None:
         ValueError: the path has no extension of an image format.
     """
     extension = os.path.splitext(path)[1].lower()
-    if Image.registered_extensions().get(extension) not in Image.SAVE:
+    format = Image.registered_extensions().get(extension)
+    if format not in Image.SAVE:
         raise ValueError(f"{path}: an image needs an extension such as .png or .jpg")
     with replacing(path) as temporary:
-        Image.fromarray(picture).save(temporary)
+        # Into the memory first: Pillow's JPEG writer does not notice that a disk is full.
+        encoded = io.BytesIO()
+        Image.fromarray(picture).save(encoded, format)
+        Path(temporary).write_bytes(encoded.getbuffer())
 
 
 def _render_captions(

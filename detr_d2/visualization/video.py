@@ -78,17 +78,26 @@ def write_video(path: str, pictures: Iterator[np.ndarray], rate: float) -> None:
 
     Raises:
         ValueError: there is no picture, or OpenCV can write no video.
+        OSError: pictures are missing in the file, which OpenCV does not say.
     """
     first = next(pictures, None)
     if first is None:
         raise ValueError(f"{path}: the video has no frame")
     height, width = first.shape[0] // 2 * 2, first.shape[1] // 2 * 2
     writer = _open_writer(path, rate, (width, height))
+    count = 0
     try:
         for picture in chain([first], pictures):
             writer.write(np.ascontiguousarray(picture[:height, :width, ::-1]))
+            count += 1
     finally:
         writer.release()
+    written = cv2.VideoCapture(path)
+    found = int(written.get(cv2.CAP_PROP_FRAME_COUNT)) if written.isOpened() else 0
+    written.release()
+    # Some formats know the number by their length in seconds only.
+    if found < count - 1:
+        raise OSError(f"{found} of {count} pictures are in the video; is the disk full?")
 
 
 def _open_writer(path: str, rate: float, size: tuple[int, int]) -> cv2.VideoWriter:

@@ -1,6 +1,7 @@
 """tools/demo.py as users of Detectron2 know it, and what it says where it cannot."""
 
 import os
+import shutil
 import socket
 import threading
 from functools import partial
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from detr_d2.annotation_export import WRITERS
+from detr_d2.engine import Predictor
 from detr_d2.visualization import read_image
 
 
@@ -33,6 +35,25 @@ def test_a_bad_image_never_stops_the_others(demo, images, tmp_path, capsys):
     assert any("b2_thin.png: an image of 30000x2 pixels" in line for line in faults)
     assert any("b3_bomb.png: 14000x12000 pixels, more than 89 million" in line for line in faults)
     assert any("b4_text.png" in line for line in faults)
+
+
+@pytest.mark.parametrize("option", ["--output", "--coco-panoptic"])
+def test_a_folder_that_vanishes_is_said(demo, images, tmp_path, capsys, monkeypatch, option):
+    out, run = tmp_path / "out", Predictor.__call__
+
+    def vanish(self, batch):
+        if any(image.shape[:2] == (60, 44) for image in batch):
+            shutil.rmtree(out)
+        return run(self, batch)
+
+    with monkeypatch.context() as during:
+        during.setattr(Predictor, "__call__", vanish)
+        assert demo("--input", images, option, out) == 1
+    shown = capsys.readouterr()
+    assert "2 done" in shown.out
+    assert "a.png: what was written of it has been removed meanwhile; --resume" in shown.err
+    assert demo("--input", images, option, out, "--resume") == 0
+    assert "1 done, 2 were finished before" in capsys.readouterr().out
 
 
 def test_a_file_is_the_output_of_one_input(demo, images, tmp_path, capsys):

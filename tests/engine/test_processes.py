@@ -2,6 +2,7 @@
 
 import os
 import signal
+import warnings
 
 import one_size
 import pytest
@@ -12,9 +13,10 @@ from detectron2.utils import comm
 from kills import start_child
 from one_size import one_size_cfg, results_of, train
 from tiny_model import processes
+from torch import distributed, nn
 
 from detr_d2 import register_dataset
-from detr_d2.engine import launch, launcher
+from detr_d2.engine import launch, launcher, trainer
 
 
 @pytest.fixture
@@ -107,3 +109,16 @@ def test_more_processes_than_torchrun_has_started_are_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "1")
     with pytest.raises(ValueError, match="torchrun or SLURM has started 1 processes already"):
         launch(train_in_process, processes(2))
+
+
+def test_nothing_is_said_about_names_of_torch_that_users_never_wrote(tmp_path, monkeypatch):
+    meeting = f"file://{tmp_path}/meeting"
+    distributed.init_process_group("gloo", init_method=meeting, rank=0, world_size=1)
+    try:
+        monkeypatch.setattr(comm, "get_world_size", lambda: 2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            wrapped = trainer._wrap_for_processes(nn.Linear(1, 1), torch.device("cpu"))
+    finally:
+        distributed.destroy_process_group()
+    assert isinstance(wrapped, nn.parallel.DistributedDataParallel)

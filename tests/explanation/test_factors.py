@@ -1,5 +1,6 @@
 import torch
 
+from detr_d2.explanation import factors
 from detr_d2.explanation.factors import attention_factors, rounding_step, weights_of_factors
 
 
@@ -21,3 +22,20 @@ def test_rounding_moves_the_logits_by_the_wanted_error(recorded):
     exact = queries.transpose(1, 2) @ keys
     error = (rounded[0].transpose(1, 2) @ rounded[1] - exact).square().mean().sqrt()
     assert 0.004 < error < 0.02
+
+
+def test_the_error_is_the_same_a_few_rows_at_a_time(recorded, monkeypatch):
+    """All rows of a large image do not fit into the memory."""
+    call = recorded.trace.encoder[0]
+    rounded = [(x / 0.1).round() * 0.1 for x in attention_factors(call)]
+    exact = call.weights()[0].double()
+    expected = ((weights_of_factors(*rounded) - exact).abs() / exact.amax(-1, keepdim=True)).max()
+    monkeypatch.setattr(factors, "AT_ONCE", 8 * 15 * 4)
+    seen = []
+    monkeypatch.setattr(
+        factors,
+        "weights_of_factors",
+        lambda q, k: seen.append(q.shape[-1]) or weights_of_factors(q, k),
+    )
+    assert abs(factors.largest_error(call, *rounded) - expected.item()) < 1e-5
+    assert seen == [4, 4, 4, 3]

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,24 @@ def test_resize_is_that_of_detectron2(exported, runner, min_size, size):
     assert np.array_equal(
         model.resized(Image.fromarray(array)), transform.apply_image(array.copy())
     )
+
+
+def test_large_pictures_are_coloured_a_few_rows_at_a_time(runner):
+    """Of 6000 x 4000 pixels all at once would take 2.3 GB."""
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(0, 256, (1001, 900, 3), dtype=np.uint8)
+    ids = np.repeat(generator.integers(0, 3, (1001, 1), dtype=np.int32), 900, 1)
+    colors = [[200, 150, 90], [30, 60, 250]]
+    categories = [{"id": i, "color": color} for i, color in enumerate(colors)]
+    segments = [{"id": 1, "category_id": 0}, {"id": 2, "category_id": 1}]
+    tracemalloc.start()
+    found = np.asarray(runner.render(Image.fromarray(pixels), ids, segments, categories))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 6 * pixels.nbytes
+    expected = (0.45 * pixels + 0.55 * np.array([[34, 36, 40], *colors])[ids]).astype(np.uint8)
+    expected[1:][ids[1:] != ids[:-1]] = 255
+    assert np.array_equal(found, expected)
 
 
 def test_ids_are_those_of_a_set(runner, tmp_path):

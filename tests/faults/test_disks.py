@@ -3,11 +3,17 @@
 import functools
 import json
 import os
+import runpy
 import shutil
+import sys
+import types
+from pathlib import Path
 
+import numpy as np
 import pytest
 from class_maps import convert_class_maps, write_class_maps
 from kills import run_on_full_disk
+from PIL import Image
 from synthetic_crates import colour_cfg, files_of, write_crates
 from tiny_run import write_tiny_run
 
@@ -15,6 +21,11 @@ from detr_d2.checkpoint import open_weights
 from detr_d2.checkpoint.writing import write_original
 from detr_d2.pseudo_labels import label_stuff
 from detr_d2.utils.files import Journal, replacing
+from detr_d2.utils.partial_folder import PartialFolder
+from detr_d2.visualization import save_picture
+from detr_d2.visualization.video import write_video
+
+TOOLS = Path(__file__).parents[2] / "tools"
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
@@ -46,6 +57,41 @@ def test_the_file_for_which_there_is_no_room_is_named(tmp_path):
         with pytest.raises(OSError, match=r"No space left on device: '.*done\.jsonl'"):
             work()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_so_is_the_first_file_of_a_working_folder(tmp_path):
+    folder = PartialFolder(tmp_path / "out", "labelling.json")
+    message = run_on_full_disk(functools.partial(folder.prepare, "of this run"), 5)
+    assert f"File too large: '{tmp_path / '.out.partial/new/fingerprint'}'" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_picture_on_a_full_disk_is_no_half_picture(tmp_path, monkeypatch):
+    """Pillow writes JPEGs without looking at how much was written."""
+    noise = np.random.default_rng(0).integers(0, 256, (100, 150, 3), np.uint8)
+    for name in ("a.jpg", "b.png"):
+        message = run_on_full_disk(functools.partial(save_picture, tmp_path / name, noise), 10000)
+        assert message.startswith("OSError") and f"File too large: '{tmp_path / name}'" in message
+    monkeypatch.setitem(sys.modules, "onnxruntime", types.ModuleType("onnxruntime"))
+    runner = runpy.run_path(str(TOOLS / "run_onnx.py"))
+    work = functools.partial(runner["save"], Image.fromarray(noise), tmp_path / "c.jpg")
+    assert f"File too large: '{tmp_path / 'c.jpg'}'" in run_on_full_disk(work, 10000)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_video_on_a_full_disk_is_no_half_video(tmp_path):
+    """OpenCV does not say that it could not write."""
+    noise = list(np.random.default_rng(0).integers(0, 256, (20, 64, 96, 3), np.uint8))
+
+    def write() -> None:
+        with replacing(tmp_path / "a.mp4") as temporary:
+            write_video(temporary, iter(noise), 10.0)
+
+    message = run_on_full_disk(write, 30000)
+    assert message == "OSError: 0 of 20 pictures are in the video; is the disk full?"
+    assert list(tmp_path.iterdir()) == []
+    write()
+    assert (tmp_path / "a.mp4").stat().st_size > 30000
 
 
 def test_an_export_on_a_full_disk_leaves_nothing(tmp_path):

@@ -33,6 +33,23 @@ def test_ground_truth_is_not_replaced(run, tiny_set, capsys):
     assert tiny_set.json_path.read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["pictures/a.jpg", "panoptic/a.png"])
+def test_an_image_that_would_be_overwritten_is_rejected(run, tmp_path, capsys, name):
+    (tmp_path / name).parent.mkdir()
+    Image.new("RGB", (8, 6)).save(tmp_path / name)
+    before = (tmp_path / name).read_bytes()
+    with pytest.raises(SystemExit):
+        run("--output", tmp_path, tmp_path / "pictures/../" / name)
+    assert f"{name} is an input and would be overwritten" in capsys.readouterr().err
+    assert (tmp_path / name).read_bytes() == before
+
+
+def test_the_set_of_the_ids_is_not_overwritten(run, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run("--output", tmp_path, "a.jpg", "--ids-from", tmp_path / "panoptic.json")
+    assert "panoptic.json is an input and would be overwritten" in capsys.readouterr().err
+
+
 def test_an_image_of_16_bits_is_rejected(run, tmp_path, capsys):
     Image.fromarray(np.full((4, 5), 1000, np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(SystemExit):

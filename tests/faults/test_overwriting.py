@@ -67,6 +67,18 @@ def test_convert_weights_keeps_its_checkpoint(tmp_path, capsys):
     assert IS_INPUT in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("options", [[], ["--categories", "mine/categories.json"]])
+def test_export_onnx_keeps_the_categories(tmp_path, monkeypatch, options):
+    """Those of --categories, and of the training folder."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("mine", "other"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "config.yaml").write_text("{}")
+    folder = "other" if options else "mine"
+    with pytest.raises(ValueError, match=rf"mine/categories\.json {IS_INPUT}"):
+        run("export_onnx", "--config-file", folder, "--output", "mine", *options)
+
+
 @pytest.mark.parametrize("name", ["coco", "cvat", "yolo"])
 def test_an_export_never_goes_on_with_a_file_of_somebody_else(tmp_path, name):
     file = tmp_path / WRITERS[name].files[-1]
