@@ -21,6 +21,7 @@ from detr_d2.demo.inputs import collect_inputs
 from detr_d2.demo.options import argument_parser, check_arguments
 from detr_d2.demo.run import Runner
 from detr_d2.engine import Predictor, command_line, registered_categories, use_model_categories
+from detr_d2.utils.files import printable
 
 from detectron2.config import CfgNode
 
@@ -81,7 +82,7 @@ def run(args: argparse.Namespace, downloads: str) -> int:
     for writer in writers:
         folder = args.input[0] if os.path.isdir(args.input[0]) else os.path.dirname(args.input[0])
         command = shlex.join([*writer.conversion(folder or "."), "--out", "DIR"])
-        print(f"when it is corrected: python tools/convert_masks.py {command}")
+        print(f"when it is corrected: python tools/convert_masks.py {printable(command)}")
     for fault in faults:
         print(f"not done: {fault}", file=sys.stderr)
     return EXIT_FAULTS if faults else 0

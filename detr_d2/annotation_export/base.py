@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -62,6 +62,9 @@ class AnnotationWriter(ABC):
                 f"{found} is there, perhaps corrected by hand, and is not replaced; choose another "
                 "folder, or go on with what an earlier run has written there (--resume)"
             )
+
+    def check(self, names: Iterable[str]) -> None:  # noqa: B027  most take all
+        """Raise ValueError for names of images that the format cannot hold."""
 
     @abstractmethod
     def __contains__(self, name: str) -> bool:

@@ -1,11 +1,12 @@
 """CVAT's own XML, "CVAT for images 1.1", which a task or project of CVAT imports."""
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 from xml.etree import ElementTree as Xml
 
 from detr_d2.annotation_export.base import Finding, SingleFileWriter, score_of, stuff_option
 from detr_d2.annotation_export.polygons import layered_shapes
-from detr_d2.utils.files import replacing
+from detr_d2.utils.files import printable, replacing
 
 FILE = "annotations.xml"
 # How CVAT describes an attribute that is a number: lowest, highest, step.
@@ -20,6 +21,12 @@ class CvatWriter(SingleFileWriter):
 
     name: ClassVar[str] = "cvat"
     files: ClassVar[tuple[str, ...]] = (FILE,)
+
+    def check(self, names: Iterable[str]) -> None:
+        """XML holds no bytes that are no text."""
+        for name in names:
+            if printable(name) != name:
+                raise ValueError(f"{printable(name)}: CVAT's XML needs a name in UTF-8; rename it")
 
     def describe(self, finding: Finding) -> dict[str, Any]:
         """Size and polygons of an image."""

@@ -46,7 +46,8 @@ def make_outputs(
     """The pictures, if asked for, and all outputs; what cannot be written is rejected here.
 
     Raises:
-        ValueError: an output would overwrite an input, lacks an image's id, or takes no videos.
+        ValueError: an output would overwrite an input, lacks an image's id, cannot
+            hold its name, or takes no videos.
     """
     outputs: list[Output] = []
     inputs = [source.path for source in sources]
@@ -69,7 +70,9 @@ def make_outputs(
         reject_videos(sources, "--export" if args.export else "--rank")
         if any(map(is_url, args.input)):
             raise ValueError("--export and --rank name the images' files: download them first")
-    outputs += [Annotations(writer) for writer in writers]
+    for writer in writers:
+        writer.check(source.name for source in sources)
+        outputs.append(Annotations(writer))
     if args.rank:
         outputs.append(_rank(args, cfg, pictures))
     return pictures, outputs

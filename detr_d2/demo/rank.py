@@ -12,13 +12,15 @@ from torchvision.ops import batched_nms
 from detr_d2.data.image_io import place_image
 from detr_d2.demo.outputs import Output, Pictures
 from detr_d2.engine.predictor import panoptic_map
-from detr_d2.utils.files import Journal, replacing, write_text
+from detr_d2.utils.files import Journal, replacing
 from detr_d2.utils.partial_folder import replacing_folder
 from detr_d2.visualization.video import Source
 
 # Objects below the threshold that are surer than this may have been missed.
 LOWEST_SCORE = 0.1
 CSV, LIST, PICTURES, JOURNAL = "rank.csv", "rank.txt", "pictures", "rank.jsonl"
+# A path keeps its bytes, UTF-8 or not, so that programs find the file.
+PATHS: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape"}
 FIELDS = ("rank", "mistakes", "segments", "lowest_score", "missed", "unlabelled", "image")
 
 
@@ -132,13 +134,14 @@ class Rank(Output):
         rows = [self.journal.read(stem) for stem in self.journal]
         # Equal ones by name, so that the order is the same in every run.
         rows.sort(key=lambda row: (-row["mistakes"], row["stem"]))
-        with replacing(self.folder / CSV) as path, open(path, "w", newline="") as file:
+        with replacing(self.folder / CSV) as path, open(path, "w", newline="", **PATHS) as file:
             writer = csv.DictWriter(file, FIELDS, extrasaction="ignore")
             writer.writeheader()
             for number, row in enumerate(rows, start=1):
                 figures = {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
                 writer.writerow({"rank": number, **figures})
-        write_text(self.folder / LIST, "".join(f"{row['image']}\n" for row in rows))
+        with replacing(self.folder / LIST) as path, open(path, "w", **PATHS) as file:
+            file.writelines(f"{row['image']}\n" for row in rows)
         if self.pictures is not None:
             self._order_pictures([row["stem"] for row in rows], self.pictures)
 

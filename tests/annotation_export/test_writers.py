@@ -1,6 +1,7 @@
 """The files themselves, as the programs that will read them want them."""
 
 import json
+import os
 from xml.etree import ElementTree
 
 import numpy as np
@@ -98,6 +99,19 @@ def test_cvat_xml_has_what_cvat_documents(write):
     assert set(points) == {(0, 0), (40, 0), (40, 64), (0, 64)} or len(points) > 4
     bricks = [p.get("group_id") for p in first.findall("polygon[@label='brick']")]
     assert sorted(bricks, key=str) == ["5", "5", None]
+
+
+def test_a_name_that_xml_cannot_hold_is_rejected_before_the_work(tmp_path):
+    names = ["a.jpg", "deep/grün.png", os.fsdecode(b"deep/gr\xfcn.png")]
+    for name, writer in WRITERS.items():
+        if name != "cvat":
+            writer(tmp_path / name, TABLE).check(names)
+    writer = WRITERS["cvat"](tmp_path / "cvat", TABLE)
+    writer.check(names[:2])
+    with pytest.raises(
+        ValueError, match=r"^deep/gr\\udcfcn\.png: CVAT's XML needs a name in UTF-8"
+    ):
+        writer.check(names)
 
 
 def test_yolo_has_a_line_for_each_segment_and_its_score_beside_it(write, findings):

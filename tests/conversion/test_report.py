@@ -1,7 +1,7 @@
 """What conversion.json counts, result by result."""
 
 from detr_d2.conversion.formats.base import Skipped
-from detr_d2.conversion.report import BadAnnotations, Tally, describe_report
+from detr_d2.conversion.report import BadAnnotations, Tally, describe_groups, describe_report
 from detr_d2.conversion.splits import Split, split_by_group
 from detr_d2.data.categories import CategoryTable
 
@@ -61,12 +61,33 @@ def test_the_report_as_text():
         "train: 1, val: 1",
         "annotations hidden by others: nut 5, sky 1",
     ]
+    assert lines[6:9] == [
+        "annotations without pixels: sky 1",
+        "bad annotations skipped: 2 x x.json: shape 3 is a star",
+        "bad annotations skipped: 1 x y.json: no label",
+    ]
     # Reasons that differ only in names and numbers are one, the most frequent first.
     assert lines[-3:] == [
         "3 skipped, all listed in conversion.json:",
         "  2 x b.jpg: d/b.png: damaged at byte 12",
         "  1 x z.jpg: no mask",
     ]
+
+
+def test_parts_are_in_order_whichever_image_comes_first():
+    for seed in range(6):
+        counts = tally()
+        counts.add(result("e.jpg", 3))
+        text = describe_report(counts.finish(Split(0.7, seed)))
+        assert "\ntrain: 2, val: 1\n" in text
+
+
+def test_many_reasons_are_ten_with_the_number_of_the_others():
+    skipped = [Skipped(f"{letter}.jpg", f"fault {letter}") for letter in "abcdefghijkl"]
+    lines = describe_groups([*skipped, skipped[-1]])
+    assert lines[0] == "2 x l.jpg: fault l" and len(lines) == 11
+    assert lines[-1] == "... and 2 more reasons"
+    assert len(describe_groups(skipped[:10])) == 10
 
 
 def test_a_group_goes_to_training_while_that_is_nearer_to_its_share():

@@ -130,6 +130,13 @@ def test_a_code_of_the_right_height_and_another_width():
         rasterized(segmentation={"size": [HEIGHT, 5], "counts": [20]})
 
 
+def test_counts_whose_sum_overflows_do_not_pass():
+    """Four times 2**62 is 0 in 64 bits."""
+    counts = [2**62] * 4 + [HEIGHT * WIDTH]
+    with pytest.raises(UnreadableError, match=f"sum {2**64 + HEIGHT * WIDTH}; they must be from 0"):
+        rasterized(segmentation={"size": [HEIGHT, WIDTH], "counts": counts})
+
+
 @pytest.mark.parametrize("counts", [[5, 2], [5, 2, 18], [-1, 25], [], [[24]], [24.0]])
 def test_counts_fill_the_mask(counts):
     with pytest.raises(UnreadableError, match="RLE counts"):

@@ -1,5 +1,6 @@
 """tools/demo.py as users of Detectron2 know it, and what it says where it cannot."""
 
+import os
 import socket
 import threading
 from functools import partial
@@ -170,3 +171,16 @@ def test_export_prints_the_command_for_the_way_back(demo, images, tmp_path, caps
     writer = WRITERS[name].__name__
     assert "python tools/convert_masks.py " in line and line.endswith("--out DIR"), writer
     assert str(tmp_path / "x") in line
+
+
+def test_names_that_are_not_utf_8(demo, images, tmp_path, capsys):
+    """Of the folder, whose command for the way back is shown, and of an image."""
+    folder = tmp_path / os.fsdecode(b"m\xfcll")
+    images.rename(folder)
+    assert demo("--input", folder, "--export", "labelme", tmp_path / "x") == 0
+    assert capsys.readouterr().out.startswith("3 done")
+    (folder / "a.png").rename(folder / os.fsdecode(b"gr\xfcn.png"))
+    assert demo("--input", folder, "--export", "cvat", tmp_path / "cvat") == 2
+    assert "gr\\udcfcn.png: CVAT's XML needs a name in UTF-8" in capsys.readouterr().err
+    assert demo("--input", folder, "--rank", tmp_path / "rank") == 0
+    assert len((tmp_path / "rank/rank.txt").read_bytes().splitlines()) == 3

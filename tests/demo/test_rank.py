@@ -1,10 +1,13 @@
 import csv
+import os
 
+import numpy as np
 import pytest
 import torch
 from detectron2.structures import Boxes, Instances
 
-from detr_d2.demo.rank import doubt_of
+from detr_d2.demo.rank import Rank, doubt_of
+from detr_d2.visualization.video import Source
 
 
 def output(scores, unlabelled=0, candidates=()):
@@ -45,6 +48,39 @@ def test_without_segments_or_instances():
     assert (doubt.segments, doubt.mistakes, doubt.lowest_score) == (0, 1.0, 1.0)
     with pytest.raises(ValueError, match="needs a mask head"):
         doubt_of({"instances": Instances((4, 5))}, threshold=0.5)
+
+
+def rank(folder, *found):
+    """Rank images of these paths and outputs, which have nothing to do with the pixels."""
+    ranking = Rank(str(folder), 0.6, None, resume=False)
+    for path, result in found:
+        source = Source(path, os.path.splitext(path.name)[0])
+        ranking.add(source, np.zeros((10, 10, 3), np.uint8), result)
+    ranking.finish()
+
+
+def test_a_row_has_the_figures_rounded_and_equal_images_are_in_order_of_names(tmp_path):
+    sure, unsure = output([0.98]), output([0.9, 0.66666], 25, [0.3])
+    names = ("wall", "crane", "attic")
+    rank(tmp_path, *zip([tmp_path / f"{n}.jpg" for n in names], (sure, unsure, sure), strict=True))
+    first, *others = rows_of(tmp_path)
+    assert first == {
+        "rank": "1",
+        "mistakes": str(round(0.1 + 0.33334 + 0.3 + 0.25, 4)),
+        "segments": "2",
+        "lowest_score": "0.6667",
+        "missed": "0.3",
+        "unlabelled": "0.25",
+        "image": str(tmp_path / "crane.jpg"),
+    }
+    assert [row["image"] for row in others] == [str(tmp_path / f"{n}.jpg") for n in names[::-2]]
+    assert [row["rank"] for row in others] == ["2", "3"]
+
+
+def test_a_path_that_is_not_utf_8_keeps_its_bytes(tmp_path):
+    rank(tmp_path / "rank", (tmp_path / os.fsdecode(b"gr\xfcn.png"), output([0.9])))
+    for name in ("rank.csv", "rank.txt"):
+        assert b"/gr\xfcn.png" in (tmp_path / "rank" / name).read_bytes(), name
 
 
 def rows_of(folder):

@@ -148,6 +148,37 @@ def test_classes_of_both_conventions_of_detectron2():
     assert road[0].index == 80 + 20 and road[1].index == 21
 
 
+def test_things_and_stuff_have_each_their_own_colours_and_names():
+    """A list that is too short, as Detectron2's for COCO, gives none for the rest."""
+    metadata = MetadataCatalog.get("test_two_lists").set(
+        thing_classes=["things", "crane"],
+        thing_colors=[[1, 2, 3], [4, 5, 6]],
+        thing_dataset_id_to_contiguous_id={70: 0, 3: 1},
+        stuff_classes=["things", "mud", "things"],
+        stuff_colors=[[9, 9, 9], [7, 8, 9]],
+        stuff_dataset_id_to_contiguous_id={0: 0, 12: 1, 5: 2},
+    )
+    try:
+        assert model_classes(["absent", metadata.name]) == [
+            ModelClass(0, True, "things", 70, (1, 2, 3)),
+            ModelClass(1, True, "crane", 3, (4, 5, 6)),
+            ModelClass(1, False, "mud", 12, (7, 8, 9)),
+            # Only at the head of the list it stands for all things.
+            ModelClass(2, False, "things", 5, None),
+        ]
+    finally:
+        for name in ("absent", metadata.name):
+            if name in MetadataCatalog.list():
+                MetadataCatalog.remove(name)
+
+
+def test_a_class_made_of_several_has_no_colour_of_one_of_them():
+    model = [ModelClass(0, True, "person", 1, (9, 9, 9)), ModelClass(1, False, "mud", 4, (8, 7, 6))]
+    plan = plan_classes(CUSTOM, model, mapping={"person": "other"})
+    by_name = {c.name: c for c in plan.table.categories}
+    assert by_name["mud"].color == (8, 7, 6) and by_name["other"].color != (9, 9, 9)
+
+
 def test_unknown_model():
     with pytest.raises(ValueError, match=r"none of \['nowhere'\] .* is registered"):
         model_classes(["nowhere"])

@@ -47,6 +47,13 @@ def test_real_things_beside_the_mask_are_no_leak():
     assert figures["things in band"] == 50
 
 
+def test_another_thing_than_the_one_that_is_there_is_a_leak():
+    measured = LabelQuality(NAMES, frozenset({"crate", "truck"}), band=1)
+    custom = np.array([[True, False, False]])
+    measured.add(grid("112"), grid("122"), custom)
+    assert (measured.figures()["leaked"], measured.figures()["things in band"]) == (100, 100)
+
+
 def test_ground_truth_that_is_void_is_neither_right_nor_wrong():
     measured = quality()
     measured.add(grid("0034"), grid("3434"), np.zeros((1, 4), bool))

@@ -241,6 +241,29 @@ def test_things_that_are_kept_stay_apart_and_void_classes_vanish():
     assert merged[0].tolist() == [[1, 1, 2, 0]]
 
 
+def test_the_mean_score_is_of_the_pixels_whose_score_is_known():
+    seen = grid("1112")
+    both = predicted(seen, segment(1, SKY, None), segment(2, SKY, 0.6))
+    _, (sky,) = merge_labels(np.zeros_like(seen), [], both, MergeRules())
+    assert sky["provenance"]["score"] == 0.6
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_counts_as_thin_or_small_grows_with_the_image(turned):
+    """200 x 600 pixels: pieces of up to 4 pixels in width, and of fewer than 120, go."""
+    seen, custom = np.full((200, 600), 2, np.int32), np.zeros((200, 600), np.int32)
+    custom[50:100, 100:200] = 7
+    widths = {3: 100, 5: 120, 7: 140}
+    for width, left in widths.items():
+        seen[10:50, left : left + width] = 1
+    # Thick enough, but of 11 x 10 pixels; the other has 12 x 10.
+    seen[100:111, 110:120] = seen[100:112, 150:160] = 1
+    if turned:
+        seen, custom = seen.T.copy(), custom.T.copy()
+    merged = merge_labels(custom, CRATES, predicted(seen, *LOOSE[:2]), MergeRules())
+    assert (classes(*merged) == SKY).sum() == 40 * 5 + 40 * 7 + 12 * 10
+
+
 def test_nothing_custom_nothing_predicted():
     empty = np.zeros((3, 5), np.int32)
     ids, segments = merge_labels(empty, [], predicted(empty), MergeRules(margin=1))

@@ -126,6 +126,28 @@ def test_the_segments_stand_in_a_table_the_least_certain_first(items, tmp_path):
     assert swatches[-3:] == [blue, brown, yellow]
 
 
+def test_pictures_are_described_in_words_and_images_are_found_by_them(items, tmp_path):
+    page = Page(
+        write(items, tmp_path / "review", custom_palette=Palette(['"drum" <&lt;>'], [YELLOW]))
+    )
+    tall, wide = 'deep/<b>"tall" & more.jpg', "wide.jpg"
+    assert page.all("img", "alt") == [
+        f"{tall}: the image",
+        f"{tall}: no segments",
+        f"{tall}: 1 sky & air",
+        f"{tall}: void 50.0 %, hatched",
+        f"{wide}: the image",
+        f'{wide}: 1 "drum" <&lt;>',
+        f"{wide}: 1 soil, 1 barrel, 1 sky & air",
+        f"{wide}: no void",
+    ]
+    words = page.all("article", "data-words")
+    assert words == [f"{tall} sky & air", f"{wide} soil barrel sky & air"]
+    # What "only with void" looks for.
+    assert ["data-void" in attrs for tag, attrs in page.tags if tag == "article"] == [True, False]
+    assert page.texts["summary"][1:] == ["1 segment", "3 segments"]
+
+
 def test_links_are_relative_and_lead_to_files(items, tmp_path):
     path = write(items, tmp_path / "review")
     page = Page(path)
@@ -216,6 +238,16 @@ def test_the_limit_keeps_the_worst_and_says_so_and_ties_go_by_name(items, tmp_pa
     assert "4 images" in page.texts["header"]
     assert len(os.listdir(path.parent / "pictures")) == 12
     assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_the_grid_has_eight_images_at_most(items, tmp_path):
+    heights = []
+    for count in (1, 8, 9):
+        many = [replace(items[0], name=f"{n}.jpg") for n in range(count)]
+        path = write(many, tmp_path / "review", width=60)
+        heights.append(Image.open(path.parent / "worst.jpg").size[1])
+    # Seven rows more, each 30 pixels high and a caption.
+    assert heights[1] == heights[2] > heights[0] + 7 * 30
 
 
 def test_only_the_worst_are_kept_in_memory(items, tmp_path):

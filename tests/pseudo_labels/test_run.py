@@ -1,17 +1,24 @@
 """Whole sets: what is written, what happens after an interruption, several processes."""
 
 import json
+import os
+import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from PIL import Image
 from synthetic_crates import SeesByColour, colour_cfg, files_of, label_in_process, write_crates
 from tiny_model import processes
 
 from detr_d2 import register_dataset
+from detr_d2.data.coco_writer import write_id_png
 from detr_d2.engine import launch
 from detr_d2.ops.panoptic_ids import read_ids
 from detr_d2.pseudo_labels import MergeRules, label_stuff
 from detr_d2.pseudo_labels import label_images as label_images_module
+from detr_d2.pseudo_labels.review import worst_score
 from detr_d2.validation.check import Checker, SetFiles
 
 
@@ -120,9 +127,162 @@ def test_labels_of_other_options_are_replaced_only_when_asked(crates, tmp_path):
     assert not (tmp_path / "out/notes.txt").exists()
 
 
+def test_every_option_makes_other_labels(crates, tmp_path):
+    cfg = colour_cfg(tmp_path)
+    label_stuff(cfg, [crates], tmp_path / "out", review=0)
+    for options in (
+        {"mapping": {"soil": "ground"}},
+        {"things": "void"},
+        {"images": "copy"},
+        {"batch": 2},
+        {"review": 3},
+    ):
+        with pytest.raises(FileExistsError, match="holds labels of other options or inputs"):
+            label_stuff(cfg, [crates], tmp_path / "out", **{"review": 0, **options})
+
+
+def other_mask(root, cfg):
+    path = root / "panoptic/0.png"
+    ids = read_ids(path)
+    ids[7, 6] = 0
+    write_id_png(path, ids)
+
+
+def other_image(root, cfg):
+    path = root / "images/0.png"
+    Image.open(path).convert("L").save(path)
+
+
+def other_crowd(root, cfg):
+    text = (root / "panoptic.json").read_text()
+    (root / "panoptic.json").write_text(text.replace('"iscrowd": 0', '"iscrowd": 1', 1))
+
+
+def other_size(root, cfg):
+    cfg.INPUT.MIN_SIZE_TEST += 1
+
+
+def other_weights(root, cfg):
+    os.utime(cfg.MODEL.WEIGHTS, (1, 1))
+
+
+def other_model(root, cfg):
+    cfg.MODEL.PIXEL_MEAN = [1.0, 2.0, 3.0]
+
+
+def test_every_input_makes_other_labels_but_not_the_device(crates, tmp_path):
+    cfg = colour_cfg(tmp_path)
+    report = label_stuff(cfg, [crates], tmp_path / "out", review=0)
+    cfg.MODEL.DEVICE = "cuda"
+    assert label_stuff(cfg, [crates], tmp_path / "out", review=0) == report
+    files = [tmp_path / name for name in ("panoptic/0.png", "images/0.png", "panoptic.json")]
+    files.append(Path(cfg.MODEL.WEIGHTS))
+    before = [(path.read_bytes(), path.stat()) for path in files]
+    for change in (other_mask, other_image, other_crowd, other_size, other_weights, other_model):
+        changed = cfg.clone()
+        change(tmp_path, changed)
+        with pytest.raises(FileExistsError, match="holds labels of other options or inputs"):
+            label_stuff(changed, [crates], tmp_path / "out", review=0)
+        for path, (content, state) in zip(files, before, strict=True):
+            path.write_bytes(content)
+            os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert label_stuff(cfg, [crates], tmp_path / "out", review=0) == report
+
+
+def test_a_crowd_of_the_masks_is_one_in_the_labels(crates, tmp_path):
+    other_crowd(tmp_path, None)
+    label_stuff(colour_cfg(tmp_path), [crates], tmp_path / "out", review=0)
+    content = json.loads((tmp_path / "out/panoptic.json").read_text())
+    crowds = [[s["iscrowd"] for s in a["segments_info"]] for a in content["annotations"]]
+    assert [sum(flags) for flags in crowds] == [1, 0, 0, 0, 0]
+
+
+def test_a_class_of_the_masks_that_does_not_occur_stays(tmp_path, register):
+    """And one of the model that does not is none of the result."""
+    paths = write_crates(tmp_path)
+    content = json.loads(paths["panoptic_json"].read_text())
+    content["categories"].append({"id": 30, "name": "barrel", "isthing": 1})
+    paths["panoptic_json"].write_text(json.dumps(content))
+    report = label_stuff(colour_cfg(tmp_path), [register(**paths)], tmp_path / "out", review=0)
+    assert report.segments == {"crate": 4, "barrel": 0, "sky": 5, "soil": 5}
+
+
+def test_images_are_linked_or_copied_as_asked(crates, tmp_path):
+    for mode, same in (("link", True), ("copy", False)):
+        label_stuff(colour_cfg(tmp_path), [crates], tmp_path / mode, images=mode, review=0)
+        found = os.path.samefile(tmp_path / "images/0.png", tmp_path / mode / "images/0.png")
+        assert found == same
+
+
+def test_masks_of_another_size_and_of_unknown_ids_are_skipped_with_the_reason(crates, tmp_path):
+    height, width = read_ids(tmp_path / "panoptic/0.png").shape
+    write_id_png(tmp_path / "panoptic/0.png", np.zeros((height, width + 1), np.int32))
+    ids = read_ids(tmp_path / "panoptic/2.png")
+    ids[0, 0], ids[1, 1] = 9, 4
+    write_id_png(tmp_path / "panoptic/2.png", ids)
+    report = label_stuff(colour_cfg(tmp_path), [crates], tmp_path / "out", review=0)
+    assert report.images == 3
+    first, second = report.skipped
+    assert (first.name, second.name) == ("0.png", "2.png")
+    sizes = rf"images/0\.png is {width}x{height} pixels, its masks .*0\.png {width + 1}x{height}"
+    assert re.search(sizes, first.reason)
+    assert re.search(r"panoptic/2\.png: ids \[4, 9\] are not in the JSON; .*--fix", second.reason)
+
+
+def test_without_a_label_there_is_no_result_and_the_reasons_are_told(crates, tmp_path):
+    for path in (tmp_path / "images").rglob("*.png"):
+        path.write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"no image could be labelled: 0\.png: .*; 2\.png: "):
+        label_stuff(colour_cfg(tmp_path), [crates], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_names_that_differ_in_their_extension_only_are_rejected(crates, monkeypatch):
+    tasks = [
+        label_images_module.LabelTask(crates, {"file_name": name}, name)
+        for name in ("2.jpg", "2.png")
+    ]
+    monkeypatch.setattr(label_images_module, "_images", lambda name: tasks)
+    with pytest.raises(ValueError, match=r"2\.png and 2\.jpg of .* differ in their extension"):
+        label_images_module.images_of([crates])
+
+
+def test_sets_of_other_classes_are_labelled_one_by_one(crates, tmp_path):
+    paths = write_crates(tmp_path / "others")
+    text = paths["panoptic_json"].read_text()
+    paths["panoptic_json"].write_text(text.replace('"crate"', '"barrel"'))
+    register_dataset("others", **paths)
+    try:
+        with pytest.raises(ValueError, match=f"others has other classes than {crates}"):
+            label_stuff(colour_cfg(tmp_path), [crates, "others"], tmp_path / "out")
+    finally:
+        DatasetCatalog.remove("others")
+        MetadataCatalog.remove("others")
+
+
+def test_the_review_shows_as_many_as_asked_the_worst_first(crates, tmp_path):
+    """Filled with nothing, the four images with a crate have void."""
+    rules = MergeRules(fill="void")
+    label_stuff(colour_cfg(tmp_path), [crates], tmp_path / "out", rules=rules, review=2)
+    page = (tmp_path / "out/review/index.html").read_text()
+    assert page.count("<article") == 2
+    assert "<strong>5 images</strong>, 4 with void. The 2 with the worst" in page
+    # Soil is the least sure, in each of them; of equal ones those with the first names.
+    assert re.findall(r"worst score ([\d.]+)</span>", page) == ["0.70"] * 2
+    assert re.findall(r"</a> (.*?)</h2>", page) == ["0.png", "2.png"]
+    assert re.findall(r"badge void\">(.*?)<", page) == ["void 5.6 %", "void 6.2 %"]
+
+
+@pytest.mark.parametrize(("scores", "worst"), [([0.9, None, 0.4], 0.4), ([None], 1.0), ([], 1.0)])
+def test_the_worst_score_of_an_image(scores, worst):
+    assert worst_score([{"provenance": {"score": score}} for score in scores]) == worst
+
+
 def test_batches_of_nothing(crates, tmp_path):
     with pytest.raises(ValueError, match="batch 0, must be 1 or more"):
         label_stuff(colour_cfg(tmp_path), [crates], tmp_path / "out", batch=0)
+    with pytest.raises(ValueError, match="review -1, must be 0 or more"):
+        label_stuff(colour_cfg(tmp_path), [crates], tmp_path / "out", review=-1)
 
 
 def test_other_arguments_start_anew(crates, tmp_path, monkeypatch):

@@ -11,8 +11,9 @@ from detr_d2.data.coco_panoptic import load_records
 from detr_d2.data.coco_writer import write_id_png
 from detr_d2.utils.files import read_json, write_json
 from detr_d2.validation.check import Checker, SetFiles, check_together, find_near_duplicates
+from detr_d2.validation.check_json import check_balance, check_segments
 from detr_d2.validation.findings import Page
-from detr_d2.validation.repair import repair_sets
+from detr_d2.validation.repair import renumber_segments, repair_sets
 
 
 def files_of(tiny_set) -> SetFiles:
@@ -85,6 +86,15 @@ def record_without_image(s):
     del s.content["images"][0]
 
 
+def crowd_of_two(s):
+    first(s)[1]["iscrowd"] = 2
+
+
+def image_twice(s):
+    """The later entry, of another size, counts for nothing."""
+    s.content["images"].append({**s.content["images"][2], "height": 99})
+
+
 def category_twice(s):
     s.content["categories"] = [*s.content["categories"], s.content["categories"][0]]
 
@@ -106,6 +116,8 @@ def category_twice(s):
         (image_gone, "missing image"),
         (image_without_record, "image without record"),
         (record_without_image, "record without image"),
+        (crowd_of_two, "faulty iscrowd"),
+        (image_twice, "duplicate image"),
         (category_twice, "duplicate category id"),
     ],
 )
@@ -126,6 +138,35 @@ def test_every_fault_is_found_and_repaired(tiny_set, tmp_path, harm, kind):
     assert len(skipped) == (harm in (cut_png, other_size, image_gone, record_without_image))
 
 
+@pytest.mark.parametrize(
+    ("harm", "line"),
+    [
+        (wrong_area, "panoptic/a.png: segment 5 area 213; 212"),
+        (wrong_box, "panoptic/a.png: segment 70000 bbox [5, 8, 6, 5]; [4, 8, 6, 5]"),
+        (id_only_in_png, "a.png: id 70000 30 pixels in the PNG; an entry in segments_info"),
+        (id_only_in_json, "panoptic/a.png: segment 99 no pixel; no entry without pixels"),
+        (unknown_category, "a.png: segment 5 category_id 1; one of [2, 5, 9, 40]"),
+        (stuff_twice, "a.png: stuff 'soil' has 2 segments; one segment a class of stuff"),
+        (grey_png, "panoptic/b.png: image mode L; RGB, id = R + 256 G + 65536 B"),
+        (other_size, "panoptic/b.png: 4x4 pixels; the JSON says 14x20"),
+        # The list of images is the reverse of that of the annotations: empty.jpg is the first.
+        (size_in_json, "images/empty.jpg: the JSON says 12x11; the image has 12x10"),
+        (size_in_json, "panoptic/empty.png: 12x10 pixels; the JSON says 12x11"),
+        (image_gone, "images/a.jpg: not there; an image"),
+        (image_without_record, "deep/er/b.png: no annotation; an annotation, with an empty segm"),
+        (record_without_image, "empty.png: image_id 9 is not among the images; an image entry"),
+        (crowd_of_two, "panoptic/a.png: segment 300 iscrowd 2; 0 or 1"),
+        (image_twice, "panoptic.json: 2 images have the id 7; one of each"),
+        (category_twice, "panoptic.json: 2 categories have the id 40; every category has a id"),
+    ],
+)
+def test_a_finding_names_the_file_and_what_it_should_be(tiny_set, harm, line):
+    harm(tiny_set)
+    tiny_set.write()
+    found = [str(finding) for finding in Checker(files_of(tiny_set)).run()]
+    assert any(line in text for text in found), found
+
+
 def test_a_segment_of_id_zero_gets_its_pixels(tiny_set, tmp_path):
     """The void pixels of "a" are the 16 of its last column."""
     first(tiny_set).append({"id": 0, "category_id": 9, "iscrowd": 0, "area": 16})
@@ -142,9 +183,93 @@ def test_a_segment_of_id_zero_gets_its_pixels(tiny_set, tmp_path):
     assert checker.counts[9] == 2
 
 
+def test_the_repair_numbers_by_the_pixels_and_drops_what_cannot_be_used():
+    ids = np.array([[0, 0, 5, 5, 5], [8, 8, 8, 6, 7], [9, 9, 4, 3, 3]])
+    listed = [
+        segment(0, SKY, area=1),  # void has two pixels
+        segment(8, CRATE, iscrowd=1),
+        segment(5, SKY),
+        {"id": 9, "category_id": "7"},  # no area, and no number
+        segment(4, 66),  # of no category
+        segment(6, SKY, iscrowd=1),  # the same stuff again, which is no crowd
+        segment(7, CRATE),
+        segment(8, SKY),  # listed before
+        segment(77, CRATE),  # without pixels
+        segment(3, CRATE),
+    ]
+    found, segments = renumber_segments(ids, listed, {SKY: False, CRATE: True})
+    assert found.tolist() == [[0, 0, 2, 2, 2], [1, 1, 1, 2, 3], [0, 0, 0, 5, 5]]
+    assert [(s["id"], s["category_id"], s["iscrowd"], s["area"]) for s in segments] == [
+        (1, CRATE, 1, 3),
+        (2, SKY, 0, 4),
+        (3, CRATE, 0, 1),
+        (5, CRATE, 0, 2),
+    ]
+    assert segments[1]["bbox"] == [2, 0, 3, 2]
+
+
+SKY, CRATE = 7, 20
+
+
+def segment(number, category, area=9, iscrowd=0):
+    return {"id": number, "category_id": category, "area": area, "iscrowd": iscrowd}
+
+
+def test_what_is_skipped_in_a_repair_is_named_with_the_reason(tiny_set, tmp_path):
+    # As high as its image, but narrower.
+    write_id_png(tiny_set.root / "panoptic/b.png", np.full((20, 4), 65536))
+    image_gone(tiny_set)
+    annotations = tiny_set.content["annotations"]
+    annotations += [{**annotations[2], "image_id": 99}, {**annotations[2]}]
+    tiny_set.write()
+    found = {(s.name, s.reason) for s in repair_sets([files_of(tiny_set)], tmp_path / "repaired")}
+    names = {name: reason for name, reason in found if name != "empty.png"}
+    assert names["b.png"] == "(20, 4) pixels, its image has (20, 14)"
+    assert "images/a.jpg: not readable" in names["a.png"]
+    assert {reason for name, reason in found if name == "empty.png"} == {
+        "malformed, or no image entry of its own",
+        "empty.png: an earlier annotation has its image or its PNG",
+    }
+    content = read_json(tmp_path / "repaired/panoptic.json")
+    assert [image["file_name"] for image in content["images"]] == ["empty.jpg"]
+
+
+def test_the_repair_takes_the_size_of_the_image_and_never_a_folder_with_files(tiny_set, tmp_path):
+    size_in_json(tiny_set)
+    tiny_set.write()
+    repair_sets([files_of(tiny_set)], tmp_path / "repaired")
+    images = read_json(tmp_path / "repaired/panoptic.json")["images"]
+    assert {i["file_name"]: (i["height"], i["width"]) for i in images} == {
+        "a.jpg": (16, 24),
+        "deep/er/b.png": (20, 14),
+        "empty.jpg": (10, 12),
+    }
+    with pytest.raises(FileExistsError, match="repaired is not empty; choose another folder"):
+        repair_sets([files_of(tiny_set)], tmp_path / "repaired")
+
+
 def test_queries_tiny_segments_and_rare_classes(tiny_set):
     found = kinds(tiny_set, queries=3, tiny=16)
     assert found == {"more segments than queries", "tiny segment"}
+    # The smallest is the pipe, of 15 pixels; the first image has 4 segments.
+    assert kinds(tiny_set, queries=4, tiny=15) == set()
+
+
+def test_crowds_of_stuff_beside_it_are_no_second_segment():
+    categories = {SKY: {"name": "sky", "isthing": 0}}
+    crowd, pieces = segment(2, SKY, iscrowd=1), [segment(1, SKY), segment(3, SKY)]
+    assert list(check_segments("a.png", [pieces[0], crowd], categories, 9)) == []
+    (finding,) = check_segments("a.png", [crowd, *pieces], categories, 9)
+    assert finding.found == "stuff 'sky' has 2 segments"
+
+
+def test_a_class_is_rare_below_a_hundredth_of_the_most_frequent():
+    classes = {i: {"name": name} for i, name in enumerate(("nut", "bolt", "nail", "wall"))}
+    found = check_balance("p.json", classes, {0: 200, 1: 2, 2: 1})
+    assert [(f.severity, f.kind, f.item, f.found) for f in found] == [
+        ("warning", "rare class", "id 2", "class 'nail' has 1 segments, another 200"),
+        ("note", "class without segments", "id 3", "class 'wall' never occurs"),
+    ]
 
 
 def test_images_that_look_alike_across_parts():

@@ -38,6 +38,26 @@ def test_pictures_keep_their_size_and_stand_in_rows_and_columns():
     assert grid[0, 0].tolist() == list(PAPER)
 
 
+def test_no_picture_lies_over_another_whatever_their_sizes():
+    sizes = [[(20, 30), (50, 60)], [(40, 90), (10, 20)]]
+    colors = [[(10, 0, 0), (0, 10, 0)], [(0, 0, 10), (10, 10, 0)]]
+    rows = [
+        [plain(*size, color) for size, color in zip(*line, strict=True)]
+        for line in zip(sizes, colors, strict=True)
+    ]
+    places = [find(image_grid(rows, ["", ""]), c) for line in colors for c in line]
+    assert [place[2:] for place in places] == [size for line in sizes for size in line]
+    (top, left, *_), (_, right, *_), (below, *_), _ = places
+    assert below >= top + 50 and right >= left + 90
+
+
+def test_a_name_without_an_extension_of_images_is_rejected(tmp_path):
+    for name in ("grid", "grid.txt", "grid.csv"):
+        with pytest.raises(ValueError, match=f"{name}: an image needs an extension such as .png"):
+            save_picture(tmp_path / name, plain(4, 4, 0))
+    assert os.listdir(tmp_path) == []
+
+
 def test_the_legend_lists_the_categories_asked_for_and_breaks_lines():
     rows = [[plain(20, 90, 50)]]
     without = image_grid(rows, ["image"])

@@ -8,7 +8,8 @@ from detr_d2.visualization import (
     render_segments,
     resize_image,
 )
-from detr_d2.visualization.overlay import STUFF_ALPHA, THING_ALPHA
+from detr_d2.visualization.labels import label_segments
+from detr_d2.visualization.overlay import STUFF_ALPHA, THING_ALPHA, segment_colors
 
 RED, GREEN = (220, 20, 20), (20, 200, 20)
 PALETTE = Palette(["barrel", "grass"], [RED, GREEN], thing_ids=[0])
@@ -93,6 +94,67 @@ def test_boxes_are_rendered_at_scale_with_exclusive_corners():
     assert picture[79, 40].tolist() == list(RED)
     assert picture[82, 40].tolist() == [100, 100, 100]
     assert (image == 100).all()
+
+
+def letters(picture):
+    """Rows and columns of the white of a label's letters."""
+    return np.nonzero((picture > 240).all(axis=2))
+
+
+def test_the_label_stands_at_the_corner_of_the_enlarged_box():
+    box = np.array([[40.0, 30.0, 90.0, 50.0]])
+    rows, columns = letters(render_boxes(grey(60, 100), box, [THING], PALETTE, width=400))
+    # The corner is at column 160, row 120.
+    assert 160 <= columns.min() < 175 and 120 <= rows.min() < 135
+
+
+def test_boxes_over_segments_are_enlarged_with_them():
+    ids = np.zeros((40, 60), np.int32)
+    ids[10:30, 20:40] = 7
+    # The box says more than the mask; its upper left corner is at row 8, column 12, twice as large.
+    box = np.array([[12.0, 8.0, 40.0, 30.0]])
+    picture = render_segments(grey(40, 60), ids, [THING], PALETTE, width=120, boxes=box)
+    assert picture[16, 24:60].tolist() == [list(RED)] * 36
+    assert picture[16:40, 24].tolist() == [list(RED)] * 24
+    assert (picture[8, 12:16] != RED).any()
+
+
+def test_a_label_near_the_border_is_moved_into_the_picture():
+    box = np.array([[150.0, 92.0, 198.0, 99.0]])
+    rows, columns = letters(render_boxes(grey(100, 200), box, [THING], PALETTE))
+    middle = letters(render_boxes(grey(100, 200), box - 50, [THING], PALETTE))
+    assert len(rows) == len(middle[0]) and rows.max() < 99 and columns.max() < 199
+
+
+def test_of_two_labels_that_overlap_the_larger_segments_is_shown():
+    index_map = np.full((60, 130), -1, np.int32)
+    index_map[:50, :50], index_map[:60, 50:110] = 0, 1
+    # Each text is wider than its square, in whose middle it stands.
+    picture = label_segments(grey(60, 130), index_map, [["scaffolding"]] * 2, [RED, GREEN])
+    _, columns = letters(picture)
+    assert columns.min() > 30 and columns.max() > 100
+
+
+def test_where_a_text_has_no_room_a_shorter_one_is_shown():
+    index_map = np.zeros((40, 60), np.int32)
+    texts = [["a name that is wider than all of the picture", "nut"]]
+    assert len(letters(label_segments(grey(40, 60), index_map, texts, [RED]))[0])
+
+
+def test_a_things_outline_lies_on_that_of_stuff_in_any_order():
+    ids = np.full((40, 60), 9, np.int32)
+    ids[10:30, 20:40] = 7
+    one, other = (
+        render_segments(grey(40, 60), ids, segments, PALETTE)
+        for segments in ([STUFF, THING], [THING, STUFF])
+    )
+    assert (one == other).all()
+
+
+def test_things_are_counted_by_class():
+    palette = Palette(["nut", "bolt"], [RED, GREEN], thing_ids=[0, 1])
+    nut, bolt = THING, {**THING, "category_id": 1}
+    assert segment_colors([nut, bolt, bolt], palette) == [RED, GREEN, palette.shade(1, 1)]
 
 
 def test_no_boxes():

@@ -24,6 +24,14 @@ def test_a_detection_set_has_things_only():
     assert palette.thing_ids == {0, 1}
 
 
+@pytest.mark.parametrize("colors", [{}, {"stuff_colors": [(1, 2, 3)]}])
+def test_a_set_without_a_colour_for_each_class_gets_others(colors):
+    """Detectron2's COCO has none for the last of its classes."""
+    palette = Palette.from_metadata(Metadata(stuff_classes=["sky", "rug"], **colors))
+    assert palette.colors == Palette(["sky", "rug"]).colors
+    assert palette.thing_ids == frozenset()
+
+
 def test_shades_differ_and_the_first_is_the_class_colour():
     palette = Palette(["a"], [(200, 60, 50)])
     shades = [palette.shade(0, number) for number in range(len(SHADES))]

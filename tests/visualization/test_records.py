@@ -59,6 +59,31 @@ def test_instances_are_rendered_when_there_is_no_map_and_only_the_sure_ones():
     assert picture[25, 35].tolist() == [100, 100, 100]
 
 
+def test_boxes_of_the_model_show_their_scores_and_those_of_the_data_have_none():
+    instances = Instances((40, 60))
+    instances.pred_boxes = Boxes(torch.tensor([[5.0, 5, 55, 35]]))
+    instances.scores, instances.pred_classes = torch.tensor([0.9]), torch.tensor([0])
+    found = render_output(grey(), {"instances": instances}, PALETTE, 240)
+    box = {"bbox": [5, 5, 55, 35], "bbox_mode": BoxMode.XYXY_ABS, "category_id": 0}
+    given = render_ground_truth(grey(), {"annotations": [box]}, PALETTE, 240)
+    ends = [np.nonzero((p > 240).all(axis=2))[1].max() for p in (found, given)]
+    assert ends[0] > ends[1] + 10, "barrel 90% is longer than barrel"
+
+
+def test_of_overlapping_targets_the_smaller_lies_on_top():
+    masks = torch.zeros((2, 40, 60), dtype=torch.bool)
+    masks[0, 15:25, 25:45], masks[1] = True, True
+    for order in ([0, 1], [1, 0]):
+        instances = Instances((40, 60))
+        instances.gt_classes = torch.tensor(order)
+        instances.gt_masks = BitMasks(masks[order])
+        instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
+        picture = render_targets(grey(), instances, PALETTE, 120)
+        # The barrel in the middle, twice as large; rows 30 to 49.
+        assert picture.shape == (80, 120, 3)
+        assert looks_like(picture[46, 84], RED) and looks_like(picture[60, 84], GREEN)
+
+
 def test_an_output_with_nothing_to_render_is_an_error():
     with pytest.raises(ValueError, match=r"nothing to render in \['sem_seg'\]"):
         render_output(grey(), {"sem_seg": None}, PALETTE)
