@@ -10,6 +10,7 @@ import yaml
 from annotation_findings import TABLE
 
 from detr_d2.annotation_export import WRITERS
+from detr_d2.data.categories import CategoryTable
 
 
 @pytest.fixture
@@ -123,6 +124,22 @@ def test_yolo_has_a_line_for_each_segment_and_its_score_beside_it(write, finding
     assert [line.split()[0] for line in lines] == ["3", "1"] and scores == ["0.9", "0.88"]
     sides = np.array([float(word) for line in lines for word in line.split()[1:]])
     assert sides.min() == 0 and sides.max() == 1
+
+
+# What YAML would take for a truth value, a number, a mapping, a comment, a list, nothing.
+UNTIDY = ["no", "3", "a: b", "wall #2", "[sic]", "~", '"inch"', "Grün\\", "- x", "<b> & 'c'"]
+
+
+def test_names_of_classes_are_texts_whatever_they_are(tmp_path):
+    table = CategoryTable([{"id": i, "name": n, "isthing": 1} for i, n in enumerate(UNTIDY, 1)])
+    for name in ("yolo", "cvat"):
+        WRITERS[name](tmp_path / name, table).finish()
+    text = (tmp_path / "yolo/data.yaml").read_text(encoding="utf-8")
+    assert list(yaml.safe_load(text)["names"].values()) == UNTIDY
+    assert "Grün" in text
+    root = ElementTree.parse(tmp_path / "cvat/annotations.xml").getroot()
+    labels = root.findall("meta/task/labels/label")
+    assert [label.findtext("name") for label in labels] == UNTIDY
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -125,8 +125,11 @@ def test_the_sets_own_instances_json_is_used(tiny_set, register, evaluate, tmp_p
     assert MetadataCatalog.get(name).json_file == str(path)
 
 
-def test_an_annotation_with_the_id_0_is_no_miss(tiny_set, register, evaluate, tmp_path):
+def test_an_annotation_with_the_id_0_is_no_miss(
+    tiny_set, register, evaluate, tmp_path, monkeypatch
+):
     # For pycocotools a match with it is none.
+    monkeypatch.setattr(instances, "choose_backend", lambda: "pycocotools")
     path = tmp_path / "instances.json"
     name = register(**tiny_set.paths(), instances_json=path)
     content = instances_from_panoptic(name)

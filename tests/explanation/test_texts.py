@@ -1,8 +1,11 @@
 import pytest
+import torch
 from tiny_explanation import PALETTE, tiny_image, tiny_predictor
 
 from detr_d2.explanation.build_payload import build_payload
 from detr_d2.explanation.code_links import ROOT, code_link
+from detr_d2.explanation.facts import merge_facts
+from detr_d2.explanation.merge import MergeStep
 from detr_d2.explanation.questions import MISUNDERSTANDINGS, QUESTIONS, fill
 from detr_d2.explanation.recorded_pass import record_pass
 from detr_d2.explanation.stops import STOPS
@@ -51,6 +54,26 @@ def test_the_facts_of_a_pass_refute_the_misunderstandings(recorded):
     assert facts["last_channels"] == 1 and facts["last_weight_shape"] == "1 x 2 x 3 x 3"
     assert facts["res5_shape"] == "128 x 3 x 5"
     assert 0 <= facts["overlap_share"] <= 1 and 0 <= facts["uncovered_share"] <= 1
+
+
+def test_facts_of_a_merge():
+    # Pixels with two masks above 0, one, none, and one that is 0 itself.
+    masks = torch.tensor([[[1.0, 3.0, -1.0, 0.0]], [[2.0, -1.0, -2.0, -1.0]]])
+    steps = [
+        MergeStep([4, 7, 9], [2, 1, 1], [7, 9], torch.tensor([[4, 4, 7, 9]])),
+        MergeStep([4], [4], [], torch.tensor([[4, 4, 4, 4]])),
+    ]
+    assert merge_facts(steps, masks, ["one"]) == {
+        "above_threshold": 2,
+        "dropped": 2,
+        "reassigned_pixels": 2,
+        "segments": 1,
+        "overlap_share": 0.25,
+        "uncovered_share": 0.5,
+    }
+    nobody = MergeStep([], [], [], None)
+    assert merge_facts([steps[0], nobody], masks, [])["reassigned_pixels"] == 0
+    assert merge_facts([], masks, [])["dropped"] == 0
 
 
 def test_per_head_maps_add_up_to_one_each():
