@@ -98,15 +98,15 @@ def test_facts_of_the_transformer(recorded):
 
 def test_facts_of_a_merge():
     # Pixels with two masks above 0, one, none, and one that is 0 itself.
-    masks = torch.tensor([[[1.0, 3.0, -1.0, 0.0]], [[2.0, -1.0, -2.0, -1.0]]])
+    masks = torch.tensor([[[1.0, 3.0, -1.0, 0.0]], [[0.25, -1.0, -2.0, -1.0]]])
     steps = [
-        MergeStep([4, 7, 9], [2, 1, 1], [7, 9], torch.tensor([[4, 4, 7, 9]])),
+        MergeStep([3, 4, 7, 9], [0, 3, 1, 0], [3, 7, 9], torch.tensor([[4, 4, 7, 4]])),
         MergeStep([4], [4], [], torch.tensor([[4, 4, 4, 4]])),
     ]
     assert merge_facts(steps, masks, ["one"]) == {
         "above_threshold": 2,
-        "dropped": 2,
-        "reassigned_pixels": 2,
+        "dropped": 3,
+        "reassigned_pixels": 1,
         "segments": 1,
         "overlap_share": 0.25,
         "uncovered_share": 0.5,
