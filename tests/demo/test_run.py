@@ -70,11 +70,26 @@ def videos(monkeypatch):
     return found
 
 
+class Bar:
+    """A progress bar that is never shown."""
+
+    def __init__(self, total, disable, **more):
+        self.total, self.disable, self.done = total, disable, 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def update(self, count=1):
+        self.done += count
+
+
 @pytest.fixture
 def bars(monkeypatch):
-    """The arguments of the progress bars."""
-    made, bar = [], run.tqdm
-    monkeypatch.setattr(run, "tqdm", lambda **given: made.append(given) or bar(**given))
+    made = []
+    monkeypatch.setattr(run, "tqdm", lambda **given: made.append(Bar(**given)) or made[-1])
     return made
 
 
@@ -128,9 +143,9 @@ def test_progress_counts_images_with_their_faults(sources, bars, quiet, capture)
     Runner(Finder(), [], 2, quiet).run_images([])
     Runner(Finder(), [], 2, quiet).run_video(Source(sources[0].path, "v"), None, None)
     hidden = True if quiet else None
-    assert [bar["disable"] for bar in bars] == [hidden, True, hidden]
+    assert [bar.disable for bar in bars] == [hidden, True, hidden]
     # A camera does not say how many frames there will be.
-    assert [bar["total"] for bar in bars] == [5, 0, None]
+    assert [(bar.total, bar.done) for bar in bars] == [(5, 5), (0, 0), (None, 3)]
 
 
 def test_frames_are_numbered_and_have_names_of_their_own(capture, tmp_path):

@@ -1,6 +1,8 @@
 """The tool on a training folder: page and pictures."""
 
+import json
 import runpy
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +69,17 @@ def test_the_best_weights_of_a_training_and_the_options_count(run_folder, tmp_pa
     recorded = explain_image(str(run_folder), str(image), ["MODEL.DETR.MIN_AREA", "3"])
     assert (recorded.title, recorded.weights) == ("image.png", "model_final.pth")
     assert recorded.model.postprocess.min_area == 3
+
+
+def test_classes_are_those_of_the_training(run_folder, tmp_path):
+    shutil.copytree(run_folder, tmp_path / "run")
+    names = ["nut", "bolt", "rail", "sky", "soil"]
+    entries = [{"id": 9 - i, "name": n, "isthing": int(i < 3)} for i, n in enumerate(names)]
+    (tmp_path / "run/categories.json").write_text(json.dumps(entries))
+    palette = explain_image(str(tmp_path / "run"), str(run_folder / "image.png")).palette
+    # Things first, each by id.
+    assert palette.names == ["rail", "bolt", "nut", "soil", "sky"]
+    assert palette.thing_ids == {0, 1, 2}
 
 
 def test_classes_that_nobody_knows_are_numbers():

@@ -24,10 +24,10 @@ def test_maps_are_averaged_until_few_cells_are_left(monkeypatch, most, expected)
 def test_the_channels_that_vary_most_are_shown(monkeypatch):
     monkeypatch.setattr(feature_pictures, "MAX_CELLS", 4)
     ramp = torch.tensor([[0.0, 0, 1, 1], [0, 0, 1, 1]])
-    feature = torch.stack([ramp, 5 * ramp, 0 * ramp + 90, -3 * ramp, 2 * ramp])
+    feature = torch.stack([ramp, 2 * ramp, 0 * ramp + 90, -3 * ramp, 5 * ramp])
     shown = picture_features(feature, 3)
     assert shown.shape == (5, 2, 4) and shown.channel_ids == [1, 3, 4]
-    assert shown.channels.tolist() == [[[0, 5]], [[0, -3]], [[0, 2]]]
+    assert shown.channels.tolist() == [[[0, 2]], [[0, -3]], [[0, 5]]]
     length = (1 + 25 + 8100 + 9 + 4) ** 0.5
     assert shown.norm.tolist() == [[90, pytest.approx(length)]]
     assert len(picture_features(torch.randn(9, 3, 4)).channel_ids) == 6
@@ -39,6 +39,8 @@ def test_components_are_red_green_blue_by_size_and_large_ones_bright(zeros):
     feature = torch.zeros(3 + zeros, 3, 5)
     # Far from the mean: one cell of each channel, the first by most.
     feature[2, 0, 1], feature[0, 1, 2], feature[1, 2, 4] = -90.0, 50, 20
+    # What all cells have does not count.
+    feature += torch.linspace(300, 900, 3 + zeros)[:, None, None]
     colors = principal_colors(feature)
     assert colors.shape == (3, 5, 3) and colors.dtype == torch.uint8
     brightest = [divmod(int(colors[..., k].argmax()), 5) for k in range(3)]
@@ -55,3 +57,8 @@ def test_one_cell_far_away_does_not_make_all_others_alike():
     assert colors[-1, -1, 0] > 200 > 60 > colors[0, 1, 0]
     assert colors[..., 1:].max() == 0, "there is one component"
     assert principal_colors(torch.ones(4, 3, 2)).max() == 0
+
+
+def test_halves_of_opposite_values_differ():
+    colors = principal_colors(torch.tensor([[[-1.0, 1.0]]]))
+    assert sorted(colors[0, :, 0].tolist()) == [0, 255]

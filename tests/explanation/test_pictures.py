@@ -76,6 +76,8 @@ def test_decoder_attention_and_box_of_each_query(drawn, laid):
     colors = drawn.recorded.palette.colors
     for y, x in ((60, 30), (60, 60), (43, 45), (86, 45)):
         assert rows[0][0][y, x].tolist() == pytest.approx(colors[1], abs=3)
+    # Query 4: its upper left corner is at 0.95, 0.95; the rest is out of the picture.
+    assert rows[1][0][106, 142].tolist() == pytest.approx(colors[2], abs=3)
     assert rows[0][0][60, 45].tolist() == drawn.image[60, 45].tolist()
 
 

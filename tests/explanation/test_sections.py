@@ -15,7 +15,7 @@ from detr_d2.explanation import feature_pictures, recorded_pass
 from detr_d2.explanation.capture import run_mask_head
 from detr_d2.explanation.merge import Merge
 from detr_d2.explanation.packing import PackedArray, unpack
-from detr_d2.explanation.recorded_pass import choose_candidates, record_pass
+from detr_d2.explanation.recorded_pass import choose_candidates, choose_followed, record_pass
 from detr_d2.explanation.transformer_sections import Detail
 
 
@@ -180,27 +180,52 @@ def test_a_large_image_and_large_maps_are_smaller_in_the_page(monkeypatch):
 @pytest.mark.parametrize("unite", ["after_filtering", "before_filtering"])
 def test_the_merge_is_that_of_the_models_settings(resize, unite):
     predictor = tiny_predictor()
+    # Three things of class 0 and four pieces of stuff of class 2; one of each is small.
+    predictor.model.query_embed.weight.data *= 3
+    predictor.model.box_head.class_embed.weight.data *= 8
+    predictor.model.box_head.class_embed.bias.data[-1] = -1000.0
     post = predictor.model.postprocess
-    post.resize, post.unite_stuff, post.thing_ids = resize, unite, frozenset({1, 4})
-    recorded = record_pass(predictor, tiny_image(), PALETTE)
-    areas = sorted(s["area"] for s in recorded.output["panoptic_seg"][1])
-    post.min_area = areas[0] + 1
+    post.resize, post.unite_stuff, post.thing_ids = resize, unite, frozenset({0, 4})
+    post.min_area = 400
     recorded = record_pass(predictor, tiny_image(), PALETTE)
     ids, segments = recorded.output["panoptic_seg"]
     candidates, _ = choose_candidates(recorded, 32)
     logits, _ = run_mask_head(recorded.model, recorded.trace, candidates)
-    again, found = Merge(recorded, candidates, logits).run(0.0, post.min_area)
-    assert torch.equal(again, ids) and found == segments
+    again, found = Merge(recorded, candidates, logits).run(0.0, 400)
+    # One pixel may have two logits that are equal but for the order of the sums.
+    assert (again != ids).sum() <= 1
+    keys = ("id", "category_id", "isthing", "score")
+    assert [[s[k] for k in keys] for s in found] == [[s[k] for k in keys] for s in segments]
     merge = building.build_payload(recorded).meta["merge"]
     assert (merge["resize"], merge["unite_stuff"]) == (resize, unite)
-    assert (merge["thing_ids"], merge["min_area"]) == ([1, 4], post.min_area)
+    assert (merge["thing_ids"], merge["min_area"]) == ([0, 4], 400)
     assert merge["packed"]["segments_equal"] and merge["packed"]["pixels"] > 0.98
     last = merge["steps"][-1]
-    assert sum(last["areas"]) == sum(s["area"] for s in segments)
+    pixels = dict(zip(last["alive"], last["areas"], strict=True))
     classes = recorded.queries().classes
     for segment in merge["result"]["segments"]:
-        assert segment["queries"], "somebody made it"
+        assert sum(pixels[query] for query in segment["queries"]) == pytest.approx(
+            segment["area"], abs=1
+        )
         assert {int(classes[q]) for q in segment["queries"]} == {segment["category_id"]}
+    made = [(s["category_id"], len(s["queries"])) for s in merge["result"]["segments"]]
+    early = unite == "before_filtering"
+    assert sorted(made) == [(0, 1), (0, 1), (2, 1 if early else 3)]
+    assert len(merge["steps"][0]["dropped"]) >= 2
+
+
+@pytest.mark.parametrize("arch", ["Detr", "PanopticDetr"])
+def test_a_model_that_wants_bgr_gets_it(arch):
+    predictor = tiny_predictor(arch)
+    images = []
+    for reverse, image in ((True, tiny_image()), (False, tiny_image()[..., ::-1].copy())):
+        predictor.reverse = reverse
+        images.append(record_pass(predictor, image, PALETTE).trace.get("images"))
+    assert torch.equal(*images) and not torch.equal(images[0], images[0].flip(0))
+
+
+def test_the_best_query_is_followed_where_none_is_a_candidate(recorded):
+    assert choose_followed(recorded, [], 3) == [int(recorded.queries().scores.argmax())] != [0]
 
 
 def test_levels_of_the_logits_are_as_fine_as_the_margins(recorded):
@@ -244,3 +269,19 @@ def test_the_first_detail_that_fits_is_taken(monkeypatch, budget, expected):
     monkeypatch.setattr(building, "_build", lambda recorded, detail: Sized(detail))
     building.build_payload(None, budget)
     assert made == list("abc"[: expected + 1])
+
+
+def test_learned_queries_and_what_becomes_of_them_have_their_names(few):
+    recorded, payload = few
+    for key, name in (("embeddings", "embeddings"), ("query_embed", "queries")):
+        expected = recorded.trace.get(name).numpy()
+        found = values(payload, payload.meta[key])
+        assert np.abs(found - expected).max() <= np.ptp(expected) / 255
+
+
+def test_of_two_classes_two_are_listed_and_never_that_of_nothing():
+    predictor = tiny_predictor("Detr", NUM_CLASSES=2)
+    predictor.model.box_head.class_embed.bias.data[-1] = 10.0
+    recorded = record_pass(predictor, tiny_image(), PALETTE)
+    queries = building.build_payload(recorded).meta["queries"]
+    assert all(sorted(index for index, _ in query["top"]) == [0, 1] for query in queries)

@@ -47,6 +47,7 @@ def test_a_part_ends_where_all_brackets_are_closed():
     assert found == min(
         i for i, line in enumerate(lines, 1) if "hooks.callback(handle" in line and i > link["end"]
     )
+    assert "norm.register" in code_link(capture.run_mask_head, "handle = ")["source"]
     assert code_link(capture.run_mask_head)["source"].startswith("@torch.no_grad()")
 
 
