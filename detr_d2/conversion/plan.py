@@ -108,7 +108,10 @@ def conversion_fingerprint(
     base_categories: Sequence[Mapping[str, Any]] = (),
     images: str = "link",
 ) -> str:
-    """Hash everything the result depends on: arguments, and name, size and time of every input."""
+    """Hash everything the result depends on: arguments, and name, size and time of every input.
+
+    An input that is absent counts too: its image is skipped, and converted once it is there.
+    """
     settings = asdict(annotation_format)
     arguments = [
         annotation_format.name,
@@ -122,6 +125,13 @@ def conversion_fingerprint(
     paths = set(files_of(annotation_format.samples))
     paths |= {str(v) for v in settings.values() if isinstance(v, (str, Path)) and os.path.isfile(v)}
     for path in sorted(paths):
-        state = os.stat(path)
-        digest.update(os.fsencode(f"{path}\0{state.st_size}\0{state.st_mtime_ns}\n"))
+        digest.update(os.fsencode(f"{path}\0{_state_of(path)}\n"))
     return digest.hexdigest()
+
+
+def _state_of(path: str) -> str:
+    try:
+        state = os.stat(path)
+    except FileNotFoundError:
+        return "absent"
+    return f"{state.st_size}\0{state.st_mtime_ns}"

@@ -12,7 +12,7 @@ from detr_d2.data.coco_writer import write_id_png
 from detr_d2.utils.files import read_json, write_json
 from detr_d2.validation.check import Checker, SetFiles, check_together, find_near_duplicates
 from detr_d2.validation.check_json import check_balance, check_segments
-from detr_d2.validation.findings import Page
+from detr_d2.validation.findings import Finding, Page
 from detr_d2.validation.repair import renumber_segments, repair_sets
 
 
@@ -91,8 +91,8 @@ def crowd_of_two(s):
 
 
 def image_twice(s):
-    """The later entry, of another size, counts for nothing."""
-    s.content["images"].append({**s.content["images"][2], "height": 99})
+    """The later entry counts for nothing in the repair."""
+    s.content["images"].append({**s.content["images"][2], "file_name": "absent.jpg"})
 
 
 def category_twice(s):
@@ -292,6 +292,37 @@ def test_a_page_is_sorted_by_severity_and_stays_short(tiny_set):
     assert heads == sorted(heads, key=("ERROR", "WARNING", "NOTE").index)
     assert "    ... and 7 more" in lines
     assert any("wrong area" in line for line in lines)
+
+
+def test_a_page_has_the_first_of_each_kind_the_most_frequent_first():
+    page = Page(shown=2)
+    kinds_found = ("rare class", "tiny segment", "tiny segment", "tiny segment", "tiny segment")
+    page.add(
+        Finding("warning", kind, f"{n}.png", "", "small", "larger")
+        for n, kind in enumerate(kinds_found)
+    )
+    assert str(page).splitlines() == [
+        "0 errors, 5 warnings, 0 notes",
+        "WARNING tiny segment (4)",
+        "    1.png: small; larger",
+        "    2.png: small; larger",
+        "    ... and 2 more",
+        "WARNING rare class (1)",
+        "    0.png: small; larger",
+    ]
+
+
+def test_a_malformed_entry_is_named_with_its_file(tiny_set):
+    tiny_set.content["images"].append({"id": None, "file_name": 5})
+    first(tiny_set).append({"id": "x", "category_id": 9, "area": 1})
+    tiny_set.write()
+    found = [str(f) for f in Checker(files_of(tiny_set)).run() if f.kind.startswith("malformed")]
+    path = tiny_set.json_path
+    assert found == [
+        f"{path}: image 3: id is None; a number or a text",
+        f"{path}: image 3: file_name is 5; a text",
+        f"{tiny_set.root / 'panoptic/a.png'}: segment 4: id is 'x'; an integer",
+    ]
 
 
 @pytest.fixture

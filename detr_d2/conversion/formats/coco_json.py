@@ -1,5 +1,6 @@
 """COCO instance JSON with polygons or RLE, and optionally semantic PNGs for stuff."""
 
+import os
 from array import array
 from collections import Counter
 from collections.abc import Hashable, Mapping
@@ -100,8 +101,14 @@ class CocoJson(AnnotationFormat):
             reason = f"{len(by_image[image_id]) // 2} annotations of an image that is not listed"
             self.skipped.append(Skipped(f"{self.annotations}: image_id {image_id}", reason))
         unlisted = sorted(set(finder.names) - {sample.name for sample in samples})
-        unlisted = [joined(self.images, name) for name in unlisted if name not in masks]
-        self.skipped += [Skipped(name, f"not in {self.annotations}") for name in unlisted]
+        paths = [joined(self.images, name) for name in unlisted]
+        # Semantic masks may lie among the images.
+        files = {os.path.realpath(mask) for mask in masks.values()}
+        self.skipped += [
+            Skipped(path, f"not in {self.annotations}")
+            for path in paths
+            if os.path.realpath(path) not in files
+        ]
         return samples
 
     def _semantic_masks(self, images: list[str]) -> dict[str, str]:

@@ -1,10 +1,14 @@
 """Binary masks with the quirks that people's files have."""
 
+import re
+
 import numpy as np
 import pytest
 from converted_sets import save_image, save_mask
 from PIL import Image
 
+from detr_d2.conversion.classes import SourceClass
+from detr_d2.conversion.formats import open_format
 from detr_d2.conversion.rasterize import Rules
 
 SIZE = (20, 30)
@@ -193,3 +197,87 @@ def test_an_image_is_never_its_own_mask(tmp_path, converted):
     options |= {"masks": str(tmp_path), "pattern": "all/{image}"}
     with pytest.raises(ValueError, match=r"a\.jpg: is its own mask"):
         converted("binary-masks", **options)
+
+
+@pytest.mark.parametrize(("min_area", "kept"), [(None, [10]), (9, [9, 10]), (11, [])])
+def test_a_region_of_exactly_min_area_is_one(tmp_path, converted, min_area, kept):
+    """Regions of 9 and of 10 pixels; by default 10 are enough."""
+    mask = np.zeros(SIZE, np.uint8)
+    mask[2, 3:12] = mask[5, 3:13] = 255
+    mask[9:15, 20:29] = 255
+    save_image(tmp_path / "images/a.jpg", SIZE)
+    save_mask(tmp_path / "masks/a.png", mask)
+    options = {"images": str(tmp_path / "images"), "masks": str(tmp_path / "masks")}
+    options |= {} if min_area is None else {"min_area": min_area}
+    result = converted("binary-masks", label="nut", isthing=True, **options)
+    assert sorted(s["area"] for s in result.segments("a.jpg")) == [*kept, 54]
+
+
+def bars(root, *names: str) -> dict:
+    """An image and a mask for each name: two bars of 3 x 6 pixels, 2 pixels apart."""
+    mask = np.zeros(SIZE, np.uint8)
+    mask[2:5, 3:9] = mask[2:5, 11:17] = 255
+    save_image(root / "images/a.jpg", SIZE)
+    for name in names:
+        save_mask(root / f"masks/{name}.png", mask)
+    return {"images": str(root / "images"), "masks": str(root / "masks")}
+
+
+@pytest.mark.parametrize(
+    ("options", "areas"),
+    [
+        ({}, [18, 18]),
+        ({"one_region": True}, [36]),
+        ({"closing": 4}, [36]),
+        ({"closing": 1}, [18, 18]),
+        ({"isthing": False}, [36]),
+        # Small parts of stuff stay.
+        ({"isthing": False, "min_area": 999}, [36]),
+    ],
+)
+def test_things_are_split_unless_they_are_one_region(tmp_path, converted, options, areas):
+    folders = bars(tmp_path, "a")
+    result = converted("binary-masks", **{**folders, "label": "nut", "isthing": True, **options})
+    assert [s["area"] for s in result.segments("a.jpg")] == areas
+    assert result.report.lost_annotations == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "classes"),
+    [
+        ({}, [("pit", False), ("wheel", False), ("wheel_nut", False)]),
+        ({"isthing": True}, [("pit", True), ("wheel", True), ("wheel_nut", True)]),
+        # In the order in which they are declared, used or not.
+        (
+            {"declared": "wheel_nut,wheel,none,pit", "things": ("wheel",)},
+            [("wheel_nut", False), ("wheel", True), ("none", False), ("pit", False)],
+        ),
+        ({"declared": "wheel", "isthing": True}, [("wheel", True)]),
+    ],
+)
+def test_classes_of_binary_masks(tmp_path, options, classes):
+    folders = bars(tmp_path, "a_wheel_nut", "a_wheel", "a_pit")
+    opened = open_format("binary-masks", **folders, pattern="{image}_{class}", **options)
+    assert [(c.name, c.isthing) for c in opened.classes] == classes
+    assert {match.label for match in opened.matched} <= {name for name, _ in classes}
+
+
+def test_the_one_class_may_be_declared(tmp_path):
+    declared = (SourceClass("nut", "hazelnut", True, 7), SourceClass("pit", "pit", False))
+    opened = open_format("binary-masks", **bars(tmp_path, "a"), label="nut", declared=declared)
+    assert opened.classes == [declared[0]]
+
+
+@pytest.mark.parametrize("options", [{}, {"label": "nut", "pattern": "{image}_{class}"}])
+def test_the_class_comes_from_the_pattern_or_is_given(tmp_path, options):
+    pattern = options.get("pattern", "{image}")
+    message = f"pattern '{pattern}', class {options.get('label')!r}: the class must come either"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        open_format("binary-masks", **bars(tmp_path), **options)
+
+
+def test_masks_of_equal_area_lie_as_their_names_are_sorted(tmp_path, converted):
+    """The last lies on top."""
+    folders = bars(tmp_path, "c/a", "b/a")
+    options = {**folders, "pattern": "{class}/{image}"}
+    assert (converted("binary-masks", **options).labels("a.jpg")[3, 4]) == "c"

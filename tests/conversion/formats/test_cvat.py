@@ -22,6 +22,13 @@ CVAT = """<?xml version="1.0" encoding="utf-8"?>
 POINTS = ";".join(f"{x:.2f},{y:.2f}" for x, y in CORNERS)
 
 
+def one_image(tmp_path, shapes: str, size: str = f'width="{WIDTH}" height="{HEIGHT}"') -> dict:
+    image = f'<image id="0" name="a.png" {size}>{shapes}</image>'
+    path = write(tmp_path / "x.xml", CVAT.format(mode="annotation", more="", body=image))
+    save_image(tmp_path / "images/a.png", SIZE)
+    return {"annotations": path, "images": str(tmp_path / "images")}
+
+
 def test_cvat_for_images(tmp_path, converted):
     shapes = f"""
 <polygon label="nut" occluded="0" points="{POINTS}" z_order="1"></polygon>
@@ -74,10 +81,7 @@ def test_the_group_zero_is_none(tmp_path, converted, group, areas):
     ],
 )
 def test_bad_shapes_of_cvat_are_named(tmp_path, converted, shape, message):
-    image = f'<image id="0" name="a.png" width="{WIDTH}" height="{HEIGHT}">{shape}</image>'
-    path = write(tmp_path / "x.xml", CVAT.format(mode="annotation", more="", body=image))
-    save_image(tmp_path / "images/a.png", SIZE)
-    options = {"annotations": path, "images": str(tmp_path / "images")}
+    options = one_image(tmp_path, shape)
     with pytest.raises(ValueError, match=message):
         converted("cvat", **options)
     result = converted("cvat", **options, skip_bad_annotations=True)
@@ -148,3 +152,122 @@ def test_numbers_of_frames(tmp_path):
     (tmp_path / "images/clip-0.png").unlink()
     with pytest.raises(ValueError, match="CVAT counts frames from 0"):
         open_format("cvat", **options, frames="clip-{n}")
+
+
+@pytest.mark.parametrize(
+    ("rotation", "box"), [("", [9, 8, 12, 4]), ('rotation="90"', [13, 4, 4, 12])]
+)
+def test_ellipses_of_cvat_are_turned(tmp_path, converted, rotation, box):
+    shape = f'<ellipse label="nut" cx="15" cy="10" rx="6" ry="2" {rotation}/>'
+    result = converted("cvat", ALL, **one_image(tmp_path, shape))
+    assert [s["bbox"] for s in result.segments("a.png")] == [box]
+
+
+def test_an_ellipse_of_cvat_is_turned_clockwise(tmp_path, converted):
+    shape = '<ellipse label="nut" cx="15" cy="10" rx="6" ry="2" rotation="45"/>'
+    mask = only(converted("cvat", ALL, **one_image(tmp_path, shape)), "a.png", "nut")
+    assert mask[13, 18] and not mask[13, 11]
+
+
+LAYERS = """
+<polygon label="top" points="0,0;4,0;4,4;0,4" z_order="1" {0}/>
+<polygon label="middle" points="2,0;6,0;6,4;2,4" {0}/>
+<polygon label="bottom" points="0,0;8,0;8,4;0,4" z_order="-1" {0}/>"""
+
+
+def test_z_order_says_what_lies_on_top(tmp_path, converted):
+    """In the file the lowest comes last."""
+    tracks = "".join(
+        f'<track id="{number}" label="{line.split(chr(34))[1]}">{line}</track>'
+        for number, line in enumerate(LAYERS.format('frame="4"').strip().splitlines())
+    )
+    text = CVAT.format(mode="interpolation", more="", body=tracks)
+    options = video(tmp_path / "video", "")
+    write(tmp_path / "video/x.xml", text)
+    order = Rules(min_area=0, order="annotation")
+    for name, source in (
+        ("a.png", one_image(tmp_path, LAYERS.format(""))),
+        ("frame_000004.png", options),
+    ):
+        result = converted("cvat", order, **source)
+        areas = {result.names[s["category_id"]]: s["area"] for s in result.segments(name)}
+        assert areas == {"top": 16, "middle": 8, "bottom": 8}
+
+
+@pytest.mark.parametrize(
+    ("groups", "areas"), [(("", ""), [4, 4]), (("0", "0"), [4, 4]), (("7", "7"), [8])]
+)
+def test_groups_of_cvat(tmp_path, converted, groups, areas):
+    shapes = "".join(
+        f'<polygon label="nut" points="{x},0;{x + 2},0;{x + 2},2;{x},2" group_id="{group}"/>'
+        for x, group in zip((0, 9), groups, strict=True)
+    )
+    result = converted("cvat", ALL, **one_image(tmp_path, shapes))
+    assert [s["area"] for s in result.segments("a.png")] == areas
+
+
+def mask_shape(left: str, top: str, rle: str = "0,6", width: str = "3") -> str:
+    places = f'left="{left}" top="{top}" width="{width}" height="2"'
+    return f'<mask label="nut" rle="{rle}" {places}/>'
+
+
+@pytest.mark.parametrize(("left", "top"), [("0", "0"), ("27", "18"), ("27.0", "18.")])
+def test_a_mask_of_cvat_may_touch_every_side(tmp_path, converted, left, top):
+    result = converted("cvat", ALL, **one_image(tmp_path, mask_shape(left, top)))
+    (segment,) = result.segments("a.png")
+    assert segment["bbox"] == [int(float(left)), int(float(top)), 3, 2]
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        (mask_shape("28", "0"), "its mask of 3x2 at 28,0 is outside of its image of 30x20"),
+        (mask_shape("0", "19"), "its mask of 3x2 at 0,19 is outside of its image of 30x20"),
+        (mask_shape("-1", "0"), "left '-1'; must be a number of pixels"),
+        (mask_shape("0", "1.5"), r"top '1\.5'; must be a number of pixels"),
+        (mask_shape("0", "0", width="0"), "size .0, 2.|size .2, 0.; must be height and width"),
+        (mask_shape("0", "0", "x" * 50), f"RLE '{'x' * 40}' is no list of numbers"),
+        ('<polygon label="nut"/>', r"a\.png: shape 0 \(nut\): could not convert"),
+        ('<points label="nut" points="0,0"/>', "points have no area"),
+        ('<cuboid label="nut"/>', "a cuboid is no mask"),
+        ('<skeleton label="nut"/>', "a skeleton has no area"),
+        ('<cell label="nut"/>', "a cell of a grid is no mask"),
+        ('<ellipse label="nut" cx="5" cy="5" rx="3"/>', "radii 3, 0, angle 0.0; no ellipse"),
+    ],
+)
+def test_shapes_without_pixels_in_the_image_are_named(tmp_path, converted, shape, message):
+    with pytest.raises(ValueError, match=message):
+        converted("cvat", **one_image(tmp_path, shape))
+
+
+@pytest.mark.parametrize(("last", "step", "told"), [(4, 1, 0), (5, 1, 1), (5, 2, 0), (6, 2, 1)])
+def test_a_video_without_its_last_images_is_told(tmp_path, last, step, told):
+    """The last image is that of frame 4."""
+    options = video(tmp_path, seen(0) + seen(1, 1))
+    text = Path(options["annotations"]).read_text()
+    text = text.replace("<stop_frame>4<", f"<stop_frame>{last}<")
+    text = text.replace("</start_frame>", f"</start_frame><frame_filter>step={step}</frame_filter>")
+    Path(options["annotations"]).write_text(text)
+    assert len(open_format("cvat", **options).skipped) == told
+
+
+def test_a_frame_with_shapes_and_without_image_is_named(tmp_path):
+    opened = open_format("cvat", **video(tmp_path, seen(1) + seen(2, 1) + seen(17) + seen(18, 1)))
+    (item,) = opened.skipped
+    assert item.name == "frame_000017"
+    assert item.reason == f"image not found below {tmp_path / 'images'}"
+
+
+def test_frames_of_another_size_than_the_video_are_rejected(tmp_path, converted):
+    options = video(tmp_path, seen(1) + seen(2, 1))
+    save_image(tmp_path / "images/frame_000003.png", (HEIGHT, WIDTH + 1))
+    (item,) = converted("cvat", ALL, **options).report.skipped
+    assert item.name == "frame_000003.png"
+    assert "says that its image has 30x20 pixels, but it has 31x20; scale it" in item.reason
+
+
+def test_classes_of_cvat_are_in_the_order_of_its_labels(tmp_path):
+    shapes = LAYERS.format("") + '<polygon label="nut" points="9,9;12,9;12,12"/>'
+    opened = open_format("cvat", **one_image(tmp_path, shapes))
+    # What the file declares comes first, used or not; other labels follow by name.
+    assert [c.name for c in opened.classes] == ["nut", "never used", "bottom", "middle", "top"]

@@ -11,6 +11,8 @@ import pytest
 from converted_sets import save_image
 from PIL import Image
 
+from detr_d2.conversion.formats import open_format
+from detr_d2.conversion.formats.labelme import find_image
 from detr_d2.conversion.rasterize import Rules
 
 HEIGHT, WIDTH = 40, 60
@@ -226,3 +228,99 @@ def test_a_json_of_another_kind_is_skipped_with_its_reason(tmp_path, converted):
     (item,) = result.report.skipped
     assert item.name == str(folder / "config.json")
     assert item.reason == "no labelme file (it has no list of shapes)"
+
+
+@pytest.mark.parametrize(
+    ("named", "found"),
+    [
+        # The name that the file says comes before its own, with its extension before without.
+        ("b.png", "b.png"),
+        ("b.JPG", "b.jpg"),
+        ("b.bmp", "b.jpg"),
+        ("d.bmp", "D.png"),
+        ("lost.png", "own.tif"),
+        (None, "own.tif"),
+        ("", "own.tif"),
+        # Beside the JSON before the folder that it names.
+        ("img/b.png", "b.png"),
+        ("img/C.png", "img/c.PNG"),
+        ("..\\set\\img\\c.png", "../set/img/c.PNG"),
+        ("absent/b.png", "b.png"),
+        ("notes.txt", "own.tif"),
+    ],
+)
+def test_the_image_of_a_file(tmp_path, named, found):
+    for name in ("b.png", "b.jpg", "D.png", "own.tif", "img/b.png", "img/c.PNG", "notes.txt"):
+        path = tmp_path / "set" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert find_image(str(tmp_path / "set/own.json"), named) == str(tmp_path / "set" / found)
+    assert find_image(str(tmp_path / "set/other.json"), "lost.png") is None
+
+
+def test_classes_are_sorted_and_inputs_are_the_file(tmp_path):
+    corners = [[0, 0], [4, 4]]
+    folder = write(
+        tmp_path / "in",
+        *(shape("rectangle", corners, n) for n in ("pit", "nut", "fig", "a", "oak")),
+    )
+    write(folder, shape("rectangle", corners, "leaf"), shape("point", [[1, 1]], 7), stem="b")
+    opened = open_format("labelme", folder=str(folder), skip=("a",), ignore=("pit",))
+    assert [(c.name, c.isthing) for c in opened.classes] == [
+        (name, True) for name in ("fig", "leaf", "nut", "oak")
+    ]
+    assert opened.samples[0].inputs == (str(folder / "a.json"),)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"imageHeight": None}, {"imageWidth": None}, {"imageHeight": None, "imageWidth": 0}]
+)
+def test_a_side_that_the_file_does_not_say_is_that_of_the_image(tmp_path, converted, fields):
+    folder = write(tmp_path / "in", shape("rectangle", [[10, 5], [30, 15]]), **fields)
+    np.testing.assert_array_equal(
+        converted("labelme", folder=folder).labels("a.png") == "x", RECTANGLE
+    )
+    folder = write(tmp_path / "in", shape("rectangle", [[10, 5], [30, 15]]), imageWidth=61)
+    with pytest.raises(ValueError, match="says that its image has 61x40 pixels, but it has 60x40"):
+        converted("labelme", folder=folder)
+
+
+def test_labels_that_are_void_lie_over_the_background(tmp_path, converted):
+    folder = write(
+        tmp_path / "in",
+        shape("rectangle", [[0, 0], [10, 10]], "blur"),
+        shape("rectangle", [[20, 0], [30, 10]], "nut"),
+    )
+    rules = Rules(background_class="table")
+    result = converted("labelme", rules, folder=folder, ignore=("blur",))
+    assert (result.labels("a.png")[:10, :10] == "").all()
+    assert (result.labels("a.png") == "table").sum() == HEIGHT * WIDTH - 200
+
+
+@pytest.mark.parametrize("kind", ["point", "points"])
+def test_points_need_a_point(tmp_path, converted, kind):
+    with pytest.raises(ValueError, match=f"0 points, a {kind} has 1 or more"):
+        converted("labelme", folder=write(tmp_path / "in", shape(kind, [])))
+
+
+def test_a_mask_needs_both_corners(tmp_path, converted):
+    found = shape("mask", [[5, 5]], mask=encode(TRIANGLE))
+    with pytest.raises(ValueError, match="1 points, a mask has 2 or more"):
+        converted("labelme", folder=write(tmp_path / "in", found))
+
+
+def test_what_is_skipped_is_told_without_its_name_twice(tmp_path):
+    folder = write(tmp_path / "in", shape("rectangle", [[0, 0], [4, 4]]))
+    (folder / "b.json").write_text("{")
+    (item,) = open_format("labelme", folder=str(folder)).skipped
+    assert item.name == str(folder / "b.json")
+    assert item.reason.startswith("not valid JSON")
+
+
+def test_shapes_without_label_are_named_by_their_place(tmp_path, converted):
+    found = {"points": [[1, 1], [9, 1], [9, 9]], "label": 7}
+    folder = write(tmp_path / "in", shape("rectangle", [[0, 0], [4, 4]]), found)
+    with pytest.raises(ValueError, match=r"a\.json: shape 1 has no label; or skip it with --skip"):
+        converted("labelme", folder=folder)
+    result = converted("labelme", folder=folder, skip_bad_annotations=True)
+    assert [s["area"] for s in result.segments("a.png")] == [16]

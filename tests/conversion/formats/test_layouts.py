@@ -21,6 +21,7 @@ from converted_sets import save_image, save_mask
 
 from detr_d2.conversion.formats import open_format
 from detr_d2.conversion.formats.guess import guess_format
+from detr_d2.conversion.formats.layouts import guess_layout, via_options
 
 SETS = Path(__file__).resolve().parents[2] / "foreign_sets"
 
@@ -123,3 +124,111 @@ def test_a_wrong_format_is_named(tmp_path, annotation_format, name, content, mes
     path = write(tmp_path / name, content)
     with pytest.raises(ValueError, match=message):
         open_format(annotation_format, annotations=path, images=str(tmp_path))
+
+
+VISTAS = ["validation/images/a.jpg", "validation/v2.0/instances/a.png"]
+
+
+@pytest.mark.parametrize(
+    ("files", "arguments"),
+    [
+        (["leftImg8bit/train/ulm/a_LEFTIMG8BIT.PNG", "gtFine/a.png"], ["cityscapes"]),
+        (
+            ["leftImg8bit/a_leftImg8bit.png", "gtCoarse/a.png"],
+            ["cityscapes", "--ground-truth", "gtCoarse"],
+        ),
+        (["leftImg8bit/a_leftImg8bit.png", "gtCoarse/a.png", "gtFine/a.png"], ["cityscapes"]),
+        (["leftImg8bit/a_leftImg8bit.png"], []),
+        # A folder's name is not that of a file.
+        (["a_leftImg8bit.png", "gtFine"], []),
+        (["a_seg.png", "a_atr.txt"], ["ade20k"]),
+        (["a_seg.png", "a.json"], ["ade20k"]),
+        (["a_seg.png"], []),
+        (["objectInfo150.txt"], ["ade20k"]),
+        (
+            ["objectInfo150.txt", "images/training/a.jpg", "images/validation/b.jpg"],
+            ["ade20k", "--part", "training"],
+        ),
+        (["config.json", *VISTAS], ["mapillary", "--part", "validation", "--version", "v2.0"]),
+        (
+            ["config_v1.2.json", *VISTAS, "training/v1.2/panoptic/b.png"],
+            ["mapillary", "--part", "training", "--version", "v2.0"],
+        ),
+        (["config.json", "training/panoptic/a.png"], ["mapillary", "--part", "training"]),
+        (["config_v3.0.json", *VISTAS], []),
+        (["config.json", "v1.2/instances/a.png"], []),
+        (["config.json", "training/images/a.jpg"], []),
+    ],
+)
+def test_public_sets_are_known_by_their_files(tmp_path, files, arguments):
+    """Names alone decide, but for JSON files that other formats may have: those are empty."""
+    found, _ = guess_layout(str(tmp_path), files)
+    assert [word for word in found if word not in ("--folder", str(tmp_path))] == arguments
+
+
+def test_the_project_of_supervisely_that_is_highest_is_proposed(tmp_path):
+    """meta.json of other programs, or broken ones, are passed over."""
+    for folder in ("b/deep/er", "b"):
+        write(tmp_path / folder / "meta.json", {"classes": []})
+        for name in ("ds/ann/a.png.json", "ds/img/a.png"):
+            write(tmp_path / folder / name, "")
+    write(tmp_path / "meta.json", "{")
+    files = [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()]
+    found, _ = guess_layout(str(tmp_path), sorted(files))
+    assert found == ["supervisely", "--folder", str(tmp_path / "b")]
+    write(tmp_path / "meta.json", {"classes": 5})
+    assert guess_layout(str(tmp_path), sorted(files))[0] == found
+    write(tmp_path / "meta.json", {"classes": []})
+    assert guess_layout(str(tmp_path), sorted(files))[0][-1] == str(tmp_path)
+
+
+def test_three_files_of_xml_are_looked_at(tmp_path):
+    save_image(tmp_path / "up/a.png", SIZE)
+    for name, text in {
+        "a": "<annotation/>",
+        "b": "<html/>",
+        "c": "",
+        "d": "<annotations/>",
+    }.items():
+        write(tmp_path / f"{name}.XML", text)
+    found, seen = guess_layout(str(tmp_path), ["a.XML", "b.XML", "c.XML", "d.XML", "up/a.png"])
+    assert found == []
+    assert seen[:2] == [
+        "a.XML: Pascal VOC, boxes only, or LabelMe 3.0",
+        "b.XML: unknown XML <html>",
+    ]
+    assert seen[2].startswith("c.XML: not valid XML (")
+    found, _ = guess_layout(str(tmp_path), ["a.XML", "b.XML", "d.XML", "up/a.png"])
+    path = str(tmp_path / "d.XML")
+    assert found == ["cvat", "--annotations", path, "--images", str(tmp_path / "up")]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "options"),
+    [
+        ([{"a": 1}], []),
+        ([{"a": 1}, {"b": 1}], ["--attribute", "NAME"]),
+        ([{}], ["--class", "NAME"]),
+    ],
+)
+def test_what_is_the_class_of_via(tmp_path, attributes, options):
+    regions = [{**REGIONS[0], "region_attributes": one} for one in attributes]
+    path = write(tmp_path / "t.CSV", "\ufeff" + via_csv(regions))
+    found, _ = guess_layout(str(tmp_path), ["t.CSV"])
+    assert found == ["via", "--annotations", path, "--images", str(tmp_path), *options]
+
+
+def test_tables_and_lines_of_other_programs_are_none(tmp_path):
+    write(tmp_path / "a.csv", "filename,label\n")
+    write(tmp_path / "b.jsonl", "no JSON\n")
+    path = write(tmp_path / "c.jsonl", labelbox_row(PIECE))
+    assert guess_layout(str(tmp_path), ["a.csv", "b.jsonl", "absent.csv"]) == ([], [])
+    assert guess_layout(str(tmp_path), ["a.csv", "b.jsonl", "c.jsonl"]) == (
+        ["labelbox", "--annotations", path, "--images", str(tmp_path)],
+        ["c.jsonl: Labelbox"],
+    )
+
+
+def test_a_broken_file_of_via_has_no_options_but_a_reason(tmp_path):
+    path = write(tmp_path / "v.json", {"a": {"regions": [], "filename": 5}})
+    assert via_options(path) == ([], [f"{path}: entry 'a' has no filename or no regions"])

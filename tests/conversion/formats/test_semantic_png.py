@@ -5,6 +5,11 @@ import pytest
 from converted_sets import save_image, save_mask
 from PIL import Image
 
+from detr_d2.conversion.classes import SourceClass
+from detr_d2.conversion.formats import open_format
+from detr_d2.conversion.formats.semantic_png import to_class_map, value_labels
+from detr_d2.conversion.rasterize import Rules
+
 SIZE = (20, 30)
 
 
@@ -130,3 +135,105 @@ def test_undeclared_colours_are_named_as_they_were_given(tmp_path, converted):
             masks=str(tmp_path / "masks"),
             values="#dc143c=pedestrian",
         )
+
+
+COLORS = {0: 0, 100: 1, 200: 2}
+
+
+@pytest.mark.parametrize(
+    ("value", "label"), [(0, 0), (39, 0), (40, 0), (60, 1), (50, 0), (140, 1), (150, 1), (240, 2)]
+)
+def test_the_nearest_value_is_taken_up_to_a_distance_of_40(value, label):
+    """On an edge, one pixel wide, at any distance; of two as near the lower."""
+    edge = np.full((9, 9), 100)
+    edge[:, 4] = value
+    found = to_class_map(edge, COLORS, "x", nearest=True)
+    assert set(found[:, 4].tolist()) == {label}
+    area = np.full((9, 9), value)
+    if min(abs(value - known) for known in COLORS) <= 40:
+        assert (to_class_map(area, COLORS, "x", nearest=True) == label).all()
+        return
+    with pytest.raises(
+        ValueError, match=rf"x: pixel value {value} is no .* and 50 from the nearest"
+    ):
+        to_class_map(area, COLORS, "x", nearest=True)
+
+
+@pytest.mark.parametrize(("width", "is_area"), [(4, False), (5, True)])
+def test_an_area_is_five_pixels_wide(width, is_area):
+    values = np.full((12, 20), 100)
+    values[:, 3 : 3 + width] = 150
+    if not is_area:
+        assert (to_class_map(values, COLORS, "x", nearest=True) == 1).all()
+        return
+    with pytest.raises(ValueError, match="x: pixel value 150 is no declared class"):
+        to_class_map(values, COLORS, "x", nearest=True)
+
+
+def test_of_several_areas_the_largest_is_named():
+    values = np.full((12, 40), 100)
+    values[:, 2:8], values[:, 12:30] = 50, 250
+    with pytest.raises(
+        ValueError, match=r"pixel value 250 is .* 50 from the nearest one, more than 40"
+    ):
+        to_class_map(values, COLORS, "x", nearest=True)
+
+
+def test_colours_are_as_far_apart_as_in_space():
+    """Of red and dark red, by all three channels; 24, 24 and 24 are 41.6 together."""
+    red, dark = 255, 100
+    labels = {red: 1, dark + 256 * 60 + 65536 * 60: 2}
+    near = np.full((9, 9), 231 + 256 * 23 + 65536 * 22)
+    assert (to_class_map(near, labels, "x", nearest=True) == 1).all()
+    far = np.full((9, 9), 231 + 256 * 24 + 65536 * 24)
+    with pytest.raises(ValueError, match=r"pixel value #e71818 is .* and 42 from the nearest one"):
+        to_class_map(far, labels, "x", nearest=True)
+
+
+def test_of_many_values_eight_and_of_many_classes_forty_are_named():
+    values = np.arange(100, 120).reshape(4, 5)
+    labels = dict.fromkeys(range(50, 0, -1), 1)
+    with pytest.raises(ValueError, match="x: pixel values") as caught:
+        to_class_map(values, labels, "x")
+    shown = ", ".join(map(str, range(100, 108)))
+    declared = ", ".join(map(str, range(1, 41)))
+    assert str(caught.value) == (
+        f"x: pixel values {shown} are no declared class, void or background; declared: {declared}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("void", "background", "zero"),
+    [((), None, 0), ((0,), None, -1), ((), (), None), ((), (0, 9), 0), ((9,), None, 0)],
+)
+def test_what_0_means(void, background, zero):
+    classes = [SourceClass(5, "nut", True), SourceClass(7, "pit", True)]
+    labels = value_labels(classes, void, background)
+    assert (labels.get(0), labels[5], labels[7]) == (zero, 1, 2)
+    assert value_labels([SourceClass(0, "sky", False)], (), None) == {0: 1}
+
+
+def test_background_is_no_void(tmp_path, converted):
+    """Only what is not labelled becomes the background class."""
+    values = np.full(SIZE, 3, np.uint8)
+    values[:4], values[4:6] = 0, 9
+    save_image(tmp_path / "images/a.jpg", SIZE)
+    save_image(tmp_path / "images/b.jpg", SIZE)
+    save_mask(tmp_path / "masks/a.png", values)
+    folders = {"images": str(tmp_path / "images"), "masks": str(tmp_path / "masks")}
+    options = {**folders, "values": "3=nut", "background": (0,), "void": (9,)}
+    rules = Rules(background_class="table")
+    result = converted("semantic-png", rules, **options, keep_unlabelled=True)
+    areas = {result.names[s["category_id"]]: s["area"] for s in result.segments("a.jpg")}
+    assert areas == {"nut": 14 * 30, "table": 4 * 30}
+    # An image without mask is one without objects.
+    assert [s["area"] for s in result.segments("b.jpg")] == [600]
+    with pytest.raises(ValueError, match="pixel values 0 are no declared class"):
+        converted("semantic-png", **{**options, "background": ()})
+
+
+@pytest.mark.parametrize(("values", "found"), [((), r"\[\]"), ("nut,pit", r"\['nut', 'pit'\]")])
+def test_classes_need_values(tmp_path, values, found):
+    folders = {"images": str(tmp_path), "masks": str(tmp_path)}
+    with pytest.raises(ValueError, match=f"semantic-png: classes need pixel .*; found {found}"):
+        open_format("semantic-png", **folders, values=values)

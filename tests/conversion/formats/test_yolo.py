@@ -169,3 +169,26 @@ def test_a_data_yaml_without_classes_is_refused(tmp_path, text, message):
 def test_classes_need_numbers(tmp_path, classes):
     with pytest.raises(ValueError, match="yolo: classes need numbers"):
         open_format("yolo", **yolo(tmp_path, classes))
+
+
+@pytest.mark.parametrize(
+    ("side", "sound"),
+    [("-0.5", True), ("1.5", True), ("-0.51", False), ("1.51", False), ("-3", False)],
+)
+@pytest.mark.parametrize("line", ["0 {} 0 1 0 1 1", "0 0 0 1 0 1 {}"])
+def test_how_far_a_polygon_may_reach_outside(side, sound, line):
+    if sound:
+        assert parse_line(line.format(side), "x")[1].size == 6
+        return
+    with pytest.raises(ValueError, match=f"^x: coordinate {float(side)}; must be a fraction, 0..1"):
+        parse_line(line.format(side), "x")
+
+
+def test_two_text_files_of_one_image_are_refused(tmp_path):
+    save_image(tmp_path / "images/a.png", SIZE)
+    for name in ("new/a.txt", "old/a.txt"):
+        path = tmp_path / "labels" / name
+        path.parent.mkdir(parents=True)
+        path.write_text("0 0 0 1 0 1 1\n")
+    with pytest.raises(ValueError, match=r"a\.png: several masks, .*new/a\.txt.*old/a\.txt"):
+        open_format("yolo", **yolo(tmp_path, pattern="*/{image}"))
