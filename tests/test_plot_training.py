@@ -44,6 +44,24 @@ def test_what_a_resumed_training_did_again_counts_once(tmp_path):
     assert training_curves.read_losses(path) == {"total_loss": ([19, 39], [9.0, 2.0])}
 
 
+def test_a_training_that_stopped_right_after_its_last_line_has_that_iteration_once(tmp_path):
+    lines = [{"iteration": i, "total_loss": v} for i, v in ((19, 9.0), (39, 8.0), (39, 2.0))]
+    path = write_log(tmp_path, lines)
+    assert training_curves.read_losses(path) == {"total_loss": ([19, 39], [9.0, 2.0])}
+
+
+def test_figures_of_a_resumed_training_stay_whatever_there_was_before(tmp_path):
+    """Begun again at 20 after 60 iterations; then an evaluation before the losses of 60."""
+    losses = [{"iteration": i, "total_loss": 1.0} for i in (19, 39, 59, 39, 59)]
+    path = write_log(tmp_path, [*losses[:4], {"iteration": 59, "bbox/AP": 7.0}, losses[4]])
+    assert training_curves.read_figures(path) == {"box AP": ([59], [7.0])}
+    late = {"iteration": 49, "bbox/AP": 5.0}
+    iterations = [
+        e["iteration"] for e in training_curves.read_metrics(write_log(tmp_path, [*losses, late]))
+    ]
+    assert iterations == [19, 39, 49, 59]
+
+
 def test_figures_that_come_after_later_losses_take_none_of_them_away(tmp_path):
     """An evaluation after iteration 249, written with the losses of iteration 259."""
     lines = [
@@ -185,3 +203,57 @@ def test_losses_of_one_moment_are_seen(tmp_path):
     rows, columns = np.nonzero(blue[:, : training_curves.PLOT_WIDTH * 6 // 10])
     assert rows.size > 4
     assert abs(columns.mean() - training_curves.PLOT_WIDTH / 2) < 30
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures that become pictures."""
+    found, pixels = [], training_curves._pixels
+    monkeypatch.setattr(training_curves, "_pixels", lambda one: found.append(one) or pixels(one))
+    return found
+
+
+def texts_of(axes) -> tuple[str, str, list[str]]:
+    legend = axes.get_legend()
+    labels = [text.get_text() for text in legend.get_texts()] if legend else []
+    return axes.get_title(), axes.get_yscale(), labels
+
+
+def test_curves_have_their_names_and_scales(tmp_path, figures):
+    lines = [
+        {"iteration": 19, "total_loss": 6.0, "loss_ce": 1.0},
+        {"iteration": 19, "validation/total_loss": 7.0},
+        {"iteration": 29, "panoptic_seg/PQ_th": 20.0, "panoptic_seg/PQ_st": 30.0, "segm/AP": 10.0},
+    ]
+    write_log(tmp_path / "east", lines)
+    write_log(tmp_path / "west 2", [{"iteration": 9, "total_loss": 2.0}])
+    picture = training_curves.plot_training(tmp_path / "east")
+    training_curves.plot_training(tmp_path / "west 2")
+    training_curves.plot_losses([tmp_path / "east", tmp_path / "west 2"], 900)
+    left, right, *_ = figures[0].axes
+    losses = ["total_loss", "loss_ce", "total_loss, validation"]
+    assert texts_of(left) == ("losses", "log", losses)
+    assert texts_of(right) == ("evaluation", "linear", ["PQ things", "PQ stuff", "mask AP"])
+    assert right.get_ylim() == (0, 100)
+    assert [line.get_ydata()[0] for line in right.get_lines()] == [20, 30, 10]
+    assert texts_of(figures[1].axes[1]) == ("no evaluation", "linear", [])
+    assert [texts_of(axes) for axes in figures[2].axes] == [
+        ("east", "log", losses),
+        ("west 2", "log", ["total_loss"]),
+    ]
+    assert figures[2].axes[1].get_lines()[0].get_ydata().tolist() == [2.0]
+    assert picture[0, 0].tolist() == list(plot_training.PAPER)
+
+
+def test_pictures_are_stacked_on_paper_as_wide_as_the_widest():
+    first, second, third = (
+        np.full((*s, 3), n, np.uint8) for n, s in enumerate([(2, 3), (1, 5), (3, 1)])
+    )
+    stack = training_curves.stack_pictures([first, second, third])
+    paper = plot_training.PAPER[0]
+    assert stack[..., 0].tolist() == [
+        [0, 0, 0, paper, paper],
+        [0, 0, 0, paper, paper],
+        [1, 1, 1, 1, 1],
+        *[[2, paper, paper, paper, paper]] * 3,
+    ]

@@ -194,7 +194,8 @@ def build_instance_evaluator(
     ids = metadata.thing_dataset_id_to_contiguous_id
     derived.set(
         json_file=json_file,
-        thing_classes=[metadata.thing_classes[index] for index in ids.values()],
+        # Their figures come in the order of the ids in the JSON.
+        thing_classes=[metadata.thing_classes[ids[number]] for number in sorted(ids)],
         thing_dataset_id_to_contiguous_id=dict(ids),
     )
     return InstanceEvaluator(derived.name, tasks, output_dir)

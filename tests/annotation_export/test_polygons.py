@@ -45,6 +45,16 @@ def test_a_layered_shape_goes_on_below_what_lies_in_it_but_not_below_void():
     assert (painted([wall, brick], ids.shape) == ids).all()
 
 
+def test_an_island_that_touches_with_a_corner_is_none_of_what_lies_around_it():
+    """A brick in a window of a wall, of which a corner of the window sticks out to it."""
+    ids = np.full((12, 14), WALL, np.int32)
+    ids[3:8, 3:9] = HOLE
+    ids[3, 3], ids[4, 4] = WALL, BRICK
+    wall, brick = layered_shapes(ids, SEGMENTS)
+    assert (wall.area, brick.area) == ((ids == WALL).sum(), 1)
+    assert (painted([wall, brick], ids.shape) == ids).mean() > 0.97
+
+
 def test_islands_within_islands_come_back_small_over_large():
     ids = np.zeros((40, 40), np.int32)
     for step, number in enumerate((WALL, BRICK, WALL, HOLE, BRICK)):

@@ -1,5 +1,6 @@
 """The files themselves, as the programs that will read them want them."""
 
+import dataclasses
 import json
 import os
 from xml.etree import ElementTree
@@ -10,6 +11,7 @@ import yaml
 from annotation_findings import TABLE
 
 from detr_d2.annotation_export import WRITERS
+from detr_d2.data.categories import CategoryTable
 
 
 @pytest.fixture
@@ -125,6 +127,22 @@ def test_yolo_has_a_line_for_each_segment_and_its_score_beside_it(write, finding
     assert sides.min() == 0 and sides.max() == 1
 
 
+# What YAML would take for a truth value, a number, a mapping, a comment, a list, nothing.
+UNTIDY = ["no", "3", "a: b", "wall #2", "[sic]", "~", '"inch"', "Grün\\", "- x", "<b> & 'c'"]
+
+
+def test_names_of_classes_are_texts_whatever_they_are(tmp_path):
+    table = CategoryTable([{"id": i, "name": n, "isthing": 1} for i, n in enumerate(UNTIDY, 1)])
+    for name in ("yolo", "cvat"):
+        WRITERS[name](tmp_path / name, table).finish()
+    text = (tmp_path / "yolo/data.yaml").read_text(encoding="utf-8")
+    assert list(yaml.safe_load(text)["names"].values()) == UNTIDY
+    assert "Grün" in text
+    root = ElementTree.parse(tmp_path / "cvat/annotations.xml").getroot()
+    labels = root.findall("meta/task/labels/label")
+    assert [label.findtext("name") for label in labels] == UNTIDY
+
+
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_run_goes_on_where_it_has_stopped(name, findings, tmp_path):
     first, second = findings
@@ -158,3 +176,66 @@ def test_files_that_may_be_corrected_are_never_replaced(name, findings, tmp_path
     with pytest.raises(ValueError, match="perhaps corrected by hand, and is not replaced"):
         WRITERS[name](tmp_path, TABLE)
     assert {p: p.read_bytes() for p in tmp_path.rglob("*.*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize("name", ["coco", "cvat", "yolo"])
+def test_files_of_somebody_else_are_not_gone_on_with(name, findings, tmp_path):
+    """They have no journal, and YOLO's no scores."""
+    writer = WRITERS[name](tmp_path, TABLE)
+    writer.add(findings[0])
+    writer.finish()
+    for kept in ("findings.jsonl", "scores/a.txt"):
+        (tmp_path / kept).unlink(missing_ok=True)
+    if name == "yolo":
+        (tmp_path / "scores").rmdir()
+    with pytest.raises(ValueError, match="perhaps corrected by hand, and is not replaced"):
+        WRITERS[name](tmp_path, TABLE, resume=True)
+
+
+@pytest.mark.parametrize("name", ["coco", "cvat"])
+def test_what_an_earlier_run_left_unfinished_is_forgotten_without_resume(name, findings, tmp_path):
+    WRITERS[name](tmp_path, TABLE).add(findings[0])
+    writer = WRITERS[name](tmp_path, TABLE)
+    assert findings[0].name not in writer
+    writer.add(findings[1])
+    writer.finish()
+    text = next(tmp_path.glob("annotations.*")).read_text()
+    assert findings[0].name not in text and findings[1].name in text
+
+
+@pytest.mark.parametrize(("score", "shown"), [(0.0, 0.0), (0.123456, 0.1235), (None, None)])
+def test_a_score_of_nothing_is_one_and_none_is_left_away(findings, tmp_path, score, shown):
+    finding = findings[1]
+    segments = [{**segment, "score": score} for segment in finding.segments]
+    finding = dataclasses.replace(finding, segments=segments)
+    for name, kind in WRITERS.items():
+        writer = kind(tmp_path / name, TABLE)
+        writer.add(finding)
+        writer.finish()
+    shapes = json.loads((tmp_path / "labelme/deep/b.json").read_text())["shapes"]
+    found = json.loads((tmp_path / "coco/annotations.json").read_text())["annotations"]
+    assert [shape.get("score") for shape in shapes] == [shown] * 2
+    assert [annotation.get("score") for annotation in found] == [shown] * 2
+    assert all(("score" in entry) == (score is not None) for entry in shapes + found)
+    root = ElementTree.parse(tmp_path / "cvat/annotations.xml").getroot()
+    texts = [a.text for a in root.findall("image/polygon/attribute")]
+    assert texts == ([] if score is None else [str(shown)] * 2)
+    assert (tmp_path / "yolo/scores/deep/b.txt").read_text() == f"{shown}\n{shown}\n"
+
+
+def test_a_set_of_things_only_names_no_stuff(tmp_path):
+    table = CategoryTable([{"id": 3, "name": "nut", "isthing": 1}])
+    for name, kind in WRITERS.items():
+        assert "--stuff" not in kind(tmp_path / name, table).conversion("images"), name
+
+
+def test_cvat_gets_a_task_and_an_attribute_that_it_knows(write):
+    task = ElementTree.parse(write("cvat") / "annotations.xml").getroot().find("meta/task")
+    assert (task.findtext("size"), task.findtext("mode")) == ("2", "annotation")
+    attribute = task.find("labels/label/attributes/attribute")
+    texts = [attribute.findtext(name) for name in ("mutable", "default_value", "values")]
+    assert texts == ["False", "0", "0\n1\n0.0001"]
+
+
+def test_labelme_reads_files_of_version_5(write):
+    assert json.loads((write("labelme") / "a.json").read_text())["version"].startswith("5.")

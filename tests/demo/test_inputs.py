@@ -1,27 +1,29 @@
 """What is fetched, without a network, and what the outputs make of the arguments."""
 
 import argparse
+import http.client
 import io
+import json
 import signal
+import urllib.error
 import urllib.request
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from empty_finder import TABLE, Finder
 from tiny_model import tiny_cfg
 
-from detr_d2.data.categories import CategoryTable
 from detr_d2.demo import inputs
-from detr_d2.demo.build import choose_instances, make_outputs
+from detr_d2.demo.build import choose_instances, make_outputs, make_writers
 from detr_d2.demo.camera import run_camera
 from detr_d2.demo.inputs import fetch
-from detr_d2.demo.outputs import picture_targets
+from detr_d2.demo.options import argument_parser, check_arguments
+from detr_d2.demo.outputs import Annotations, picture_targets
 from detr_d2.demo.rank import LOWEST_SCORE
 from detr_d2.demo.run import Runner
 from detr_d2.visualization.video import Source
-
-TABLE = CategoryTable([{"id": 1, "name": "crane", "isthing": 1}])
 
 
 @pytest.fixture
@@ -49,6 +51,41 @@ def test_a_file_that_is_too_large_is_not_fetched_to_its_end(answer, tmp_path, mo
     answer(b"x" * 9)
     with pytest.raises(ValueError, match=r"https://example\.org/a\.jpg: larger than 0 MiB"):
         fetch("https://example.org/a.jpg", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (urllib.error.URLError("no route"), "no route"),
+        (http.client.IncompleteRead(b"1234", 9), "IncompleteRead"),
+        (TimeoutError("timed out"), "timed out"),
+    ],
+)
+def test_why_a_file_cannot_be_fetched_is_said(tmp_path, monkeypatch, error, message):
+    def urlopen(url, timeout):
+        assert 5 <= timeout <= 60
+        raise error
+
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+    line = (
+        rf"^http://a\.org/a\.WEBP: cannot be fetched \({message}.*\); download it, give its path$"
+    )
+    with pytest.raises(ValueError, match=line):
+        fetch("http://a.org/a.WEBP", tmp_path)
+
+
+def test_urls_are_fetched_and_files_are_not(answer, tmp_path, monkeypatch):
+    answer(b"01234")
+    (tmp_path / "httpd.jpg").touch()
+    monkeypatch.chdir(tmp_path)
+    urls = ["http://example.org/b.png", "httpd.jpg", "https://example.org/a.jpg"]
+    (tmp_path / "fetched").mkdir()
+    found = inputs.collect_inputs(urls, tmp_path / "fetched")
+    assert [str(source.path) for source in found] == [
+        str(tmp_path / "fetched/b.png"),
+        "httpd.jpg",
+        str(tmp_path / "fetched/a.jpg"),
+    ]
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.05, 0.7])
@@ -110,6 +147,109 @@ def test_ids_of_a_set_and_exports_are_for_images(tmp_path):
             make_outputs(arguments(**given), video, TABLE, [], tiny_cfg())
 
 
+def test_no_id_png_takes_the_place_of_an_input(tmp_path):
+    given = arguments(coco_panoptic=str(tmp_path))
+    png = tmp_path / "panoptic/deep/a.png"
+    for source in (Source(tmp_path / "panoptic/a.png", "a"), Source(png, "deep/a")):
+        with pytest.raises(ValueError, match=r"a\.png is an input and would be overwritten"):
+            make_outputs(given, [Source(tmp_path / "b.png", "b"), source], TABLE, [], tiny_cfg())
+    make_outputs(given, [Source(png, "a")], TABLE, [], tiny_cfg())
+
+
+def test_a_file_is_the_output_of_one_input_of_its_kind(tmp_path):
+    image, video = Source(tmp_path / "a.tif", "a"), Source(tmp_path / "v.avi", "v")
+    assert picture_targets([image], "x.PNG") == {"a": Path("x.PNG")}
+    with pytest.raises(ValueError, match=r"x\.mkv: .*a\.tif gives a picture"):
+        picture_targets([image], "x.mkv")
+    with pytest.raises(ValueError, match=r"x\.mp4 is one file for 2 inputs; give a folder"):
+        picture_targets([video, image], "x.mp4")
+    # A folder may have any name.
+    (tmp_path / "o.jpg").mkdir()
+    assert picture_targets([image], str(tmp_path / "o.jpg")) == {"a": tmp_path / "o.jpg/a.jpg"}
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_all_outputs_go_on_with_what_is_there_only_if_asked(tmp_path, resume):
+    source, image = Source(tmp_path / "i/a.png", "deep/a"), np.zeros((4, 6, 3), np.uint8)
+    given = arguments(
+        coco_panoptic=str(tmp_path / "coco"),
+        rank=str(tmp_path / "rank"),
+        export=[["coco", str(tmp_path / "x")], ["labelme", str(tmp_path / "y")]],
+    )
+
+    def outputs():
+        return make_outputs(given, [source], TABLE, make_writers(given, TABLE), tiny_cfg())[1]
+
+    for output in outputs():
+        assert not output.has(source)
+        output.add(source, image, Finder()([image])[0])
+        if not isinstance(output, Annotations):
+            output.finish()
+    if not resume:
+        (tmp_path / "y/deep/a.json").unlink()
+    given.resume = resume
+    assert [output.has(source) for output in outputs()] == [resume] * 4
+
+
+def test_an_exported_image_is_named_from_its_file(tmp_path):
+    given = arguments(export=[["labelme", str(tmp_path / "x")], ["coco", str(tmp_path / "y")]])
+    source = Source(tmp_path / "i/deep/a.png", "deep/a")
+    for output in make_outputs(given, [source], TABLE, make_writers(given, TABLE), tiny_cfg())[1]:
+        image = np.zeros((4, 6, 3), np.uint8)
+        output.add(source, image, Finder()([image])[0])
+        output.finish()
+    content = json.loads((tmp_path / "x/deep/a.json").read_text())
+    assert content["imagePath"] == "../../i/deep/a.png"
+    content = json.loads((tmp_path / "y/annotations.json").read_text())
+    assert [image["file_name"] for image in content["images"]] == ["deep/a.png"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--input a --output o --batch 0", "--batch 0, --width None: must be from 1"),
+        ("--input a --output o --width 0", "--batch 1, --width 0: must be from 1"),
+        ("--input a --output o --confidence-threshold -0.01", "-0.01: must be in 0..1"),
+        ("--input a --output o --confidence-threshold 1.01", "1.01: must be in 0..1"),
+        ("--webcam --coco-panoptic o", "--webcam goes to a window or to --output"),
+        ("--webcam --export coco o", "--webcam goes to a window or to --output"),
+        ("--webcam --rank o", "--webcam goes to a window or to --output"),
+        ("--webcam --video-input v.mp4", "either --input .* or --webcam"),
+        ("--video-input v.mp4", "give --output, --coco-panoptic"),
+        ("--input a --export coco x --export xml y", "--export xml: allowed are labelme, coco"),
+    ],
+)
+def test_options_that_ask_for_nothing_or_contradict(words, message):
+    args = argument_parser().parse_args(["--config-file", "c", *words.split()])
+    with pytest.raises(ValueError, match=message):
+        check_arguments(args)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--input a --output o --confidence-threshold 0 --batch 1 --width 1",
+        "--input a --coco-panoptic o --confidence-threshold 1",
+        "--input a --export cvat o",
+        "--input a --rank o",
+        "--webcam",
+        "--webcam 3 --output o",
+    ],
+)
+def test_one_output_is_enough(words):
+    args = argument_parser().parse_args(["--config-file", "c", *words.split()])
+    check_arguments(args)
+    assert args.batch == 1 and not args.resume and not args.quiet
+    assert args.webcam == {"--webcam": 0, "--webcam 3 --output o": 3}.get(words)
+
+
+def test_videos_come_after_the_other_inputs():
+    words = ["--input", "a", "b", "--video-input", "v.mp4", "--rank", "o"]
+    args = argument_parser().parse_args(["--config-file", "c", *words])
+    check_arguments(args)
+    assert args.input == ["a", "b", "v.mp4"]
+
+
 def test_pictures_of_a_folder_are_jpegs_and_of_videos_mp4s(tmp_path):
     sources = [Source(tmp_path / "a.tif", "deep/a"), Source(tmp_path / "v.AVI", "v")]
     assert picture_targets(sources, str(tmp_path / "o")) == {
@@ -122,29 +262,6 @@ def test_pictures_of_a_folder_are_jpegs_and_of_videos_mp4s(tmp_path):
     (tmp_path / "notes").touch()
     with pytest.raises(ValueError, match="notes is a file, but neither a picture nor a video"):
         picture_targets(sources, str(tmp_path / "notes"))
-
-
-class Finder:
-    """A model that finds nothing."""
-
-    categories = TABLE
-
-    def __call__(self, images):
-        ids = [np.zeros(image.shape[:2], np.int32) for image in images]
-        return [{"panoptic_seg": (Map(one), [])} for one in ids]
-
-
-class Map(np.ndarray):
-    """An array that seems to be a tensor."""
-
-    def __new__(cls, array):
-        return array.view(cls)
-
-    def cpu(self):
-        return self
-
-    def numpy(self):
-        return self.view(np.ndarray)
 
 
 @pytest.fixture

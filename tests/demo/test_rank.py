@@ -6,7 +6,9 @@ import pytest
 import torch
 from detectron2.structures import Boxes, Instances
 
+from detr_d2.demo.outputs import Pictures
 from detr_d2.demo.rank import Rank, doubt_of
+from detr_d2.visualization import Palette, save_picture
 from detr_d2.visualization.video import Source
 
 
@@ -28,8 +30,8 @@ def test_doubt_is_the_expected_number_of_corrections():
 
 
 def test_objects_just_below_the_threshold_may_be_missing():
-    doubt = doubt_of(output([0.9], candidates=[0.9, 0.5, 0.6, 0.3, 0.05]), threshold=0.6)
-    assert doubt.missed == pytest.approx(0.5 + 0.6 + 0.3), "neither found nor hopeless"
+    doubt = doubt_of(output([0.9], candidates=[0.9, 0.5, 0.6, 0.3, 0.11, 0.1]), threshold=0.6)
+    assert doubt.missed == pytest.approx(0.5 + 0.6 + 0.3 + 0.11), "neither found nor hopeless"
 
 
 def test_a_second_box_of_what_was_found_is_not_nearly_found():
@@ -75,6 +77,41 @@ def test_a_row_has_the_figures_rounded_and_equal_images_are_in_order_of_names(tm
     }
     assert [row["image"] for row in others] == [str(tmp_path / f"{n}.jpg") for n in names[::-2]]
     assert [row["rank"] for row in others] == ["2", "3"]
+
+
+def test_equal_images_are_in_order_of_their_places_in_the_outputs(tmp_path):
+    """Two folders may be given, of which one name comes first and the other path."""
+    ranking = Rank(str(tmp_path / "rank"), 0.6, None, resume=False)
+    for path, stem in (("a/2.jpg", "2"), ("b/1.jpg", "1")):
+        ranking.add(Source(tmp_path / path, stem), np.zeros((10, 10, 3), np.uint8), output([0.9]))
+    ranking.finish()
+    assert [row["image"] for row in rows_of(tmp_path / "rank")] == [
+        str(tmp_path / path) for path in ("b/1.jpg", "a/2.jpg")
+    ]
+
+
+def test_a_picture_that_is_not_there_leaves_its_number_free(tmp_path):
+    targets = {stem: tmp_path / f"o/{stem}.jpg" for stem in ("deep/a", "b", "c")}
+    pictures = Pictures(targets, Palette(["crane"]), None)
+    ranking = Rank(str(tmp_path / "rank"), 0.6, pictures, resume=False)
+    for stem, score in (("b", 0.9), ("deep/a", 0.5), ("c", 0.7), ("d", 0.8)):
+        source = Source(tmp_path / f"{stem}.png", stem)
+        ranking.add(source, np.zeros((10, 10, 3), np.uint8), output([score]))
+        if stem in ("deep/a", "b"):
+            save_picture(targets[stem], np.zeros((4, 4, 3), np.uint8))
+    ranking.finish()
+    names = sorted(path.name for path in (tmp_path / "rank/pictures").iterdir())
+    assert names == ["0001_deep__a.jpg", "0004_b.jpg"]
+
+
+@pytest.mark.parametrize("name", ["rank.csv", "rank.txt", "pictures"])
+@pytest.mark.parametrize("resume", [False, True])
+def test_what_no_ranking_has_written_is_not_replaced(tmp_path, name, resume):
+    (tmp_path / name).mkdir()
+    with pytest.raises(ValueError, match=rf"{name} is there and no --rank has written it"):
+        Rank(str(tmp_path), 0.6, None, resume)
+    (tmp_path / "rank.jsonl").touch()
+    Rank(str(tmp_path), 0.6, None, resume)
 
 
 def test_a_path_that_is_not_utf_8_keeps_its_bytes(tmp_path):

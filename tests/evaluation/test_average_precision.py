@@ -94,6 +94,14 @@ def test_a_mask_is_small_or_large_by_its_own_area(backend):
         assert stats[small] == pytest.approx(expected)
 
 
+def test_unknown_images_of_any_kind_of_id_are_named_in_one_order():
+    ground_truth, results = random_instances(0)
+    for result, image_id in zip(results, ["b/x", 77, "a", 9.5, "c", 5000, "b"], strict=False):
+        result["image_id"] = image_id
+    with pytest.raises(ValueError, match=r"^7 predicted .* first: \[5000, 77, 9\.5, 'a', 'b'\]$"):
+        count_precision(ground_truth, results, "bbox", "pycocotools")
+
+
 def test_a_result_of_an_unknown_image_is_named():
     ground_truth, results = random_instances(0)
     results[0]["image_id"] = "x"

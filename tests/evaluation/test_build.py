@@ -1,9 +1,11 @@
 import logging
+import re
 
 import numpy as np
 import pytest
 from detectron2.config import get_cfg
-from detectron2.data import MetadataCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from model_outputs import output_of_ground_truth
 from random_panoptic import save_ids
 
 from detr_d2.config import add_detr_config
@@ -85,6 +87,60 @@ def test_a_set_that_names_no_kind_of_evaluator_is_a_panoptic_one(register, tmp_p
     cfg.TEST.EVALUATORS = ["panoptic"]
     (evaluator,) = build_evaluators(cfg, register(by_hand), str(tmp_path))
     assert isinstance(evaluator, PanopticEvaluator)
+
+
+def test_every_output_of_a_batch_is_looked_at(tiny_set, register, tmp_path):
+    name = register(**tiny_set.paths())
+    records = DatasetCatalog.get(name)[:2]
+    good = [output_of_ground_truth(record, 4) for record in records]
+    cfg = get_cfg()
+    add_detr_config(cfg)
+    cfg.TEST.EVALUATORS = ALL
+    for evaluator in build_evaluators(cfg, name, str(tmp_path)):
+        evaluator.reset()
+        with pytest.raises(ValueError, match=r"TEST\.EVALUATORS has .*\['other'\]"):
+            evaluator.process(records, [good[0], {"other": 1}])
+
+
+@pytest.mark.parametrize("name", ["panoptic", "semantic"])
+def test_a_batch_that_lacks_an_output_is_an_error(tiny_set, register, tmp_path, name):
+    cfg = get_cfg()
+    add_detr_config(cfg)
+    cfg.TEST.EVALUATORS = [name]
+    set_name = register(**tiny_set.paths())
+    records = DatasetCatalog.get(set_name)[:2]
+    (evaluator,) = build_evaluators(cfg, set_name, str(tmp_path))
+    evaluator.reset()
+    with pytest.raises(ValueError, match="shorter"):
+        evaluator.process(records, [output_of_ground_truth(records[0], 4)])
+
+
+@pytest.mark.parametrize(
+    ("kind", "allowed"),
+    [
+        ("cityscapes_panoptic_seg", ["panoptic", "mask", "semantic"]),
+        ("cityscapes_instance", ["mask"]),
+        ("cityscapes_sem_seg", ["semantic"]),
+    ],
+)
+def test_parts_of_cityscapes_have_what_goes_with_them(kind, allowed):
+    cfg = get_cfg()
+    add_detr_config(cfg)
+    MetadataCatalog.get("test_town").set(evaluator_type=kind, panoptic_json="a", panoptic_root="a")
+    kinds = {"panoptic": "Panoptic", "mask": "CityscapesInstance", "semantic": "CityscapesSemSeg"}
+    try:
+        for name, start in kinds.items():
+            cfg.TEST.EVALUATORS = [name]
+            if name in allowed:
+                (evaluator,) = build_evaluators(cfg, "test_town", "output")
+                assert type(evaluator).__name__ == f"{start}Evaluator"
+                assert evaluator._metadata.name == "test_town"
+            else:
+                message = re.escape(f"['{name}'] for test_town, allowed: {allowed}")
+                with pytest.raises(ValueError, match=message):
+                    build_evaluators(cfg, "test_town", "output")
+    finally:
+        MetadataCatalog.remove("test_town")
 
 
 def test_cityscapes_has_evaluators_of_its_own():

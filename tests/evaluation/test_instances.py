@@ -6,7 +6,7 @@ import numpy as np
 import pycocotools.mask as mask_util
 import pytest
 import torch
-from detectron2.data import MetadataCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Boxes, Instances
 from detectron2.utils import comm
 from model_outputs import worsen
@@ -32,7 +32,7 @@ def test_things_become_instances_with_their_own_ids_crowds_and_visible_parts(tin
     expected = np.zeros((16, 24))
     expected[8:13, 4:10] = 1
     assert (mask == expected).all()
-    assert 0 not in [a["id"] for a in content["annotations"]]
+    assert [a["id"] for a in content["annotations"]] == [1, 2, 3]
     json.dumps(content, allow_nan=False)
 
 
@@ -59,10 +59,14 @@ def test_one_process_derives_the_ground_truth(tiny_set, register, monkeypatch, t
     name = register(**tiny_set.paths())
     monkeypatch.setattr(instances, "InstanceEvaluator", lambda *_: None)
     path = tmp_path / "instances_ground_truth.json"
+    waited = []
+    monkeypatch.setattr(comm, "synchronize", lambda: waited.append(path.exists()))
     for rank, is_there in ((1, False), (0, True)):
         monkeypatch.setattr(comm, "get_rank", lambda rank=rank: rank)
         instances.build_instance_evaluator(name, ["bbox"], str(tmp_path))
         assert path.exists() == is_there
+    # The others wait until it is there.
+    assert waited == [False, True]
 
 
 def test_nothing_found_scores_0_and_not_nan(tiny_set, register, evaluate):
@@ -125,8 +129,48 @@ def test_the_sets_own_instances_json_is_used(tiny_set, register, evaluate, tmp_p
     assert MetadataCatalog.get(name).json_file == str(path)
 
 
-def test_an_annotation_with_the_id_0_is_no_miss(tiny_set, register, evaluate, tmp_path):
+def test_figures_of_classes_have_their_names_whatever_the_order_of_the_set(
+    tiny_set, register, evaluate
+):
+    """Registered by hand: brick, of the larger id, comes first. No pipe is found."""
+    name = register(**tiny_set.paths())
+    records, known = DatasetCatalog.get(name), MetadataCatalog.get(name).as_dict()
+    for catalog in (DatasetCatalog, MetadataCatalog):
+        catalog.remove(name)
+    for record in records:
+        for segment in record["segments_info"]:
+            segment["category_id"] = {0: 1, 1: 0}.get(segment["category_id"], 3)
+    names = ["brick", "pipe", "sky", "soil"]
+    known |= {"thing_dataset_id_to_contiguous_id": {9: 0, 2: 1}}
+    MetadataCatalog.get(name).set(**known | {"thing_classes": names, "stuff_classes": names})
+    DatasetCatalog.register(name, lambda: records)
+
+    def without_pipe(record, output):
+        found = output["instances"]
+        return {"instances": found[found.pred_classes == 0]}
+
+    figures = evaluate(name, ["box", "mask"], without_pipe)
+    for task in ("bbox", "segm"):
+        assert (figures[task]["AP-brick"], figures[task]["AP-pipe"]) == (pytest.approx(100), 0)
+
+
+def test_a_second_evaluation_has_the_classes_of_its_set(tiny_set, register, evaluate):
+    name = register(**tiny_set.paths())
+    assert evaluate(name, ["box"])["bbox"]["AP-pipe"] == pytest.approx(100)
+    DatasetCatalog.remove(name)
+    MetadataCatalog.remove(name)
+    categories = tiny_set.content["categories"]
+    tiny_set.content["categories"] = [{**c, "name": f"{c['name']} 2"} for c in categories]
+    tiny_set.write()
+    figures = evaluate(register(**tiny_set.paths()), ["box"])["bbox"]
+    assert {key for key in figures if "-" in key} == {"AP-pipe 2", "AP-brick 2"}
+
+
+def test_an_annotation_with_the_id_0_is_no_miss(
+    tiny_set, register, evaluate, tmp_path, monkeypatch
+):
     # For pycocotools a match with it is none.
+    monkeypatch.setattr(instances, "choose_backend", lambda: "pycocotools")
     path = tmp_path / "instances.json"
     name = register(**tiny_set.paths(), instances_json=path)
     content = instances_from_panoptic(name)

@@ -6,6 +6,7 @@ import math
 import os
 import re
 import threading
+from collections import Counter
 
 import pytest
 import torch
@@ -15,7 +16,8 @@ from model_outputs import output_of_ground_truth, worsen
 from random_panoptic import save_ids
 
 from detr_d2.evaluation import pq
-from detr_d2.evaluation.panoptic import PanopticEvaluator
+from detr_d2.evaluation.panoptic import PanopticEvaluator, _class_table, _table
+from detr_d2.evaluation.pq_counts import PanopticCounts
 
 
 def test_figures_are_those_of_detectron2(tiny_set, register, evaluate, tmp_path):
@@ -132,6 +134,8 @@ def test_predictions_json_is_what_panopticapi_reads(tiny_set, register, evaluate
     written = tmp_path / "inference/predictions.json"
     for annotation in json.loads(written.read_text())["annotations"]:
         assert {"image_id", "file_name", "segments_info"} == annotation.keys()
+        for segment in annotation["segments_info"]:
+            assert {"id", "category_id"} == segment.keys()
     folders = str(tmp_path / "panoptic"), str(tmp_path / "found")
     expected = evaluation.pq_compute(str(tiny_set.json_path), str(written), *folders)
     assert figures["PQ"] == pytest.approx(100 * expected["All"]["pq"], abs=1e-12)
@@ -246,3 +250,49 @@ def test_the_log_names_each_class_and_its_counts(tiny_set, register, evaluate, c
     # The crowd of pipes is no miss: one pipe is found.
     assert re.search(r"\| pipe +\| +100.00 \|( +100.00 \|){2} +1 \| +0 \| +0 \|", caplog.text)
     assert re.search(r"\| soil +\| +100.00 \|( +100.00 \|){2} +2 \| +0 \| +0 \|", caplog.text)
+
+
+def test_an_evaluator_starts_anew(tiny_set, register, tmp_path, caplog):
+    """Of two evaluations of one evaluator, as EVAL_PERIOD makes them, each counts its own."""
+    name = register(**tiny_set.paths())
+    records = DatasetCatalog.get(name)
+    evaluator = PanopticEvaluator(name, str(tmp_path))
+    figures = []
+    for worse in (True, False):
+        evaluator.reset()
+        for record in records:
+            output = output_of_ground_truth(record, 4)
+            evaluator.process([record], [worsen(record, output) if worse else output])
+        figures.append(evaluator.evaluate()["panoptic_seg"]["PQ"])
+    assert figures[0] < 99 and figures[1] == pytest.approx(100)
+
+
+def test_the_table_of_groups_leaves_out_what_the_set_does_not_have():
+    group = {"pq": 0.25, "sq": 0.5, "rq": 0.75, "n": 3}
+    nothing = {**dict.fromkeys(("pq", "sq", "rq"), math.nan), "n": 0}
+    lines = _table({"All": group, "Things": nothing, "Stuff": group}).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert cells[0] == ["", "PQ", "SQ", "RQ", "classes"]
+    assert cells[2:] == [[name, "25.00", "50.00", "75.00", "3"] for name in ("All", "Stuff")]
+
+
+def test_what_is_wrong_and_what_is_missed_stand_in_their_columns():
+    """A class that has no name is called by its id, one that does not occur is left away."""
+    counts = PanopticCounts(tp=Counter({7: 1}), fp=Counter({7: 2}), fn=Counter({7: 4, 9: 6}))
+    counts.iou[7] = 3 * 2**51
+    lines = _class_table(counts, [{"id": 7, "name": "rail"}, {"id": 8}, {"id": 9}]).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    assert cells == [
+        ["rail", "18.75", "75.00", "25.00", "1", "2", "4"],
+        ["9", "0.00", "0.00", "0.00", "0", "0", "6"],
+    ]
+
+
+def test_without_panoptic_files_the_missing_key_is_named(tmp_path):
+    for key, other in (("panoptic_json", "panoptic_root"), ("panoptic_root", "panoptic_json")):
+        MetadataCatalog.get("test_half").set(**{other: "x"})
+        try:
+            with pytest.raises(ValueError, match=f"test_half: no {key} in its metadata"):
+                PanopticEvaluator("test_half", str(tmp_path))
+        finally:
+            MetadataCatalog.remove("test_half")

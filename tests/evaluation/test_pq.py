@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -240,3 +241,53 @@ def test_a_map_of_noise_is_counted_too(tmp_path):
     assert counts.tp[1] == expected[1].tp == 1
     assert counts.iou[1] * IOU_UNIT == expected[1].iou
     assert (counts.fp[1], counts.fn[1]) == (expected[1].fp, expected[1].fn)
+
+
+def test_of_many_images_five_are_named():
+    annotations = [
+        {"image_id": n, "file_name": f"{n}.png", "segments_info": [segment(min(n, 1), 1)]}
+        for n in (0, *range(10, 17))
+    ]
+    content = {"categories": [{"id": 1, "isthing": 1}], "annotations": annotations[1:]}
+    truth = PanopticGroundTruth(content, "a")
+    with pytest.raises(ValueError, match=r"no prediction for 6 .* first: \[10, 12, 13, 14, 15\]$"):
+        truth.check_complete([11])
+    with pytest.raises(ValueError, match=r"^7 image.* twice, the first: \[10, 11, 12, 13, 14\]$"):
+        truth.check_complete(list(range(10, 17)) * 3)
+    void = [{**a, "segments_info": [segment(3, 1), segment(0, 1)]} for a in annotations[1:]]
+    with pytest.raises(ValueError, match=r"for 7 PNG\(s\), first: \['10.png', .* '14.png'\]$"):
+        PanopticGroundTruth({**content, "annotations": [*void, annotations[1]]}, "a")
+
+
+@pytest.mark.parametrize(("cpus", "threads"), [(None, 1), (1, 1), (3, 3), (64, 4)])
+def test_threads_are_few_on_a_large_machine(monkeypatch, cpus, threads):
+    monkeypatch.setattr(pq.os, "cpu_count", lambda: cpus)
+    assert pq.count_threads() == threads
+
+
+def test_segments_are_no_crowds_unless_they_say_so():
+    entry = {"id": 7, "category_id": 1}
+    assert count(row(7, 7, 0), [entry], row(1, 1, 0), [{"id": 1, "category_id": 1}]).tp == {1: 1}
+
+
+def test_a_kind_of_which_there_is_nothing_has_no_average():
+    counts = PanopticCounts(fn=Counter({3: 1}))
+    average = counts.average([{"id": 3, "isthing": 1}, {"id": 4, "isthing": 0}])
+    nothing = dict.fromkeys(("pq", "sq", "rq"), 0)
+    assert average["All"] == average["Things"] == {**nothing, "n": 1}
+    assert average["Stuff"]["n"] == 0
+    assert np.isnan([average["Stuff"][name] for name in nothing]).all()
+
+
+def test_of_many_ids_without_a_segment_five_are_named():
+    with pytest.raises(ValueError, match=r"predicted ids \[1, 2, 3, 4, 5\] have no segment listed"):
+        count(row(*[7] * 7), [segment(7, 1)], row(9, 7, 5, 4, 3, 2, 1), [])
+
+
+def test_categories_of_large_ids_are_told_apart():
+    left, right = (
+        PanopticMap(row(7, 7), [segment(7, 300)]),
+        PanopticMap(row(1, 1), [segment(1, 44)]),
+    )
+    counts = count_image(left, right, {44, 300}, "x.png")
+    assert (counts.tp, counts.fp, counts.fn) == ({}, {44: 1}, {300: 1})

@@ -23,5 +23,10 @@ def test_figures_by_name_and_none_for_what_was_not_measured():
     json.dumps(flat, allow_nan=False)
 
 
+def test_what_is_no_number_in_json_is_none():
+    flat = flat_results({"bbox": {"AP": math.inf}, "sem_seg": {"mIoU": -math.inf}})
+    assert (flat["box_AP"], flat["mIoU"]) == (None, None)
+
+
 def test_nothing_measured():
     assert set(flat_results({}).values()) == {None}

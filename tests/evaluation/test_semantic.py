@@ -35,6 +35,14 @@ def test_void_pixels_do_not_count_and_others_do(tiny_set, register, evaluate):
     assert sky["IoU-brick"] == pytest.approx(100)
 
 
+def test_predictions_are_written_into_the_folder_of_the_evaluation(
+    tiny_set, register, evaluate, tmp_path
+):
+    evaluate(register(**tiny_set.paths()), ["semantic"])
+    names = {path.name for path in (tmp_path / "inference").iterdir()}
+    assert {"sem_seg_predictions.json", "sem_seg_evaluation.pth"} <= names
+
+
 def test_each_class_has_its_own_figures(tiny_set, register, evaluate):
     """Second image: a pipe of 15 pixels on 265 of soil; taken for brick, of which none is there."""
 

@@ -133,3 +133,20 @@ def test_only_a_detr_in_evaluation_mode_can_be_recorded():
         pass
     with pytest.raises(ValueError, match="has no 'encoded'"), record(model.eval()) as trace:
         trace.get("encoded")
+
+
+def test_of_several_passes_the_last_is_kept_and_of_a_batch_the_first_image_is_shown():
+    model = make_model()
+    first, batch = [make_input(80, 72, 0, 2)], [make_input(64, 96, 0, 1), make_input(72, 90, 0, 3)]
+    with torch.no_grad():
+        expected = model.raw_outputs(batch)
+        with record(model) as trace:
+            model.raw_outputs(first)
+            model.raw_outputs(batch)
+    assert [len(x) for x in (trace.encoder, trace.decoder_self, trace.decoder_cross)] == [1, 2, 2]
+    assert len(trace.encoder[0].query) == 2
+    torch.testing.assert_close(trace.get("queries"), model.query_embed.weight)
+    torch.testing.assert_close(trace.get("layer_logits")[-1], expected.logits[0])
+    masks, _ = run_mask_head(model, trace.cpu(), [5, 2])
+    torch.testing.assert_close(masks, expected.masks[0, [5, 2]], rtol=1e-4, atol=1e-5)
+    assert trace.cpu().padding.dtype == torch.bool

@@ -1,12 +1,17 @@
 """The tool on a training folder: page and pictures."""
 
+import json
 import runpy
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from tiny_explanation import tiny_predictor
 from tiny_run import write_tiny_run
+
+from detr_d2.explanation.explain import explain_image, palette_of
 
 TOOL = Path(__file__).resolve().parents[2] / "tools/explain.py"
 
@@ -57,3 +62,29 @@ def test_faults_are_named_before_the_work(run_folder, tmp_path):
             *("--output", tmp_path / "x.html"),
         )
     assert not (tmp_path / "x.html").exists()
+
+
+def test_the_best_weights_of_a_training_and_the_options_count(run_folder, tmp_path):
+    image = run_folder / "image.png"
+    recorded = explain_image(str(run_folder), str(image), ["MODEL.DETR.MIN_AREA", "3"])
+    assert (recorded.title, recorded.weights) == ("image.png", "model_final.pth")
+    assert recorded.model.postprocess.min_area == 3
+
+
+def test_classes_are_those_of_the_training(run_folder, tmp_path):
+    shutil.copytree(run_folder, tmp_path / "run")
+    names = ["nut", "bolt", "rail", "sky", "soil"]
+    entries = [{"id": 9 - i, "name": n, "isthing": int(i < 3)} for i, n in enumerate(names)]
+    (tmp_path / "run/categories.json").write_text(json.dumps(entries))
+    palette = explain_image(str(tmp_path / "run"), str(run_folder / "image.png")).palette
+    # Things first, each by id.
+    assert palette.names == ["rail", "bolt", "nut", "soil", "sky"]
+    assert palette.thing_ids == {0, 1, 2}
+
+
+def test_classes_that_nobody_knows_are_numbers():
+    predictor = tiny_predictor()
+    assert palette_of(predictor).names == [f"class {number}" for number in range(5)]
+    assert palette_of(predictor).thing_ids == {0, 1, 2}
+    predictor.model.class_names = ["nut", "bolt", "rail", "sky", "soil"]
+    assert palette_of(predictor).names == predictor.model.class_names

@@ -23,9 +23,15 @@ def test_nobody_is_left_or_was_there():
     assert merge_steps(torch.ones(0, 1, 3), [], min_area=1)[-1].winner is None
 
 
+def test_who_wins_no_pixel_leaves_even_if_no_area_is_too_small():
+    steps = merge_steps(torch.tensor([[[2.0, 2]], [[1, 1]]]), [3, 8], min_area=0)
+    assert [(s.alive, s.areas, s.dropped) for s in steps] == [([3, 8], [2, 0], [8]), ([3], [2], [])]
+
+
+@pytest.mark.parametrize("size", [(10, 14), (9, 19)])
 @pytest.mark.parametrize("unite", ["after_filtering", "before_filtering"])
 @pytest.mark.parametrize("seed", range(20))
-def test_the_last_argmax_is_the_panoptic_map(seed, unite):
+def test_the_last_argmax_is_the_panoptic_map(seed, unite, size):
     generator = torch.Generator().manual_seed(seed)
     count = seed % 6
     # Few levels, so that there are ties.
@@ -39,15 +45,13 @@ def test_the_last_argmax_is_the_panoptic_map(seed, unite):
         thing_ids=frozenset({0}),
         min_area=8,
         unite_stuff=unite,
-        size=(10, 14),
+        size=size,
     )
     first = {}
     for query, category in zip(queries, classes.tolist(), strict=True):
         first.setdefault(category, query)
     united = {q: first[c] for q, c in zip(queries, classes.tolist(), strict=True) if c != 0}
-    steps = merge_steps(
-        masks, queries, 8, (10, 14), united if unite == "before_filtering" else None
-    )
+    steps = merge_steps(masks, queries, 8, size, united if unite == "before_filtering" else None)
     if not segments:
         assert steps[-1].winner is None
         return
@@ -56,4 +60,4 @@ def test_the_last_argmax_is_the_panoptic_map(seed, unite):
     for query in steps[-1].alive:
         own = ids[steps[-1].winner == query].unique().tolist()
         assert len(own) == 1 and found[own[0]]["category_id"] == category_of[query]
-    assert sum(steps[-1].areas) == sum(s["area"] for s in segments) == 140
+    assert sum(steps[-1].areas) == sum(s["area"] for s in segments) == size[0] * size[1]

@@ -3,8 +3,9 @@ import gzip
 
 import numpy as np
 import pytest
+import torch
 
-from detr_d2.explanation.packing import Packer
+from detr_d2.explanation.packing import Packer, compress_json
 
 
 def raw_bytes(packer, name):
@@ -76,3 +77,48 @@ def test_a_name_is_given_once():
     packer.add_integers("a", np.zeros(1), "")
     with pytest.raises(ValueError, match="'a' is packed twice"):
         packer.add_integers("a", np.zeros(1), "")
+
+
+def test_256_levels_from_the_smallest_to_the_largest_or_from_0():
+    packer = Packer()
+    packer.add("all", np.array([2.0, 257.0]), "")
+    packer.add("zero", np.array([2.0, 255.0]), "", from_zero=True)
+    found = [packer.arrays[name].description for name in ("all", "zero")]
+    assert [(what["scale"], what["offset"]) for what in found] == [(1, 2), (1, 0)]
+    assert raw_bytes(packer, "zero") == [2, 255]
+
+
+def test_16_bits_are_used_to_the_last_level():
+    packer = Packer()
+    packer.add("a", np.array([0.0, 131068.0]), "", step=1.0)
+    assert packer.arrays["a"].description["scale"] == 2
+    assert packer.values("a").tolist() == [0, 131068]
+
+
+def test_the_tolerance_is_the_largest_error():
+    packer = Packer()
+    packer.add("a", np.array([0.0, 0.4, 1.25, 9.0]), "", step=1.0)
+    assert packer.arrays["a"].description["tolerance"] == 0.4
+
+
+def test_offsets_that_are_all_0_take_no_array():
+    packer = Packer()
+    packer.add("a", np.array([[0.0, 5], [0, 9]]), "", leading=1)
+    assert sorted(packer.arrays) == ["a", "a.scale"]
+    assert packer.arrays["a"].description["offset"] == 0
+
+
+def test_equal_data_give_equal_text_at_any_time(monkeypatch):
+    monkeypatch.setattr("time.time", lambda: 1e9)
+    before = compress_json({"class": ["Grün", 1]})
+    monkeypatch.setattr("time.time", lambda: 2e9)
+    assert compress_json({"class": ["Grün", 1]}) == before
+    assert gzip.decompress(base64.b64decode(before)).decode() == '{"class":["Grün",1]}'
+
+
+def test_tensors_of_a_model_are_packed_as_they_are():
+    packer = Packer()
+    packer.add_integers("a", torch.arange(3), "")
+    packer.add("b", torch.tensor([1.0, 2.0], requires_grad=True), "")
+    assert packer.values("a").tolist() == [0, 1, 2]
+    np.testing.assert_allclose(packer.values("b"), [1, 2], atol=1e-6)

@@ -156,6 +156,16 @@ def test_candidates_are_complete_above_the_lowest_threshold(recorded):
     assert choose_candidates(recorded, 99) == (list(range(7)), 0.0)
 
 
+def test_all_that_compete_are_candidates_however_few_are_wanted(recorded):
+    scores = recorded.queries().scores.sort(descending=True).values
+    recorded.model.postprocess.score_thresh = scores[4].item()
+    candidates, lowest = choose_candidates(recorded, 2)
+    recorded.model.postprocess.score_thresh = 0.0
+    # Four are above the fifth's score.
+    assert len(candidates) == 4 and lowest == scores[4].item()
+    assert recorded.competing(lowest) == candidates
+
+
 def test_a_large_image_gets_less_detail(recorded, payload):
     small = build_payload(recorded, budget=0)
     assert small.size < payload.size

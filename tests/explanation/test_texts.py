@@ -1,8 +1,12 @@
 import pytest
+import torch
 from tiny_explanation import PALETTE, tiny_image, tiny_predictor
 
+from detr_d2.explanation import capture
 from detr_d2.explanation.build_payload import build_payload
 from detr_d2.explanation.code_links import ROOT, code_link
+from detr_d2.explanation.facts import head_facts, merge_facts, transformer_facts
+from detr_d2.explanation.merge import MergeStep
 from detr_d2.explanation.questions import MISUNDERSTANDINGS, QUESTIONS, fill
 from detr_d2.explanation.recorded_pass import record_pass
 from detr_d2.explanation.stops import STOPS
@@ -25,6 +29,31 @@ def test_a_part_is_one_statement():
     assert link["end"] - link["start"] == 2
     with pytest.raises(ValueError, match="has no line with 'nonsense'"):
         code_link(Detr.forward_detr, "nonsense")
+
+
+def test_a_part_ends_where_all_brackets_are_closed():
+    link = code_link(capture.run_mask_head, "inputs = (")
+    assert link["source"].splitlines()[1:] == [
+        '    trace.get("projected")[None].to(like),',
+        "    [attention.to(like)],",
+        "    [feature[:1].to(like) for feature in trace.head_features],",
+        ")",
+    ]
+    assert link["id"] == "detr_d2/explanation/capture.py::run_mask_head#inputs = ("
+    lines = (ROOT / link["file"]).read_text().splitlines()
+    assert lines[link["start"] - 1].strip() == "inputs = (" and lines[link["end"] - 1] == "    )"
+    # Of several lines the first; the function itself, not what torch.no_grad made of it.
+    found = code_link(capture.run_mask_head, "hooks.callback(")["start"]
+    assert found == min(
+        i for i, line in enumerate(lines, 1) if "hooks.callback(handle" in line and i > link["end"]
+    )
+    assert "norm.register" in code_link(capture.run_mask_head, "handle = ")["source"]
+    assert code_link(capture.run_mask_head)["source"].startswith("@torch.no_grad()")
+
+
+def test_foreign_code_is_named_by_its_file_alone():
+    link = code_link(torch.nn.Linear.forward)
+    assert (link["file"], link["id"]) == ("linear.py", "linear.py::Linear.forward")
 
 
 def test_a_missing_fact_leaves_the_sentence_away():
@@ -51,6 +80,41 @@ def test_the_facts_of_a_pass_refute_the_misunderstandings(recorded):
     assert facts["last_channels"] == 1 and facts["last_weight_shape"] == "1 x 2 x 3 x 3"
     assert facts["res5_shape"] == "128 x 3 x 5"
     assert 0 <= facts["overlap_share"] <= 1 and 0 <= facts["uncovered_share"] <= 1
+
+
+def test_facts_of_the_transformer(recorded):
+    facts = transformer_facts(recorded.model, recorded.trace)
+    projected, encoded = recorded.trace.get("projected"), recorded.trace.get("encoded")
+    change = (encoded - projected).square().sum().sqrt() / projected.square().sum().sqrt()
+    assert facts["encoder_change"] == pytest.approx(change.item(), rel=1e-5)
+    cosine = (encoded * projected).sum(0) / (encoded.norm(dim=0) * projected.norm(dim=0))
+    assert facts["encoder_cosine"] == pytest.approx(cosine.mean().item(), abs=1e-5)
+    assert (facts["cells"], facts["queries"], facts["encoder_layers"]) == (15, 7, 2)
+    assert (facts["network_size"], facts["projected_shape"]) == ("96 x 133", "32 x 3 x 5")
+    assert facts["embeddings_shape"] == "7 x 32"
+    facts = head_facts(recorded.model, recorded.trace)
+    assert facts["stage_channels"] == "40 -> 40 -> 16 -> 8 -> 4 -> 2 -> 1"
+    assert facts["stage_sizes"] == "3 x 5 -> 3 x 5 -> 6 x 9 -> 12 x 17 -> 24 x 34"
+
+
+def test_facts_of_a_merge():
+    # Pixels with two masks above 0, one, none, and one that is 0 itself.
+    masks = torch.tensor([[[1.0, 3.0, -1.0, 0.0]], [[0.25, -1.0, -2.0, -1.0]]])
+    steps = [
+        MergeStep([3, 4, 7, 9], [0, 3, 1, 0], [3, 7, 9], torch.tensor([[4, 4, 7, 4]])),
+        MergeStep([4], [4], [], torch.tensor([[4, 4, 4, 4]])),
+    ]
+    assert merge_facts(steps, masks, ["one"]) == {
+        "above_threshold": 2,
+        "dropped": 3,
+        "reassigned_pixels": 1,
+        "segments": 1,
+        "overlap_share": 0.25,
+        "uncovered_share": 0.5,
+    }
+    nobody = MergeStep([], [], [], None)
+    assert merge_facts([steps[0], nobody], masks, [])["reassigned_pixels"] == 0
+    assert merge_facts([], masks, [])["dropped"] == 0
 
 
 def test_per_head_maps_add_up_to_one_each():

@@ -1,7 +1,9 @@
 """Compiled parts give the same losses and outputs, and the same checkpoint."""
 
+import pytest
 import torch
 from tiny_model import build, make_input, tiny_cfg
+from torch import nn
 
 from detr_d2.export import compile_parts
 
@@ -28,3 +30,15 @@ def test_compiled_parts_give_the_same_outputs_at_two_sizes():
 
 def test_a_model_without_masks_has_two_parts():
     assert compile_parts(build(tiny_cfg("Detr")), backend="eager") == ["backbone", "transformer"]
+
+
+@pytest.mark.parametrize("given", [{}, {"dynamic": False}, {"mode": "max-autotune"}])
+def test_options_reach_every_part_and_shapes_are_free_unless_told(given):
+    model, compiled = nn.Module(), {}
+    for name in ("backbone", "transformer", "mask_head", "input_proj"):
+        part = nn.Identity()
+        part.compile = lambda name=name, **options: compiled.update({name: options})
+        setattr(model, name, part)
+    names = compile_parts(model, **given)
+    assert names == ["backbone", "transformer", "mask_head"]
+    assert compiled == {name: {"dynamic": True, **given} for name in names}

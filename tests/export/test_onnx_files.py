@@ -1,6 +1,8 @@
 """The exported files: free sizes, the same result as PyTorch, and what cannot be exported."""
 
 import json
+import logging
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -129,3 +131,51 @@ def test_a_size_that_the_exporter_fixed_is_an_error():
         model = SimpleNamespace(graph=SimpleNamespace(input=[value]))
         with pytest.raises(RuntimeError, match="fixed sizes of 'image'"):
             onnx_files._check_sizes_are_free(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "free"),
+    [
+        ("image", ["h", "w", 3], True),
+        ("embeddings", ["k", 32], True),
+        ("embeddings", [3, 32], False),
+        ("embeddings", ["k", "d"], False),
+        ("projected", [1, 32, "h", "w"], True),
+        ("projected", [1, 32, "h", 5], False),
+    ],
+)
+def test_sizes_of_images_and_the_number_of_queries_are_free(name, shape, free):
+    dims = [SimpleNamespace(dim_param=d if isinstance(d, str) else "") for d in shape]
+    tensor = SimpleNamespace(shape=SimpleNamespace(dim=dims))
+    value = SimpleNamespace(name=name, type=SimpleNamespace(tensor_type=tensor))
+    model = SimpleNamespace(graph=SimpleNamespace(input=[value]))
+    with nullcontext() if free else pytest.raises(RuntimeError, match=f"sizes of '{name}'"):
+        onnx_files._check_sizes_are_free(model)
+
+
+def test_settings_are_those_of_the_config_and_the_model():
+    cfg = tiny_cfg()
+    cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = 111, 222
+    cfg.MODEL.DETR.SCORE_THRESH, cfg.MODEL.DETR.MIN_AREA = 0.37, 44
+    settings = {"min_size": 111, "max_size": 222, "score_thresh": 0.37, "min_area": 44}
+    assert onnx_files._settings(build(cfg), cfg) == settings
+
+
+def test_remarks_of_a_package_are_silenced_only_for_a_while():
+    logger = logging.getLogger("onnxscript_of_a_test")
+    logger.setLevel(logging.DEBUG)
+    with suppress(KeyError), onnx_files._quiet(logger.name):
+        assert not logger.isEnabledFor(logging.WARNING) and logger.isEnabledFor(logging.ERROR)
+        raise KeyError
+    assert logger.level == logging.DEBUG
+
+
+def test_a_graph_that_cannot_be_written_leaves_the_former(tmp_path):
+    class Broken:
+        def SerializeToString(self):
+            raise MemoryError
+
+    (tmp_path / "masks.onnx").write_bytes(b"before")
+    with pytest.raises(MemoryError):
+        onnx_files._write(Broken(), tmp_path / "masks.onnx")
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"before"]

@@ -2,10 +2,11 @@ import os
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from detr_d2.visualization import Palette, image_grid, save_picture
-from detr_d2.visualization.grid import PAPER
+from detr_d2.visualization.grid import LEGEND, PAPER
+from detr_d2.visualization.labels import text_size
 
 PALETTE = Palette(["barrel", "grass", "sky"], [(220, 20, 20), (20, 200, 20), (90, 160, 240)])
 
@@ -110,3 +111,74 @@ def test_saved_picture_is_read_back(tmp_path):
     save_picture(tmp_path / "deep" / "a.png", picture)
     assert np.array_equal(np.asarray(Image.open(tmp_path / "deep" / "a.png")), picture)
     assert os.listdir(tmp_path / "deep") == ["a.png"]
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """What is written: text, left, top, height of the letters."""
+    texts, write = [], ImageDraw.ImageDraw.text
+
+    def note(draw, place, text, font, **more):
+        texts.append((text, *place, font.size))
+        write(draw, place, text, font=font, **more)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", note)
+    return texts
+
+
+def test_every_text_stands_at_what_it_names(written):
+    """Three rows of two pictures, and a line of the legend for each class."""
+    sizes = [[(20, 90), (20, 60)], [(50, 70), (9, 60)], [(30, 90), (30, 40)]]
+    rows = [
+        [plain(*size, (number, column, 7)) for column, size in enumerate(line)]
+        for number, line in enumerate(sizes)
+    ]
+    options = {"palette": PALETTE, "categories": [2, 0, 1], "title": "Site 7"}
+    grid = image_grid(rows, ["image", "found"], captions=["one", "two", "three"], **options)
+    places = [find(grid, (row, column, 7)) for row in range(3) for column in range(2)]
+    assert [place[2:] for place in places] == [size for line in sizes for size in line]
+    title, image, found, *captions = written[:6]
+    legend = written[6:]
+    assert title[0] == "Site 7" and title[2] < image[2] == found[2] < places[0][0]
+    assert title[3] > image[3] > captions[0][3]
+    assert [(text, left) for text, left, *_ in (image, found)] == [
+        ("image", places[0][1]),
+        ("found", places[1][1]),
+    ]
+    assert [text for text, *_ in captions] == ["one", "two", "three"]
+    bottoms = [places[2 * row][0] + sizes[row][0][0] for row in range(3)]
+    tops = [places[2][0], places[4][0], legend[0][2]]
+    for (_, left, top, _), above, below in zip(captions, bottoms, tops, strict=True):
+        assert left == places[0][1] and above <= top < below - 8
+    assert [text for text, *_ in legend] == PALETTE.names
+    boxes = [find(grid, color) for color in PALETTE.colors]
+    assert len({box[2:] for box in boxes}) == 1, "none is cut off at the bottom"
+    for (_, left, top, _), box in zip(legend, boxes, strict=True):
+        assert left > box[1] + box[3] and abs(top - box[0]) < 6
+
+
+def test_classes_of_one_line_do_not_lie_on_one_another(written):
+    grid = image_grid([[plain(20, 500, 50)]], [""], palette=PALETTE, categories=[0, 1, 2])
+    boxes = [find(grid, color) for color in PALETTE.colors]
+    assert len({box[0] for box in boxes}) == 1
+    for (text, left, _, size), after in zip(written[1:], boxes[1:], strict=False):
+        assert left + text_size(text, size)[0] < after[1]
+
+
+def test_a_line_of_the_legend_that_just_fits_is_one_line():
+    wide = 2 * (LEGEND + 30) + sum(text_size(PALETTE.names[i], LEGEND)[0] for i in (0, 1))
+    for width, lines in ((wide, 1), (wide - 1, 2)):
+        grid = image_grid([[plain(9, width, 50)]], [""], palette=PALETTE, categories=[0, 1])
+        assert len({find(grid, color)[0] for color in PALETTE.colors[:2]}) == lines
+
+
+def test_a_caption_of_a_whole_row_may_be_as_wide_as_the_row(written):
+    caption = "east wall, second floor, camera 4"
+    image_grid([[plain(9, 100, 0), plain(9, 150, 0)]], ["", ""], captions=[caption])
+    assert text_size(caption, written[-1][3])[0] > 100
+    assert written[-1][0] == caption
+
+
+def test_extensions_in_any_case(tmp_path):
+    save_picture(tmp_path / "A.PNG", plain(4, 5, 7))
+    assert Image.open(tmp_path / "A.PNG").size == (5, 4)

@@ -196,3 +196,56 @@ def test_strips_leave_no_trace(monkeypatch):
     whole = render_segments(image, ids, [THING, STUFF], PALETTE)
     monkeypatch.setattr(overlay, "STRIP", 7)
     np.testing.assert_array_equal(render_segments(image, ids, [THING, STUFF], PALETTE), whole)
+
+
+def test_a_picture_has_at_least_one_row():
+    assert resize_image(grey(1, 400), 100).shape == (1, 100, 3)
+
+
+def test_pictures_get_smooth_when_enlarged_and_averaged_when_shrunk():
+    halves = np.concatenate([grey(9, 10, 0), grey(9, 10, 200)], axis=1)
+    assert ((resize_image(halves, 200) > 50) & (resize_image(halves, 200) < 150)).any()
+    checks = np.indices((20, 40)).sum(0)[..., None].repeat(3, 2) % 2 * 200
+    assert np.abs(resize_image(checks.astype(np.uint8), 20).astype(int) - 100).max() <= 1
+
+
+def test_void_hides_as_much_as_is_asked_and_the_image_loses_half_of_its_colour():
+    image = np.full((20, 30, 3), (200, 20, 40), np.uint8)
+    # Its grey is 0.299 * 200 + 0.587 * 20 + 0.114 * 40 = 76.
+    ids = np.zeros((20, 30), np.int32)
+    picture = render_segments(image, ids, [], PALETTE, void_alpha=0.0)
+    assert picture[5, 5].tolist() == [138, 48, 58]
+    assert render_segments(image, ids, [], PALETTE, void_alpha=1.0)[5, 5].tolist() == [34, 36, 40]
+
+
+@pytest.mark.parametrize(("width", "line"), [(60, 1), (1120, 4)])
+def test_lines_grow_with_the_picture_but_those_of_stuff(width, line):
+    """A column of outlines between things is white, between stuff thin and dark."""
+    ids = np.full((60, width), 7, np.int32)
+    ids[:, width // 2 :] = 9
+    other = {**STUFF, "id": 7}
+    drawn = render_segments(grey(60, width), ids, [other, STUFF], PALETTE)[2]
+    assert 2 <= (drawn.max(axis=1) < 90).sum() <= 4
+    drawn = render_segments(grey(60, width), ids, [THING, STUFF], PALETTE)[2]
+    assert line <= (drawn.min(axis=1) > 180).sum() <= line + 2
+    box = np.array([[10.6, 10.0, 40.4, 40.0]])
+    drawn = render_boxes(grey(60, width), box, [THING], PALETTE)[35]
+    columns = np.nonzero((drawn[:25] == RED).all(axis=1))[0]
+    assert len(columns) == (1 if width == 60 else 5) and columns.mean() == 11
+
+
+def test_labels_say_class_and_score_and_without_room_the_class(monkeypatch):
+    said = []
+    monkeypatch.setattr(overlay, "label_segments", lambda *arguments: said.append(arguments[2]))
+    segments = [{**THING, "score": 0.934}, {**THING, "score": 0.0}, STUFF]
+    render_segments(grey(20, 30), np.zeros((20, 30), np.int32), segments, PALETTE)
+    assert said == [[["barrel 93%", "barrel"], ["barrel 0%", "barrel"], ["grass", "grass"]]]
+
+
+def test_a_slanted_edge_has_no_stairs_when_enlarged():
+    """Two columns a row: how far each row's end is from a straight line, in pixels."""
+    rows, columns = np.indices((20, 20))
+    index_map = np.where(2 * rows + columns < 20, 0, 1).astype(np.int32)
+    large = overlay._upscale(index_map, 2, (400, 400))
+    line = (large == 0).sum(axis=1) + 2 * np.arange(400)
+    assert np.ptp(line[40:160]) <= 15, "a stair of the map has 20"

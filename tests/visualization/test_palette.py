@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 from detectron2.data import Metadata, MetadataCatalog
 
@@ -55,3 +57,28 @@ def test_without_colours_they_are_spread_and_always_the_same():
 def test_names_and_colours_must_match():
     with pytest.raises(ValueError, match="2 names but 1 colours"):
         Palette(["a", "b"], [(0, 0, 0)])
+
+
+def test_categories_of_the_model():
+    entries = [
+        SimpleNamespace(name=name, color=(9 * i, 8, 7), isthing=isthing)
+        for i, (name, isthing) in enumerate([("sky", False), ("nut", True), ("rug", False)])
+    ]
+    palette = Palette.from_categories(entry for entry in entries)
+    assert palette.names == ["sky", "nut", "rug"] and palette.thing_ids == {1}
+    assert palette.colors == [(0, 8, 7), (9, 8, 7), (18, 8, 7)]
+
+
+@pytest.mark.parametrize(
+    ("color", "number", "expected"),
+    [
+        # Hue -11 degrees: from red to the side of blue; bright colours get paler.
+        ((200, 0, 0), 2, (250, 0, 45)),
+        ((255, 0, 0), 2, (255, 51, 88)),
+        ((255, 0, 0), 1, (184, 33, 0)),
+        # From magenta on past red.
+        ((200, 0, 30), 3, (172, 26, 0)),
+    ],
+)
+def test_a_shade_is_a_turned_hue_and_another_brightness(color, number, expected):
+    assert Palette(["a"], [color]).shade(0, number) == pytest.approx(expected, abs=1)

@@ -52,7 +52,7 @@ def test_a_row_holds_image_ground_truth_and_prediction_in_one_size(tiny_set, reg
 def test_instances_are_rendered_when_there_is_no_map_and_only_the_sure_ones():
     instances = Instances((40, 60))
     instances.pred_boxes = Boxes(torch.tensor([[5.0, 5, 20, 30], [35, 5, 55, 30]]))
-    instances.scores = torch.tensor([0.9, 0.2])
+    instances.scores = torch.tensor([0.9, 0.5])
     instances.pred_classes = torch.tensor([0, 0])
     picture = render_output(grey(), {"instances": instances}, PALETTE)
     assert picture[25, 5].tolist() == list(RED)
@@ -142,3 +142,41 @@ def test_a_image_is_read_upright_as_rgb(tmp_path):
     image = read_image(str(tmp_path / "a.png"))
     assert image.shape == (20, 10, 3)
     assert image[0, 0].tolist() == [200, 10, 30]
+
+
+def test_boxes_have_the_sides_that_their_mode_says():
+    sides = {BoxMode.XYXY_ABS: [5, 5, 20, 30], BoxMode.XYWH_ABS: [5, 5, 15, 25]}
+    records = [
+        {"annotations": [{"bbox": bbox, "bbox_mode": mode, "category_id": 0}]}
+        for mode, bbox in sides.items()
+    ]
+    one, other = (render_ground_truth(grey(), record, PALETTE) for record in records)
+    assert np.array_equal(one, other) and one[29, 12].tolist() == list(RED)
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_things_have_shades_and_stuff_has_none(masks):
+    instances = Instances((40, 60))
+    instances.gt_classes = torch.tensor([0, 0, 1, 1])
+    boxes = torch.tensor([[x, 2.0, x + 12, 38] for x in (1.0, 16, 31, 46)])
+    instances.gt_boxes = Boxes(boxes)
+    if masks:
+        inside = torch.zeros((4, 40, 60), dtype=torch.bool)
+        for mask, (x, *_) in zip(inside, boxes.int().tolist(), strict=True):
+            mask[12:28, x + 3 : x + 9] = True
+        instances.gt_masks = BitMasks(inside)
+    picture = render_targets(grey(), instances, PALETTE)
+    # The outlines of the boxes, which are larger than the masks.
+    colors = [picture[34, x].tolist() for x in (1, 16, 31, 46)]
+    assert colors == [list(RED), list(PALETTE.shade(0, 1)), list(GREEN), list(GREEN)]
+
+
+def test_the_images_of_a_row_are_as_wide_as_those_of_the_model(tiny_set, register):
+    record = DatasetCatalog.get(register(**tiny_set.paths()))[0]
+    palette = Palette(["pipe", "brick", "sky", "soil"], thing_ids=[0, 1])
+    instances = Instances((record["height"], record["width"]))
+    instances.pred_boxes = Boxes(torch.tensor([[2.0, 2, 20, 14]]))
+    instances.scores, instances.pred_classes = torch.tensor([0.51]), torch.tensor([1])
+    row = comparison_row(record, {"instances": instances}, palette)
+    assert [picture.shape[1] for picture in row] == [400] * 3
+    assert not np.array_equal(row[0], row[2]) and not np.array_equal(row[0], row[1])

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from detr_d2.visualization import Palette
+from detr_d2.visualization import Palette, image_grid, samples
 from detr_d2.visualization.samples import Cell, cover_classes, file_cell, pair_grid
 
 
@@ -36,17 +36,25 @@ def test_a_cell_has_the_image_at_its_width_and_says_its_own_size(tmp_path):
     assert (cell.image == (9, 99, 199)).all() and not (cell.targets == cell.image).all()
 
 
-def test_three_images_are_two_rows_with_a_blank_and_the_classes_of_all():
+def test_three_images_are_two_rows_with_a_blank_and_the_classes_of_all(monkeypatch):
     palette = Palette(["nut", "bolt", "wall"], [(255, 0, 0), (0, 255, 0), (0, 0, 255)])
     values = (10, 20, 30)
     cells = [
         Cell(*[np.full((20, 30, 3), v + n, np.uint8) for n in (0, 1)], {i}, f"{i}.jpg")
         for i, v in enumerate(values)
     ]
+    said = []
+    monkeypatch.setattr(
+        samples, "image_grid", lambda *a, **k: said.append(k) or image_grid(*a, **k)
+    )
     grid = pair_grid(cells, ("image", "objects"), palette)
+    # A caption under each image, none under its objects and the blanks, which are paper.
+    assert said[0]["captions"] == [["0.jpg", "", "1.jpg", ""], ["2.jpg", "", "", ""]]
     places = [np.argwhere((grid == value).all(axis=2)) for value in (10, 11, 20, 21, 30, 31)]
     tops = [place[:, 0].min() for place in places]
     lefts = [place[:, 1].min() for place in places]
+    blank = grid[tops[4] : tops[4] + 20, lefts[2] : lefts[3] + 30]
+    assert (blank.min(), blank.max()) == (248, 250)
     assert len(set(tops[:4])) == len(set(tops[4:])) == 1 and tops[4] > tops[0] + 20
     assert lefts[:4] == sorted(set(lefts[:4])) and lefts[4:] == lefts[:2]
     assert all((grid == color).all(axis=2).sum() > 100 for color in palette.colors)
