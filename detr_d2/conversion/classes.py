@@ -184,7 +184,7 @@ def assign_ids(
         clash = c.name in names or c.wanted_id in used
         number = c.wanted_id
         if clash or number is None or number < 1:
-            number = max([0, *used, *(wanted if taken or wanted else ())]) + 1
+            number = max([0, *used, *wanted]) + 1
         name, count = c.name, 2
         while name in names:
             name, count = f"{c.name}_{count}", count + 1

@@ -21,7 +21,7 @@ class FeaturePicture:
     Attributes:
         shape: of the map, (C, h, w).
         rgb: uint8 (h', w', 3), the three principal components of the channels.
-        channel_ids: the channels that vary most, most first.
+        channel_ids: the channels that vary most, in the order of their numbers.
         channels: (c, h', w'), their values.
         norm: (h', w'), length of the vector in each cell.
     """

@@ -163,7 +163,7 @@ class PanopticDetr(Detr):
 
     def inference_groups(self, batched_inputs: list[dict]) -> list[list[int]]:
         """As `Detr`, but for the published post-processing the whole batch, padded."""
-        if self.postprocess.crop_padding or self.eraser:
+        if self.postprocess.crop_padding:
             return super().inference_groups(batched_inputs)
         return [list(range(len(batched_inputs)))]
 
