@@ -92,12 +92,17 @@ def write_video(path: str, pictures: Iterator[np.ndarray], rate: float) -> None:
             count += 1
     finally:
         writer.release()
-    written = cv2.VideoCapture(path)
-    found = int(written.get(cv2.CAP_PROP_FRAME_COUNT)) if written.isOpened() else 0
-    written.release()
-    # Some formats know the number by their length in seconds only.
+    found = _count_frames(path)
+    # The number may come from the length in seconds, rounded.
     if found < count - 1:
         raise OSError(f"{found} of {count} pictures are in the video; is the disk full?")
+
+
+def _count_frames(path: str) -> int:
+    video = cv2.VideoCapture(path)
+    count = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if video.isOpened() else 0
+    video.release()
+    return count
 
 
 def _open_writer(path: str, rate: float, size: tuple[int, int]) -> cv2.VideoWriter:

@@ -93,11 +93,28 @@ class Writer:
         self.released = True
 
 
+class Capture:
+    """A cv2.VideoCapture of what the last Writer has written."""
+
+    def __init__(self, path):
+        self.count = len(Writer.made[-1].pictures)
+
+    def isOpened(self):
+        return True
+
+    def get(self, what):
+        return self.count if what == cv2.CAP_PROP_FRAME_COUNT else 0
+
+    def release(self):
+        pass
+
+
 @pytest.fixture
 def writers(monkeypatch):
     monkeypatch.setattr(Writer, "made", [])
     monkeypatch.setattr(Writer, "known", "mp4v")
     monkeypatch.setattr(cv2, "VideoWriter", Writer)
+    monkeypatch.setattr(cv2, "VideoCapture", Capture)
     return Writer
 
 
