@@ -5,7 +5,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def code_link(target: Any, containing: str = "") -> dict[str, Any]:
@@ -16,7 +16,7 @@ def code_link(target: Any, containing: str = "") -> dict[str, Any]:
         containing: show only from the first line with this text to the end of its statement.
 
     Returns:
-        id ("file::symbol", and "#text" of a part), file (below the checkout, of foreign code its
+        id ("file::symbol", and "#text" of a part), file (with the package, of foreign code its
         name alone), symbol, start and end (line numbers from 1, both included), source.
 
     Raises:
@@ -25,7 +25,9 @@ def code_link(target: Any, containing: str = "") -> dict[str, Any]:
     target = inspect.unwrap(target)
     lines, start = inspect.getsourcelines(target)
     path = Path(inspect.getsourcefile(target) or "").resolve()
-    file = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
+    # Not by the checkout or the site-packages around it, which may hold foreign code, too.
+    ours = path.is_relative_to(PACKAGE)
+    file = path.relative_to(PACKAGE.parent).as_posix() if ours else path.name
     identity = f"{file}::{target.__qualname__}"
     if containing:
         found = [number for number, line in enumerate(lines) if containing in line]

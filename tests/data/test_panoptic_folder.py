@@ -54,6 +54,19 @@ def test_a_written_set_is_a_sound_data_set(tmp_path, register):
     assert [s["category_id"] for s in listed] == [30, 70]
 
 
+def test_images_whose_names_have_dots_get_a_png_each(tmp_path):
+    folder = PanopticFolder(tmp_path, TABLE)
+    names = ["2024.05.01 site.jpg", "2024.05.02 site.jpg", "cam.1/a.jpg"]
+    for name in names:
+        folder.add(name, *prediction(2))
+    pngs = sorted(p.relative_to(tmp_path / "panoptic") for p in tmp_path.rglob("*.png"))
+    assert [p.as_posix() for p in pngs] == [
+        "2024.05.01 site.png",
+        "2024.05.02 site.png",
+        "cam.1/a.png",
+    ]
+
+
 def test_a_resumed_run_goes_on_and_a_image_done_again_replaces_itself(tmp_path):
     first = PanopticFolder(tmp_path, TABLE)
     first.add("a.jpg", *prediction(2))

@@ -273,6 +273,16 @@ def test_from_zoo_knows_cocos_categories(tmp_path, monkeypatch, red, arch, datas
         assert set(output["instances"].pred_classes.tolist()) == {79}
 
 
+def test_a_device_that_was_asked_for_is_taken_or_missed(monkeypatch, echo_cfg):
+    """The config has a GPU; both ways to a model keep to what the user names."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    echo_cfg.MODEL.DEVICE = "cuda"
+    monkeypatch.setattr(model_zoo, "get_config", lambda name, trained: echo_cfg.clone())
+    assert Predictor.from_zoo("any.yaml", device="cpu").model.weight.device.type == "cpu"
+    with pytest.raises(ValueError, match=r"MODEL\.DEVICE cuda:1 was asked for, but"):
+        Predictor.from_zoo("any.yaml", device="cuda:1")
+
+
 def test_unknown_categories_are_an_error_only_where_they_are_needed(echo_cfg, red):
     echo_cfg.DATASETS.TRAIN = echo_cfg.DATASETS.TEST = ()
     predictor = Predictor(echo_cfg)

@@ -14,6 +14,7 @@ from toy_model import ToyModel  # noqa: F401  registers itself, in every process
 from detr_d2.checkpoint import LoadingRules
 from detr_d2.engine import DetrTrainer, launch
 from detr_d2.engine.ema import WeightAverageHook
+from detr_d2.engine.training_records import objects_of
 
 
 class SameBatches(DetrTrainer):
@@ -156,6 +157,19 @@ def test_images_without_segments_by_config(toy_cfg, leave_out, expected):
     toy_cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = leave_out
     batches = itertools.islice(iter(DetrTrainer.build_train_loader(toy_cfg)), 6)
     assert {image["image_id"] for batch in batches for image in batch} == expected
+
+
+@pytest.mark.parametrize(
+    ("record", "count"),
+    [
+        ({"segments_info": [{"id": 1}, {"id": 2, "iscrowd": 1}]}, 1),
+        ({"annotations": [{"iscrowd": 1}], "sem_seg_file_name": "a.png"}, 0),
+        # What a mapper of the user's own makes of it is unknown: not left out as empty.
+        ({"file_name": "a.jpg"}, 1),
+    ],
+)
+def test_objects_that_are_learned_of_a_record(record, count):
+    assert len(objects_of(record)) == count
 
 
 def test_batch_schedule_and_rate_follow_the_number_of_processes(toy_cfg):

@@ -1,10 +1,11 @@
 import pytest
 import torch
+from documents import ROOT
 from tiny_explanation import PALETTE, tiny_image, tiny_predictor
 
 from detr_d2.explanation import capture
 from detr_d2.explanation.build_payload import build_payload
-from detr_d2.explanation.code_links import ROOT, code_link
+from detr_d2.explanation.code_links import code_link
 from detr_d2.explanation.facts import head_facts, merge_facts, transformer_facts
 from detr_d2.explanation.merge import MergeStep
 from detr_d2.explanation.questions import MISUNDERSTANDINGS, QUESTIONS, fill
@@ -102,11 +103,12 @@ def test_facts_of_a_merge():
     masks = torch.tensor([[[1.0, 3.0, -1.0, 0.0]], [[0.25, -1.0, -2.0, -1.0]]])
     steps = [
         MergeStep([3, 4, 7, 9], [0, 3, 1, 0], [3, 7, 9], torch.tensor([[4, 4, 7, 4]])),
-        MergeStep([4], [4], [], torch.tensor([[4, 4, 4, 4]])),
+        # Only the argmax after it leaves this one nothing.
+        MergeStep([4, 8], [4, 0], [8], torch.tensor([[4, 4, 4, 4]])),
     ]
     assert merge_facts(steps, masks, ["one"]) == {
         "above_threshold": 2,
-        "dropped": 3,
+        "dropped": 4,
         "reassigned_pixels": 1,
         "segments": 1,
         "overlap_share": 0.25,

@@ -1,7 +1,14 @@
 import pytest
 import torch
 
-from detr_d2.ops.masks import BilinearSampler, padding_mask, resize, unpad, unpad_and_resize
+from detr_d2.ops.masks import (
+    BilinearSampler,
+    cut_padding,
+    padding_mask,
+    resize,
+    unpad,
+    unpad_and_resize,
+)
 
 CPU = torch.device("cpu")
 
@@ -34,6 +41,14 @@ def test_a_square_in_a_padded_batch_comes_back_at_its_place():
 def test_unpad_cuts_right_and_bottom():
     ramp = torch.arange(4.0).repeat(4, 1)[None]
     assert unpad(ramp, (4, 4), (2, 3)).tolist() == [[[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]]]
+
+
+@pytest.mark.parametrize("size", [(8, 10), (6, 12), (6, 10)])
+def test_masks_of_an_image_that_is_padded_in_any_side_are_cut_at_full_size(size):
+    masks = torch.rand(2, 4, 6, generator=torch.Generator().manual_seed(0))
+    cut = cut_padding(masks, (8, 12), size)
+    torch.testing.assert_close(cut, resize(masks, (8, 12))[:, : size[0], : size[1]])
+    assert cut_padding(masks, (8, 12), (8, 12)) is masks
 
 
 def test_no_masks():

@@ -109,6 +109,10 @@ def test_a_folder_of_via_files(tmp_path, converted):
     result = converted("via", ALL, annotations=root, images=root, attribute="kind")
     np.testing.assert_array_equal(only(result, "train__a.png", "nut"), BOX)
     assert only(result, "val__a.png", "leaf").sum() == 12
+    both = open_format("via", annotations=root, images=root, attribute="kind").samples
+    assert [(sample.name, sample.inputs) for sample in both] == [
+        (f"{part}/a.png", (str(tmp_path / f"set/{part}/via.json"),)) for part in ("train", "val")
+    ]
     one = open_format("via", annotations=path, images=root, attribute="kind")
     assert [(sample.name, sample.inputs) for sample in one.samples] == [("val/a.png", (path,))]
     with pytest.raises(ValueError, match=r"there is no \.json in this folder"):
