@@ -163,6 +163,9 @@ def test_states_are_loaded_that_are_asked_for_and_in_the_file(tmp_path):
     rest = checkpointer.load(str(tmp_path / "model.pth"), ["b", "c"])
     assert {name: counter.value for name, counter in counters.items()} == {"a": 0, "b": 4, "c": 0}
     assert rest == {"a": {"value": 3}, "best": 5}
+    # None at all is not the same as all of them.
+    rest = checkpointer.load(str(tmp_path / "model.pth"), [])
+    assert counters["a"].value == 0 and set(rest) == {"a", "b", "best"}
 
 
 def test_the_config_is_compared_with_the_weights(tmp_path):

@@ -47,6 +47,15 @@ def test_training_draws_one_of_the_sizes_and_keeps_the_longer_side_within_bounds
     assert found == {(30, 48, 3), (38, 60, 3)}
 
 
+def test_training_may_draw_any_size_of_a_range(cfg):
+    cfg.INPUT.CROP.ENABLED = False
+    cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING = (20, 30), "range"
+    augmentations = build_augmentation(cfg, is_train=True)
+    image = np.zeros((50, 80, 3), np.uint8)
+    heights = {augment(augmentations, image).image.shape[0] for _ in range(60)}
+    assert heights <= set(range(20, 31)) and len(heights) > 3
+
+
 @pytest.mark.parametrize(
     ("direction", "expected"),
     [("none", [[1, 2], [3, 4]]), ("horizontal", [[2, 1], [4, 3]]), ("vertical", [[3, 4], [1, 2]])],

@@ -20,6 +20,9 @@ def test_heat_grows_from_zero_to_the_largest_value():
 def test_signs_are_blue_and_red_around_white():
     low, middle, high = signed_heat(np.array([[-3.0, 0.0, 3.0]]))[0].astype(int)
     assert low[2] > low[0] + 50 and high[0] > high[2] + 50 and middle.min() > 240
+    # Of numbers that are nearly all negative the most negative are the bluest, not all.
+    nearly = np.linspace(-10.0, 0.05, 100)[None]
+    assert signed_heat(nearly)[0, 90].min() > 180
     # One cell far away does not make all others white.
     values = np.full((20, 20), 1.0)
     values[0, 0] = 1000.0

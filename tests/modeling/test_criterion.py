@@ -6,7 +6,7 @@ import torch
 
 from detr_d2.modeling import criterion, losses
 from detr_d2.modeling.criterion import SetCriterion, metrics, target_classes
-from detr_d2.modeling.matcher import HungarianMatcher, Targets
+from detr_d2.modeling.matcher import HungarianMatcher, Matching, Targets
 
 WEIGHTS = {"class": 1.0, "l1": 5.0, "giou": 2.0, "focal": 1.0, "dice": 1.0}
 BOX, OTHER = [0.5, 0.5, 0.5, 0.5], [0.25, 0.25, 0.5, 0.5]
@@ -158,6 +158,21 @@ def test_masks_can_be_limited_to_confident_queries():
     for limit, expected in ((0.5, []), (0.49, [2])):
         criterion.mask_score_thresh = limit
         assert criterion.select(half, matching).query.tolist() == [expected]
+
+
+def test_masks_of_an_image_are_those_of_its_own_targets_where_another_image_has_no_pair():
+    """One object in each image; only that of image 1, its upper half, is learned."""
+    upper = torch.zeros(1, 8, 4, dtype=torch.bool)
+    upper[:, :4] = True
+    targets = half_empty()
+    targets.counts, targets.classes = [1, 1], torch.tensor([1, 0])
+    targets.boxes, targets.masks = torch.tensor([BOX, BOX]), [targets.masks[0], upper]
+    only_last = Matching(torch.tensor([1]), torch.tensor([[0]]), torch.tensor([[1]]))
+    right = torch.tensor([[[60.0], [-60.0]]])
+    found = make_criterion().mask_losses(
+        [torch.zeros(0, 1, 2), right], targets, only_last, [(4, 8), (8, 4)]
+    )
+    assert found["loss_dice"].item() < 0.1 and found["loss_focal"].item() < 0.1
 
 
 def test_target_classes_are_no_object_but_for_the_matched():

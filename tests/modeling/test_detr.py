@@ -110,6 +110,9 @@ def test_dc5_halves_the_stride_and_leaves_the_first_block_undilated(stride, dila
     assert outputs.encoded_image.shape[-2:] == (64 // stride, 96 // stride)
     dilations = [block.conv2.dilation for block in model.backbone.res5]
     assert dilations == [(1, 1), (dilation,) * 2, (dilation,) * 2]
+    # Images of 64 x 96 and 32 x 64.
+    padding = model.raw_outputs([make_input(64, 96, 0), make_input(32, 64, 0)]).padding
+    assert (~padding).sum((1, 2)).tolist() == [64 * 96 // stride**2, 32 * 64 // stride**2]
 
 
 def test_number_of_classes_is_read_from_the_metadata_and_checked():
@@ -121,6 +124,11 @@ def test_number_of_classes_is_read_from_the_metadata_and_checked():
     cfg.DATASETS.TRAIN = ("tests_detr_classes",)
     cfg.MODEL.DETR.NUM_CLASSES = 0
     assert classes_of(cfg) == (3, frozenset({0, 1}))
+    for wrong in ([], [0], [0, 2]):
+        cfg.MODEL.DETR.THING_IDS = wrong
+        with pytest.raises(ValueError, match=r"the things of data set .* are \[0, 1\]"):
+            classes_of(cfg)
+    cfg.MODEL.DETR.THING_IDS = None
     cfg.MODEL.DETR.NUM_CLASSES = 91
     with pytest.raises(ValueError, match=r"91.*'tests_detr_classes' has 3 classes \(2 things"):
         classes_of(cfg)
@@ -128,6 +136,24 @@ def test_number_of_classes_is_read_from_the_metadata_and_checked():
     assert classes_of(cfg) == (91, frozenset(range(91)))
     cfg.MODEL.DETR.NUM_CLASSES = 0
     with pytest.raises(ValueError, match="NUM_CLASSES"):
+        classes_of(cfg)
+
+
+def test_stuff_ids_may_list_the_things_too_but_not_count_apart():
+    meta = MetadataCatalog.get("tests_detr_stuff_with_things")
+    if not meta.get("thing_dataset_id_to_contiguous_id"):
+        meta.thing_dataset_id_to_contiguous_id = {4: 0, 9: 1}
+        meta.stuff_dataset_id_to_contiguous_id = {4: 0, 9: 1, 2: 2}
+    apart = MetadataCatalog.get("tests_detr_apart")
+    if not apart.get("thing_dataset_id_to_contiguous_id"):
+        apart.thing_dataset_id_to_contiguous_id = {4: 0, 9: 1}
+        apart.stuff_dataset_id_to_contiguous_id = {2: 0}
+    cfg = tiny_cfg()
+    cfg.MODEL.DETR.NUM_CLASSES = 0
+    cfg.DATASETS.TRAIN = ("tests_detr_stuff_with_things",)
+    assert classes_of(cfg) == (3, frozenset({0, 1}))
+    cfg.DATASETS.TRAIN = ("tests_detr_apart",)
+    with pytest.raises(ValueError, match="counts things and stuff apart, each from 0"):
         classes_of(cfg)
 
 

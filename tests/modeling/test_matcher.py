@@ -53,6 +53,15 @@ def test_classes_decide_when_boxes_do_not():
     assert matching.target[0].tolist() == [1, 0]
 
 
+def test_boxes_are_compared_by_the_sum_of_their_differences():
+    """Query 0 is off by 0.3 in one number, query 1 by 0.2 in two: 0.3 < 0.4, but 0.3 > 0.283."""
+    matcher = HungarianMatcher(cost_class=0.0, cost_l1=5.0, cost_giou=0.0)
+    wanted = [0.5, 0.5, 0.2, 0.4]
+    boxes = torch.tensor([[[[0.8, 0.5, 0.2, 0.4], [0.7, 0.7, 0.2, 0.4]]]])
+    matching = matcher(torch.zeros(1, 1, 2, 2), boxes, make_targets([(0, wanted)]))
+    assert matching.query.tolist() == [[0]]
+
+
 def test_layers_are_matched_on_their_own():
     boxes = torch.tensor([[[LEFT, RIGHT]], [[RIGHT, LEFT]]])
     matching = MATCHER(torch.zeros(2, 1, 2, 3), boxes, make_targets([(0, LEFT), (1, RIGHT)]))

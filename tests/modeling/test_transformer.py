@@ -39,10 +39,13 @@ def test_garbage_in_the_padding_changes_nothing(pre_norm):
     torch.testing.assert_close(padded[:1, :, :2, :3], memory, atol=1e-5, rtol=0)
 
 
-def test_every_decoder_layer_is_returned_and_normalised():
+@pytest.mark.parametrize("pre_norm", [False, True])
+def test_the_encoded_image_and_every_decoder_layer_are_normalised(pre_norm):
     padding = torch.zeros(1, 2, 2, dtype=torch.bool)
     image = torch.randn(1, 16, 2, 2)
-    layers, _ = build()(image, padding, torch.randn(1, 4, 16), sine_position_encoding(padding, 16))
+    place = sine_position_encoding(padding, 16)
+    layers, encoded = build(pre_norm)(image, padding, torch.randn(1, 4, 16), place)
+    torch.testing.assert_close(encoded.mean(1), torch.zeros(1, 2, 2), atol=1e-5, rtol=0)
     assert layers.shape == (1, 3, 1, 4, 16)
     torch.testing.assert_close(layers.mean(-1), torch.zeros(1, 3, 1, 4), atol=1e-5, rtol=0)
 

@@ -24,6 +24,8 @@ def test_padding_mask_keeps_as_many_cells_as_the_image_has_alone():
     # A padded size that is no multiple of the stride: nearest sampling of pixels would keep 2 rows.
     mask = padding_mask([(26, 100)], (4, 4), 32, CPU)
     assert (~mask[0, :, 0]).sum() == 1
+    # The same along the other side: 33 columns reach into the second one.
+    assert padding_mask([(64, 33)], (2, 4), 32, CPU).tolist() == [[[False] * 2 + [True] * 2] * 2]
 
 
 def test_a_square_in_a_padded_batch_comes_back_at_its_place():

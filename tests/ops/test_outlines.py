@@ -40,6 +40,11 @@ def test_holes_and_corners_come_back(rows):
     assert (redraw(polygons, *mask.shape) == mask).all()
 
 
+def test_parts_that_touch_at_a_corner_have_an_outline_each():
+    assert len(outlines(np.array([[1, 0], [0, 1]], bool))) == 2
+    assert len(outlines(np.array([[0, 1], [1, 0]], bool))) == 2
+
+
 @settings(max_examples=60, deadline=None)
 @given(arrays.arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9))))
 def test_any_mask_comes_back(mask):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detr_d2.ops.panoptic_ids import MAX_ID, id_to_rgb, read_ids, rgb_to_id
+from detr_d2.ops.panoptic_ids import MAX_ID, compact, id_to_rgb, read_ids, rgb_to_id
 
 
 def test_red_is_the_lowest_byte():
@@ -44,6 +44,14 @@ def test_wrong_shapes_and_types_are_rejected():
         rgb_to_id(np.zeros((2, 2, 3), np.int32))
     with pytest.raises(ValueError, match=r"\(2, 2\)"):
         rgb_to_id(np.zeros((2, 2), np.uint8))
+
+
+@pytest.mark.parametrize("values", [[[7, 9], [9, 300]], [[-5, 2], [2, 40]], [[0, 2**22], [7, 0]]])
+def test_values_are_listed_and_replaced_by_their_places(values):
+    values = np.array(values)
+    present, places = compact(values)
+    assert present == sorted(set(values.ravel().tolist()))
+    assert (np.array(present)[places] == values).all()
 
 
 def test_empty_maps_pass():

@@ -81,6 +81,17 @@ def test_classes_in_colours_of_which_one_is_grey(tmp_path, converted):
     assert (result.labels("b.jpg")[:, 10:] == "sky").all()
 
 
+def test_values_of_16_bits_are_no_colours(tmp_path, converted):
+    values = np.full(SIZE, 300, np.uint16)
+    values[:, 10:] = 65535
+    save_image(tmp_path / "images/a.jpg", SIZE)
+    save_mask(tmp_path / "masks/a.png", values)
+    options = {"images": str(tmp_path / "images"), "masks": str(tmp_path / "masks")}
+    result = converted("semantic-png", **options, values="300=road,65535=sky")
+    assert (result.labels("a.jpg")[:, :10] == "road").all()
+    assert (result.labels("a.jpg")[:, 10:] == "sky").all()
+
+
 def test_a_jpeg_of_classes_is_refused_unless_the_nearest_is_wanted(tmp_path, converted):
     values = np.full(SIZE, 200, np.uint8)
     values[:, 15:] = 90

@@ -12,6 +12,7 @@ import pytest
 from annotation_files import MAPILLARY, write
 from converted_sets import save_image, save_mask
 from PIL import Image, ImageOps
+from random_panoptic import save_ids
 
 from detr_d2.conversion.formats.pascal_voc import color_of
 from detr_d2.conversion.rasterize import Rules
@@ -141,6 +142,33 @@ def mapillary(root: Path, size: tuple[int, int]) -> dict[str, Any]:
     return {"folder": str(root)}
 
 
+def mapillary_panoptic(root: Path, size: tuple[int, int]) -> dict[str, Any]:
+    (root / "training").mkdir()
+    write_panoptic(root, root / "training/v2.0/panoptic", size, "panoptic_2020.json")
+    (root / "images").rename(root / "training/images")
+    return {"folder": str(root)}
+
+
+def coco_panoptic(root: Path, size: tuple[int, int]) -> dict[str, Any]:
+    path = write_panoptic(root, root / "masks", size, "p.json")
+    return {
+        "panoptic_json": path,
+        "images": str(root / "images"),
+        "masks": str(root / "masks"),
+    }
+
+
+def write_panoptic(root: Path, pngs: Path, size: tuple[int, int], name: str) -> str:
+    save_ids(pngs / "a.png", np.where(blob(size)[0], 70000, 0).astype(np.int32))
+    segments = [{"id": 70000, "category_id": 4, "iscrowd": 0}]
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "height": size[0], "width": size[1]}],
+        "annotations": [{"image_id": 1, "file_name": "a.png", "segments_info": segments}],
+        "categories": [{"id": 4, "name": "nut", "isthing": 1}],
+    }
+    return write(pngs / name, content)
+
+
 def ade20k(root: Path, size: tuple[int, int]) -> dict[str, Any]:
     save_mask(root / "annotations/a.png", blob(size)[0].astype(np.uint8))
     write(root / "objectInfo150.txt", "Idx\tName\tStuff\n1\tnut\t0\n")
@@ -159,7 +187,8 @@ WRITERS = {
     "supervisely": (supervisely,),
     "pascal-voc": (pascal_voc,),
     "cityscapes": (cityscapes,),
-    "mapillary": (mapillary,),
+    "mapillary": (mapillary, mapillary_panoptic),
+    "coco-panoptic": (coco_panoptic,),
     "ade20k": (ade20k,),
 }
 CASES = [(name, writer) for name, writers in WRITERS.items() for writer in writers]
