@@ -125,7 +125,7 @@ def test_yolo_has_a_line_for_each_segment_and_its_score_beside_it(write, finding
     assert [line.split()[0] for line in lines] == ["3", "1"] and scores == ["0.9", "0.88"]
     sides = np.array([float(word) for line in lines for word in line.split()[1:]])
     assert sides.min() == 0 and sides.max() == 1
-    # Rows of 64: corners lie between pixels, to a thousandth even in images a hundred times as high.
+    # Rows of 64: corners lie between pixels, and would in an image a hundred times as high.
     downs = sides[1::2] * 64
     assert np.abs(downs - downs.round()).max() < 1e-4
 
