@@ -29,6 +29,14 @@ def annotation(segmentation=None, **changes):
     return made | changes
 
 
+@pytest.mark.parametrize(
+    ("box", "mode"), [([2, 1, 3, 4], BoxMode.XYWH_ABS), ([2, 1, 5, 5], BoxMode.XYXY_ABS)]
+)
+def test_a_box_without_mask_is_read_by_its_mode(box, mode):
+    instances = instances_of_annotations([annotation(bbox=box, bbox_mode=mode)], UNCHANGED, SIZE)
+    assert instances.gt_boxes.tensor.tolist() == [[2, 1, 5, 5]]
+
+
 def test_segments_without_pixels_and_crowds_are_skipped():
     ids = np.array([[1, 1], [0, 2]], np.int32)
     segments = [

@@ -90,6 +90,11 @@ def test_without_deep_supervision_only_the_last_layer_counts():
     criterion = make_criterion(deep_supervision=False)
     losses = box_losses(criterion, *perfect_outputs(layers=3), half_empty())
     assert set(losses) == {"loss_class", "loss_l1", "loss_giou"}
+    for wrong in range(3):
+        logits, boxes = (x.detach().clone() for x in perfect_outputs(layers=3))
+        boxes[wrong, 0, 2, 0] += 0.1
+        losses = box_losses(criterion, logits, boxes, half_empty())
+        assert (losses["loss_l1"] > 0) == (wrong == 2)
 
 
 def test_all_images_empty_trains_no_object_only_and_keeps_the_graph():
@@ -199,6 +204,9 @@ def test_metrics_are_percent_and_counts():
     wrong[..., 0] = 1.0
     # Three objects claimed per image, one and none are there: (2 + 3) / 2.
     assert metrics(wrong, targets, matching) == {"class_error": 100.0, "cardinality_error": 2.5}
+    # One too few and one too many do not cancel: the other way round as it is.
+    swapped = logits[-1].flip(0)
+    assert metrics(swapped, targets, matching)["cardinality_error"] == 1.0
 
 
 def test_unknown_loss_names_are_rejected():

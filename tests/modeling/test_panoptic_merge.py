@@ -196,6 +196,19 @@ def test_of_equal_masks_the_first_wins():
         assert panoptic[0, 0] == 1 and set(panoptic.unique().tolist()) == {1, 2}
 
 
+def test_a_finished_map_is_enlarged_by_the_nearest_centre():
+    """Two columns to five, whose centres are at 0.2, 0.6, 1.0, 1.4 and 1.8 of the two."""
+    panoptic, _ = panoptic_inference(
+        masks_of((0, 1), (1, 2), width=2, height=1),
+        torch.full((2,), 0.9),
+        torch.tensor([0, 1]),
+        thing_ids=THINGS,
+        min_area=1,
+        size=(1, 5),
+    )
+    assert panoptic.tolist() == [[1, 1, 2, 2, 2]]
+
+
 def test_masks_that_carry_gradients_are_merged_all_the_same():
     masks = masks_of((0, 4), (4, 5), (4, 8)).requires_grad_()
     panoptic, segments = merge(masks, [0, 1, 2], min_area=3)

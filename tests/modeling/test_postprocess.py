@@ -22,6 +22,17 @@ def test_best_class_is_never_no_object():
     assert found.select(torch.tensor([1])).classes.tolist() == [1]
 
 
+def test_no_object_may_be_likelier_than_a_class_above_the_threshold():
+    """Classes 0.4 and 0.35 of two queries above a threshold of 0.3; the first is rather nothing."""
+    logits = torch.tensor([[0.4, 0.1, 0.5], [0.35, 0.33, 0.32]]).log()
+    postprocess = PostProcess(thing_ids=[0], score_thresh=0.3, instance_on=False)
+    found = postprocess.classify(logits, torch.rand(2, 4))
+    assert postprocess.needed_queries(found).tolist() == [False, True]
+    sizes = ImageSizes((4, 8), (4, 8), (4, 8))
+    result = postprocess(found, torch.rand(2, 4), torch.full((2, 4, 8), 5.0), sizes)
+    assert [s["score"] for s in result["panoptic_seg"][1]] == [pytest.approx(0.35)]
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_scores_of_16_bits_are_those_of_the_same_numbers_in_32(dtype):
     logits = torch.tensor([[2.3, 0.1, 0.7], [0.0, 1.9, 1.8]]).to(dtype)
