@@ -62,6 +62,19 @@ def test_positions_never_reach_the_values():
     torch.testing.assert_close(one, other)
 
 
+def test_positions_of_queries_never_reach_the_values():
+    transformer = build()
+    for layer in transformer.decoder.layers:
+        for attention in (layer.self_attn, layer.multihead_attn):
+            attention.in_proj_weight.data[:32] = 0
+    padding = torch.zeros(1, 1, 4, dtype=torch.bool)
+    image = torch.randn(1, 16, 1, 4)
+    place = sine_position_encoding(padding, 16)
+    one, _ = transformer(image, padding, torch.zeros(1, 2, 16), place)
+    other, _ = transformer(image, padding, torch.randn(1, 2, 16), place)
+    torch.testing.assert_close(one, other)
+
+
 def test_query_groups_do_not_see_each_other():
     transformer, padding = build(), torch.zeros(2, 2, 3, dtype=torch.bool)
     image, queries = torch.randn(2, 16, 2, 3), torch.randn(3, 5, 16)

@@ -77,6 +77,18 @@ def test_ids_are_not_read_from_grey_or_palette_files(tmp_path, mode):
         read_ids(tmp_path / "grey.png")
 
 
+def test_a_png_with_a_broken_chunk_is_named(tmp_path):
+    """Noise takes several chunks of pixels; the name of the second one is overwritten."""
+    path = tmp_path / "half (1).png"
+    noise = np.random.default_rng(0).integers(0, MAX_ID, (200, 300))
+    Image.fromarray(id_to_rgb(noise)).save(path)
+    content = path.read_bytes()
+    place = content.index(b"IDAT", content.index(b"IDAT") + 4)
+    path.write_bytes(content[:place] + b"\x00\x01\x02\x03" + content[place + 4 :])
+    with pytest.raises(OSError, match=r"half \(1\)\.png: no PNG that can be read"):
+        read_ids(path)
+
+
 def test_a_png_that_is_not_there_is_named(tmp_path):
     with pytest.raises(OSError, match=r"absent\.png"):
         read_ids(tmp_path / "absent.png")

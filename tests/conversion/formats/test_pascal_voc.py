@@ -49,6 +49,15 @@ def pascal(root, label_map: str | None = None, names=("a",), objects=None) -> di
     return {"folder": str(root)}
 
 
+def test_what_a_label_map_ignores_is_void_in_its_own_colour(tmp_path, converted):
+    options = pascal(tmp_path, "nut:128,0,0::\nignored:9,8,7::\n")
+    colors = np.where(BOX[..., None], np.uint8([128, 0, 0]), np.uint8([9, 8, 7]))
+    save_mask(tmp_path / "SegmentationClass/a.png", colors)
+    result = converted("pascal-voc", ALL, **options)
+    assert ((result.labels("a.jpg") == "nut") == BOX).all()
+    assert ((result.labels("a.jpg") == "") == ~BOX).all()
+
+
 @pytest.mark.parametrize(
     ("text", "classes"),
     [
