@@ -150,6 +150,16 @@ def test_things_of_a_class_map(things, count):
     assert len(segments) == count
 
 
+@pytest.mark.parametrize(("min_area", "count"), [(5, 1), (6, 0)])
+def test_the_area_of_a_component_is_that_of_its_pixels_not_of_its_box(min_area, count):
+    labels = np.eye(5, dtype=np.int16) + 1  # A nut along the diagonal, else sky.
+    annotation = ImageAnnotation((5, 5), class_map=labels)
+    rules = Rules(things="components", min_area=min_area)
+    _, segments, lost = rasterize(annotation, CLASSES, rules)
+    assert [s["category_id"] for s in segments].count(3) == count
+    assert sum(lost.values()) == 1 - count
+
+
 def test_wrong_rules_are_refused():
     with pytest.raises(
         ValueError, match=r"order 'size', allowed: \('area', 'class', 'annotation'\)"
