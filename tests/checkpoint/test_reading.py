@@ -165,6 +165,12 @@ def test_a_hugging_face_folder_in_shards(tmp_path):
     assert read_contents(str(tmp_path / "model-1.safetensors")).config["num_queries"] == 5
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
     assert read_contents(str(tmp_path)).config == {}
+    # Of another program, or cut off.
+    for text in ("{'model_type': 'detr'}", '{"model_type": "de', "[]"):
+        (tmp_path / "config.json").write_text(text)
+        (tmp_path / "categories.json").write_text(text)
+        contents = read_contents(str(tmp_path / "model-1.safetensors"))
+        assert (contents.config, contents.categories) == ({}, ())
 
 
 def test_a_folder_without_weights_is_refused(tmp_path):

@@ -130,6 +130,16 @@ def test_small_islands_beside_the_mask_go_and_others_stay(min_area, left):
     assert (classes(*merged) == SKY).sum() == left + 4
 
 
+@pytest.mark.parametrize(("min_area", "left"), [(None, 0), (0, 9)])
+def test_no_area_at_all_is_not_a_thousandth_of_the_image(min_area, left):
+    """Of 120 x 90 pixels a thousandth is 11; nine pixels of sky lie beside the mask."""
+    seen, custom = np.full((90, 120), 2, np.int32), np.zeros((90, 120), np.int32)
+    seen[2:5, 2:5], custom[2:5, 5:9] = 1, 7
+    rules = MergeRules(halo=0, min_area=min_area)
+    merged = merge_labels(custom, CRATES, predicted(seen, *LOOSE[:2]), rules)
+    assert (classes(*merged) == SKY).sum() == left
+
+
 def test_margin_takes_things_but_not_stuff():
     seen, custom = np.full((11, 20), 2, np.int32), np.zeros((11, 20), np.int32)
     seen[:, :6] = 1

@@ -16,6 +16,13 @@ def test_the_order_of_the_colours(tmp_path, order, color):
     assert (read_image(str(tmp_path / "a.png")) == (200, 10, 30)).all()
 
 
+@pytest.mark.parametrize("mode", ["RGB", "CMYK", "L"])
+def test_jpegs_of_printers_and_of_grey_cameras_are_read(tmp_path, mode):
+    Image.new("RGB", (16, 8), (90, 90, 90)).convert(mode).save(tmp_path / "a b.JPG")
+    image = read_image(str(tmp_path / "a b.JPG"))
+    assert image.shape == (8, 16, 3) and np.abs(image.astype(int) - 90).max() <= 2
+
+
 @pytest.mark.parametrize(("limit", "rejected"), [(14, True), (15, False), (None, False)])
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_images_of_more_pixels_than_pillow_allows(tmp_path, monkeypatch, limit, rejected):
