@@ -158,6 +158,9 @@ def test_masks_can_be_limited_to_confident_queries():
     assert criterion.select(logits[-1], matching).query.tolist() == [[2]]
     unsure = criterion.select(logits[-1] * 0.01, matching)
     assert unsure.query.shape == (1, 0)
+    # Sure of no object is not sure of a class.
+    nothing = torch.tensor([0.0, 0.0, 40.0]).expand(2, 3, 3)
+    assert criterion.select(nothing, matching).query.shape == (1, 0)
     # Two classes share all: a query at the threshold is left out.
     half = torch.tensor([40.0, 40.0, -1000.0]).expand(2, 3, 3)
     for limit, expected in ((0.5, []), (0.49, [2])):

@@ -35,6 +35,21 @@ def test_frozen_stage_trains_masks_only_and_detr_is_in_evaluation_mode(half_empt
     torch.testing.assert_close(model(half_empty_batch), losses)
 
 
+def test_a_frozen_model_is_matched_by_its_last_decoder_layer(half_empty_batch, monkeypatch):
+    cfg = tiny_cfg()
+    cfg.MODEL.DETR.FREEZE = True
+    model = build(cfg).train()
+    forward, matcher, states, matched = model.forward_detr, model.criterion.matcher, [], []
+    monkeypatch.setattr(model, "forward_detr", lambda x: states.append(forward(x)) or states[-1])
+    monkeypatch.setattr(
+        model.criterion, "matcher", lambda *args: matched.append(args) or matcher(*args)
+    )
+    model(half_empty_batch)
+    (logits, boxes, _), (state,) = matched[0], states
+    assert torch.equal(logits, state.logits[None]) and torch.equal(boxes, state.boxes[None])
+    assert not torch.equal(state.all_boxes[0, 0], state.boxes)
+
+
 @pytest.mark.parametrize("freeze", [False, True])
 def test_all_images_empty_trains(freeze):
     cfg = tiny_cfg()
