@@ -62,6 +62,14 @@ def test_figures_of_a_resumed_training_stay_whatever_there_was_before(tmp_path):
     assert iterations == [19, 39, 49, 59]
 
 
+def test_a_figure_that_is_no_number_is_no_point(tmp_path):
+    """Of a set without things."""
+    lines = [{"iteration": i, "panoptic_seg/PQ_th": float("nan"), "bbox/AP": 7.0} for i in (9, 19)]
+    path = tmp_path / "metrics.json"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert training_curves.read_figures(path) == {"box AP": ([9, 19], [7.0, 7.0])}
+
+
 def test_figures_that_come_after_later_losses_take_none_of_them_away(tmp_path):
     """An evaluation after iteration 249, written with the losses of iteration 259."""
     lines = [
