@@ -119,3 +119,15 @@ def test_a_broken_connection_is_the_fault_of_the_process_that_is_lost(run, lost,
         act(raises(RuntimeError(message)), lost)
     assert str(raised.value) == (lost or message)
     assert told == ["looks who is lost", lost or f"RuntimeError: {message}"]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "machines", "starts"), [(1, 1, False), (2, 1, True), (1, 2, True), (2, 2, True)]
+)
+def test_only_a_job_of_one_process_runs_where_it_is(monkeypatch, gpus, machines, starts):
+    """A machine with one process of its own starts it, too: the others are elsewhere."""
+    monkeypatch.setattr(launcher, "find_world", lambda environment: None)
+    monkeypatch.setattr(launcher, "_start_here", lambda main, args: "started")
+    args = Namespace(num_gpus=gpus, num_machines=machines)
+    found = launcher.launch(lambda args: "here", args)
+    assert found == ("started" if starts else "here")
