@@ -96,17 +96,20 @@ def removed_meanwhile(
     outputs: Sequence[Output], sources: Sequence[Source], faults: Sequence[str]
 ) -> list[str]:
     """A line for each source that was run, and whose picture or PNG is not there any more."""
-    failed = {fault.split(": ")[0] for fault in faults}
-    return [
-        f"{source.path}: what was written of it has been removed meanwhile; --resume does it again"
+    gone = [
+        f"{source.path}: "
         for source in sources
-        if str(source.path) not in failed
-        and any(
+        if any(
             not output.has(source)
             for output in outputs
             if isinstance(output, Pictures)
             or (isinstance(output, Panoptic) and not source.is_video)
         )
+    ]
+    return [
+        f"{name}what was written of it has been removed meanwhile; --resume does it again"
+        for name in gone
+        if not any(fault.startswith(name) for fault in faults)
     ]
 
 

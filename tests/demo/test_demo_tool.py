@@ -56,6 +56,13 @@ def test_a_folder_that_vanishes_is_said(demo, images, tmp_path, capsys, monkeypa
     assert "1 done, 2 were finished before" in capsys.readouterr().out
 
 
+def test_an_image_at_fault_is_told_once_whatever_its_name(demo, images, tmp_path, capsys):
+    (images / "site: north.jpg").write_text("no image")
+    assert demo("--input", images, "--output", tmp_path / "out") == 1
+    shown = capsys.readouterr()
+    assert shown.err.count("not done: ") == 1 and "3 done" in shown.out
+
+
 def test_a_file_is_the_output_of_one_input(demo, images, tmp_path, capsys):
     assert demo("--input", images / "a.png", "--output", tmp_path / "one.png") == 0
     assert read_image(str(tmp_path / "one.png")).shape == (48, 70, 3)
