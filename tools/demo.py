@@ -13,18 +13,15 @@ import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Sequence
 
 from detr_d2.data.categories import CategoryTable
 from detr_d2.demo.build import choose_instances, make_outputs, make_writers
 from detr_d2.demo.camera import run_camera
 from detr_d2.demo.inputs import collect_inputs
 from detr_d2.demo.options import argument_parser, check_arguments
-from detr_d2.demo.outputs import Output, Panoptic, Pictures
 from detr_d2.demo.run import Runner
 from detr_d2.engine import Predictor, command_line, registered_categories, use_model_categories
 from detr_d2.utils.files import printable
-from detr_d2.visualization.video import Source
 
 from detectron2.config import CfgNode
 
@@ -81,7 +78,12 @@ def run(args: argparse.Namespace, downloads: str) -> int:
     finally:
         for output in outputs:
             output.finish()
-    faults += removed_meanwhile(outputs, left, faults)
+    gone = [f"{source.path}: " for source in left if runner.lacks(source)]
+    faults += [
+        f"{name}what was written of it has been removed meanwhile; --resume does it again"
+        for name in gone
+        if not any(fault.startswith(name) for fault in faults)
+    ]
     print(f"{len(left) - len(faults)} done, {len(sources) - len(left)} were finished before")
     for writer in writers:
         folder = args.input[0] if os.path.isdir(args.input[0]) else os.path.dirname(args.input[0])
@@ -90,27 +92,6 @@ def run(args: argparse.Namespace, downloads: str) -> int:
     for fault in faults:
         print(f"not done: {fault}", file=sys.stderr)
     return EXIT_FAULTS if faults else 0
-
-
-def removed_meanwhile(
-    outputs: Sequence[Output], sources: Sequence[Source], faults: Sequence[str]
-) -> list[str]:
-    """A line for each source that was run, and whose picture or PNG is not there any more."""
-    gone = [
-        f"{source.path}: "
-        for source in sources
-        if any(
-            not output.has(source)
-            for output in outputs
-            if isinstance(output, Pictures)
-            or (isinstance(output, Panoptic) and not source.is_video)
-        )
-    ]
-    return [
-        f"{name}what was written of it has been removed meanwhile; --resume does it again"
-        for name in gone
-        if not any(fault.startswith(name) for fault in faults)
-    ]
 
 
 def main(args: argparse.Namespace) -> int:

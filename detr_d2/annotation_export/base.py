@@ -55,7 +55,6 @@ class AnnotationWriter(ABC):
     ) -> None:
         self.folder = Path(folder)
         self.table = table
-        self.resume = resume
         found = next((path for pattern in self.files for path in self.folder.glob(pattern)), None)
         if found is not None and not resume:
             raise ValueError(

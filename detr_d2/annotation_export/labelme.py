@@ -21,7 +21,7 @@ class LabelmeWriter(AnnotationWriter):
     files: ClassVar[tuple[str, ...]] = ("**/*.json",)
 
     def __contains__(self, name: str) -> bool:
-        return self.resume and (self.folder / f"{os.path.splitext(name)[0]}.json").is_file()
+        return (self.folder / f"{os.path.splitext(name)[0]}.json").is_file()
 
     def add(self, finding: Finding) -> None:
         """Write the JSON of one image."""

@@ -31,7 +31,7 @@ class YoloWriter(AnnotationWriter):
 
     def __contains__(self, name: str) -> bool:
         # The scores are written first.
-        return self.resume and (self.folder / LABELS / _text_file(name)).is_file()
+        return (self.folder / LABELS / _text_file(name)).is_file()
 
     def add(self, finding: Finding) -> None:
         """Write labels and scores of one image."""

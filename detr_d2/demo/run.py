@@ -42,8 +42,14 @@ class Runner:
 
     def has(self, source: Source) -> bool:
         """Whether an earlier run has finished an image or video; of a video its MP4 tells."""
-        tell = [o for o in self.outputs if not source.is_video or isinstance(o, Pictures)]
-        return bool(tell) and all(output.has(source) for output in tell)
+        return bool(self._telling(source)) and not self.lacks(source)
+
+    def lacks(self, source: Source) -> bool:
+        """Whether something of an image or video is not there, or not any more."""
+        return any(not output.has(source) for output in self._telling(source))
+
+    def _telling(self, source: Source) -> list[Output]:
+        return [o for o in self.outputs if not source.is_video or isinstance(o, Pictures)]
 
     def run_images(self, sources: Sequence[Source]) -> list[str]:
         """Run on images; return a line for each that failed."""

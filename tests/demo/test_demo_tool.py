@@ -37,7 +37,11 @@ def test_a_bad_image_never_stops_the_others(demo, images, tmp_path, capsys):
     assert any("b4_text.png" in line for line in faults)
 
 
-@pytest.mark.parametrize("option", ["--output", "--coco-panoptic"])
+@pytest.mark.parametrize(
+    "option",
+    [("--output",), ("--coco-panoptic",), ("--export", "labelme"), ("--export", "yolo")],
+    ids=lambda option: option[-1],
+)
 def test_a_folder_that_vanishes_is_said(demo, images, tmp_path, capsys, monkeypatch, option):
     out, run = tmp_path / "out", Predictor.__call__
 
@@ -48,11 +52,11 @@ def test_a_folder_that_vanishes_is_said(demo, images, tmp_path, capsys, monkeypa
 
     with monkeypatch.context() as during:
         during.setattr(Predictor, "__call__", vanish)
-        assert demo("--input", images, option, out) == 1
+        assert demo("--input", images, *option, out) == 1
     shown = capsys.readouterr()
     assert "2 done" in shown.out
     assert "a.png: what was written of it has been removed meanwhile; --resume" in shown.err
-    assert demo("--input", images, option, out, "--resume") == 0
+    assert demo("--input", images, *option, out, "--resume") == 0
     assert "1 done, 2 were finished before" in capsys.readouterr().out
 
 
