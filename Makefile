@@ -23,7 +23,7 @@ else
 endif
 
 demo: env ## Render a data set, train both stages, evaluate, show predictions: output/demo
-	"$(PY)" tools/examples/run_demo.py --picture docs/pictures/demo.png
+	"$(PY)" tools/examples/run_demo.py
 
 explain: env ## Explain the demo's model on one image, page and pictures: output/explain
 	"$(PY)" tools/examples/run_explain.py
@@ -33,7 +33,7 @@ recipe: env ## Own masks, labelled stuff, both stages on the demo's weights: out
 	"$(PY)" tools/examples/run_recipe.py
 
 overfit: env ## Train on the three real images of the test data: output/overfit
-	"$(PY)" tools/examples/run_overfit.py --picture docs/pictures/overfit.png
+	"$(PY)" tools/examples/run_overfit.py
 
 test: NEEDED_TOOLS := pytest
 test: env ## Run the tests
